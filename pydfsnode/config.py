@@ -1,0 +1,209 @@
+"""Configuration files: typed, unknown keys refused, each error with the file, the key and the remedy."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from pydfsnode import limits
+from pydfsnode.errors import ConfigError
+
+CONFIG_VARIABLE = "PYDFSNODE_CONFIG"
+CLIENT_CONFIG_DEFAULT = Path("~/.config/pydfsnode/client.toml")
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """A master as others reach it: `m1=host:port` in a configuration."""
+
+    node_id: str
+    listen: str
+
+    @classmethod
+    def parse(cls, text: str) -> Peer:
+        node_id, separator, listen = text.partition("=")
+        if not separator or not node_id or not is_address(listen):
+            raise ConfigError(f"'{text}' is not a master: write NAME=HOST:PORT, as m1=10.0.0.1:7001")
+        return cls(node_id, listen)
+
+    def __str__(self) -> str:
+        return f"{self.node_id}={self.listen}"
+
+
+def is_address(text: str) -> bool:
+    """Whether *text* is host:port with a port in 1..65535."""
+    host, separator, port = text.rpartition(":")
+    return bool(separator and host) and port.isdigit() and 0 < int(port) < 65536
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """('host', port) of "host:port"; IPv6 hosts stand in brackets.
+
+    Raises:
+        ConfigError: *text* is not an address.
+    """
+    if not is_address(text):
+        raise ConfigError(f"'{text}' is not an address: write HOST:PORT, as 10.0.0.1:7001")
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Paths of PEM files: the cluster's CA, this node's or user's certificate and its key."""
+
+    ca: str
+    cert: str
+    key: str
+
+
+class RaftTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Timing of consensus; equal on all masters."""
+
+    tick_ms: int = 20
+    heartbeat_ms: int = 60
+    election_timeout_ms: int = 500
+    """Smallest election timeout; each is drawn from [1x, 2x)."""
+
+
+class NodeConfig(msgspec.Struct, forbid_unknown_fields=True):
+    """One node's configuration file (TOML); command-line flags override its fields."""
+
+    role: Literal["master", "chunkserver", "gateway"]
+    node_id: str
+    data_dir: str
+    listen: str
+    grpc_listen: str
+    http_listen: str
+    masters: list[str]
+    tls: TlsFiles
+    bootstrap: bool = False
+    rack: str = "default"
+    fsync: Literal["always", "batch", "off"] = "always"
+    fsync_interval_ms: int = 50
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_dir: str | None = None
+    kek_file: str | None = None
+    """Master: 32 random bytes, hex; made on first start beside the data when absent."""
+    raft: RaftTiming = msgspec.field(default_factory=RaftTiming)
+    replication: int = 3
+    chunk_bytes: int = limits.CHUNK_BYTES_DEFAULT
+    heartbeat_ms: int = 1000
+    dead_after_ms: int = 10_000
+    """A chunkserver silent for this long is dead: its replicas are made again elsewhere."""
+    reserved_bytes: int = 64 * limits.MIB
+    """Chunkserver: space left free on the disk for everything else."""
+
+    def peers(self) -> list[Peer]:
+        """The masters, parsed."""
+        return [Peer.parse(text) for text in self.masters]
+
+
+class ClientConfig(msgspec.Struct, forbid_unknown_fields=True):
+    """client.toml: how a program or person reaches a cluster."""
+
+    masters: list[str]
+    tls: TlsFiles
+    replication: int = 0
+    """Of files created; 0: the cluster's default."""
+    chunk_bytes: int = 0
+    timeout_ms: int = 30_000
+    """Deadline of one operation, all its attempts included."""
+    parallel: int = 8
+
+    def peers(self) -> list[Peer]:
+        """The masters, parsed."""
+        return [Peer.parse(text) for text in self.masters]
+
+
+T = TypeVar("T")
+
+
+def load_toml(path: Path, kind: type[T], overrides: dict[str, Any] | None = None) -> T:
+    """Read *path* as *kind*; `overrides` replace fields. Relative paths in `tls` are the file's.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, or a field is missing, unknown or of a wrong type.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such configuration file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
+    raw.update(overrides or {})
+    _anchor_paths(raw, path.parent)
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _anchor_paths(raw: dict[str, Any], base: Path) -> None:
+    tls = raw.get("tls")
+    if isinstance(tls, dict):
+        for name, value in tls.items():
+            if isinstance(value, str):
+                tls[name] = str(base / Path(value).expanduser())
+    for name in ("data_dir", "log_dir", "kek_file"):
+        value = raw.get(name)
+        if isinstance(value, str):
+            raw[name] = str(base / Path(value).expanduser())
+
+
+def load_node_config(path: Path, overrides: dict[str, Any] | None = None) -> NodeConfig:
+    """Read a node's configuration and check what types cannot.
+
+    Raises:
+        ConfigError: with the file, the key, the value and what is allowed.
+    """
+    config = load_toml(path, NodeConfig, overrides)
+    for name in ("listen", "grpc_listen", "http_listen"):
+        split_address(getattr(config, name))
+    peers = config.peers()
+    if not peers:
+        raise ConfigError(f"{path}: masters is empty: name at least one as NAME=HOST:PORT")
+    if len({p.node_id for p in peers}) != len(peers):
+        raise ConfigError(f"{path}: masters names a node twice")
+    if config.role == "master" and config.node_id not in {p.node_id for p in peers}:
+        raise ConfigError(f"{path}: node_id '{config.node_id}' is not one of masters")
+    if not limits.CHUNK_BYTES_MIN <= config.chunk_bytes <= limits.CHUNK_BYTES_MAX:
+        raise ConfigError(
+            f"{path}: chunk_bytes {config.chunk_bytes} is not in "
+            f"{limits.CHUNK_BYTES_MIN}..{limits.CHUNK_BYTES_MAX}"
+        )
+    if not 1 <= config.replication <= limits.REPLICATION_MAX:
+        raise ConfigError(
+            f"{path}: replication {config.replication} is not in 1..{limits.REPLICATION_MAX}"
+        )
+    return config
+
+
+def client_config_path(given: str | Path | None = None) -> Path:
+    """Where the client's configuration is: *given*, else $PYDFSNODE_CONFIG, else the home's."""
+    if given is not None:
+        return Path(given)
+    variable = os.environ.get(CONFIG_VARIABLE)
+    if variable:
+        return Path(variable)
+    return CLIENT_CONFIG_DEFAULT.expanduser()
+
+
+def load_client_config(given: str | Path | None = None) -> ClientConfig:
+    """Read the client's configuration; arguments as `client_config_path`.
+
+    Raises:
+        ConfigError: naming the file and how to get one.
+    """
+    path = client_config_path(given)
+    if not path.exists():
+        raise ConfigError(
+            f"{path}: no client configuration; set {CONFIG_VARIABLE} to one "
+            "('pydfsnode dev up' makes a local cluster and prints the line)"
+        )
+    config = load_toml(path, ClientConfig)
+    if not config.peers():
+        raise ConfigError(f"{path}: masters is empty: name at least one as NAME=HOST:PORT")
+    return config

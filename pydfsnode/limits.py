@@ -1,0 +1,86 @@
+"""Every bound of every queue, window, message and table (INV-BOUND). Units are in the names."""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+# ---- wire
+FRAME_BYTES_MAX = 4 * MIB
+"""Largest data part of one ttrpc frame (the published limit)."""
+MESSAGE_BYTES_MAX = 4 * MIB
+STREAM_WINDOW_BYTES = 8 * MIB
+"""Unacknowledged Data bytes that a peer may have outstanding in one stream."""
+STREAMS_PER_CONNECTION_MAX = 4096
+CONNECTIONS_MAX = 4096
+HANDSHAKE_MS_MAX = 10_000
+CONNECTION_IDLE_MS = 300_000
+WRITE_BUFFER_BYTES_HIGH = 4 * MIB
+METADATA_PAIRS_MAX = 32
+DEADLINE_MS_MAX = 600_000
+
+# ---- raft
+ENTRY_BYTES_MAX = 3 * MIB
+"""Largest encoded log entry; below MESSAGE_BYTES_MAX with room for the message's head."""
+APPEND_BYTES_MAX = 1 * MIB
+APPEND_ENTRIES_MAX = 4096
+INFLIGHT_APPENDS_MAX = 64
+INFLIGHT_BYTES_MAX = 16 * MIB
+UNCOMMITTED_BYTES_MAX = 64 * MIB
+UNCOMMITTED_ENTRIES_MAX = 65_536
+LOG_CACHE_BYTES_MAX = 64 * MIB
+"""Encoded entries kept in memory for followers; older ones are read from the log."""
+PENDING_READS_MAX = 65_536
+RAFT_QUEUE_MESSAGES_MAX = 4096
+APPLY_BATCH_ENTRIES_MAX = 1024
+
+# ---- namespace
+NAME_BYTES_MAX = 255
+PATH_BYTES_MAX = 4096
+LIST_ENTRIES_MAX = 1000
+SESSIONS_MAX = 100_000
+SESSION_OUTCOMES_MAX = 4096
+SESSION_IDLE_MS = 3_600_000
+SESSION_IDLE_MS_MIN = 600_000
+"""A session may be evicted for room only after this much idle time (longer than any deadline)."""
+REPLICATION_MAX = 16
+CHUNKS_PER_FILE_MAX = 65_536
+
+# ---- chunks
+BLOCK_BYTES = 64 * KIB
+"""Checksum unit inside a chunk file."""
+PACKET_BYTES = 1 * MIB
+"""Data bytes in one packet of a chunk stream."""
+CHUNK_BYTES_DEFAULT = 64 * MIB
+CHUNK_BYTES_MAX = 64 * MIB
+CHUNK_BYTES_MIN = 1 * MIB
+REPORT_REPLICAS_MAX = 20_000
+"""Replicas in one page of a full report."""
+COMMANDS_PER_HEARTBEAT_MAX = 256
+COPIES_PER_CHUNKSERVER_MAX = 8
+WRITE_STREAMS_MAX = 256
+READ_STREAMS_MAX = 512
+
+# ---- client
+CLIENT_SESSION_INFLIGHT_MAX = 1024
+CLIENT_COPY_FILES_MAX = 16
+
+
+def check_relations() -> None:
+    """Raise ValueError unless the relations that the code relies on hold."""
+    relations = {
+        "an entry fits in a frame": ENTRY_BYTES_MAX < FRAME_BYTES_MAX,
+        "an append fits in a frame": APPEND_BYTES_MAX <= ENTRY_BYTES_MAX,
+        "a packet and its head fit in a frame": PACKET_BYTES + 16 <= FRAME_BYTES_MAX,
+        "a stream's window holds the largest frame": STREAM_WINDOW_BYTES >= FRAME_BYTES_MAX,
+        "packets are whole blocks": PACKET_BYTES % BLOCK_BYTES == 0,
+        "sessions outlive deadlines": SESSION_IDLE_MS_MIN >= DEADLINE_MS_MAX,
+        "a client's operations fit its session": CLIENT_SESSION_INFLIGHT_MAX < SESSION_OUTCOMES_MAX,
+    }
+    broken = [name for name, holds in relations.items() if not holds]
+    if broken:
+        raise ValueError(f"limits contradict each other: {'; '.join(broken)}")
+
+
+check_relations()

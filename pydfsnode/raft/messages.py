@@ -1,0 +1,119 @@
+"""What masters say to each other, and which of it is a promise.
+
+A `Promise` asserts something about the sender's disk: it may leave only when the state it speaks of is
+durable. A `Free` message asserts nothing. `Effects` accepts each in its own place only, so that an
+acknowledgement cannot overtake its fsync (INV-DUR; traps A2, A3, C1).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True):
+    term: int
+    sender: str
+
+
+class Free(_Message, frozen=True):
+    """Promises nothing; may leave at once."""
+
+
+class Promise(_Message, frozen=True):
+    """May leave only when everything persisted before it is durable."""
+
+
+class VoteRequest(Promise, frozen=True, tag=1):
+    """Of a candidate that has made its own vote durable (Raft §5.2)."""
+
+    last_index: int
+    last_term: int
+
+
+class VoteGrant(Promise, frozen=True, tag=2):
+    pass
+
+
+class VoteRefusal(Free, frozen=True, tag=3):
+    pass
+
+
+class PreVoteRequest(Free, frozen=True, tag=4):
+    """`term` is the term that the sender would campaign in (thesis §9.6)."""
+
+    last_index: int
+    last_term: int
+
+
+class PreVoteResponse(Free, frozen=True, tag=5):
+    """`asked_term` echoes the request; a refusal's `term` is the refuser's (traps A4, A5)."""
+
+    asked_term: int
+    granted: bool
+
+
+class Append(Free, frozen=True, tag=6):
+    """AppendEntries. `entries` are `count` encoded entries from prev_index + 1 on, as on disk.
+
+    `stream` numbers the sender's view of this peer; it is echoed, so that an answer to an older view
+    cannot move the newer one (trap B8). `read_round` confirms reads (trap D2).
+    """
+
+    stream: int
+    prev_index: int
+    prev_term: int
+    commit_index: int
+    read_round: int
+    count: int
+    entries: bytes
+
+
+class AppendAck(Promise, frozen=True, tag=7):
+    """Everything up to `match_index` equals the leader's log and is durable here."""
+
+    stream: int
+    match_index: int
+    read_round: int
+
+
+class AppendReject(Free, frozen=True, tag=8):
+    """The log here does not hold (prev_index, prev_term).
+
+    `hint_index`, `hint_term`: the largest entry here that may match (trap B9).
+    """
+
+    stream: int
+    prev_index: int
+    hint_index: int
+    hint_term: int
+    read_round: int
+
+
+class HeartbeatAck(Free, frozen=True, tag=9):
+    """Answer to an empty append that found a match: leadership is confirmed, nothing is promised."""
+
+    stream: int
+    read_round: int
+
+
+Message = (
+    VoteRequest | VoteGrant | VoteRefusal | PreVoteRequest | PreVoteResponse
+    | Append | AppendAck | AppendReject | HeartbeatAck
+)  # fmt: skip
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def encode_message(message: Message) -> bytes:
+    """One message as bytes (msgpack array, first element the tag)."""
+    return _encoder.encode(message)
+
+
+def decode_message(data: bytes | bytearray | memoryview) -> Message:
+    """The message in *data*.
+
+    Raises:
+        msgspec.DecodeError, msgspec.ValidationError: it is not one.
+    """
+    return _decoder.decode(data)
