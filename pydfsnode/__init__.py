@@ -1,7 +1,7 @@
 """pydfsnode: a distributed file system for your own servers.
 
-`connect()` gives the synchronous file system, `await connect_async()` the asynchronous one. Both are
-imported when called, so that `import pydfsnode` and `pydfsnode --help` stay quick.
+`connect()` gives the synchronous file system, `await connect_async()` the asynchronous one. Both
+are imported when called, so that `import pydfsnode` and `pydfsnode --help` stay quick.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def connect(config: str | Path | None = None) -> FileSystem:
     """Connect to a cluster and return the synchronous file system.
 
     Args:
-        config: a client.toml; None means `$PYDFSNODE_CONFIG`, else `~/.config/pydfsnode/client.toml`.
+        config: a client.toml; None means `$PYDFSNODE_CONFIG`, else that in
+            `~/.config/pydfsnode/`.
     Raises:
         ConfigError: the configuration, a certificate or a key is missing or wrong.
     """

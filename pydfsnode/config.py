@@ -1,4 +1,4 @@
-"""Configuration files: typed, unknown keys refused, each error with the file, the key and the remedy."""
+"""Configuration files: typed, unknown keys refused, errors that name file, key and remedy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Peer(msgspec.Struct, frozen=True):
     def parse(cls, text: str) -> Peer:
         node_id, separator, listen = text.partition("=")
         if not separator or not node_id or not is_address(listen):
-            raise ConfigError(f"'{text}' is not a master: write NAME=HOST:PORT, as m1=10.0.0.1:7001")
+            raise ConfigError(f"'{text}' is not a master: write NAME=HOST:PORT, as m1=h:7001")
         return cls(node_id, listen)
 
     def __str__(self) -> str:
@@ -125,7 +125,7 @@ def load_toml(path: Path, kind: type[T], overrides: dict[str, Any] | None = None
     """Read *path* as *kind*; `overrides` replace fields. Relative paths in `tls` are the file's.
 
     Raises:
-        ConfigError: the file is missing, is not TOML, or a field is missing, unknown or of a wrong type.
+        ConfigError: the file is missing or not TOML; a field is missing, unknown or mistyped.
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))

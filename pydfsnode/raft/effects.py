@@ -2,8 +2,8 @@
 
 The driver drains all queued events into the core, takes one `Effects`, and then:
 1. sends `send_now`;
-2. submits `persist` (one atomic, durable group) to the log, in order, at once beside the sends, so that the
-   leader's fsync runs in parallel with replication;
+2. submits `persist` (one atomic, durable group) to the log, in order, at once beside the
+   sends, so that the leader's fsync runs in parallel with replication;
 3. keeps each of `send_after` until the io id it names is durable, then sends it;
 4. applies committed entries up to `apply_to`, in order;
 5. answers the reads in `reads_ready`, after applying up to each one's index.
@@ -29,8 +29,8 @@ class HardState:
 class Persist:
     """One atomic group for the log: hard state, a truncation and entries (traps A1, C4).
 
-    `io_id` increases by one each. `truncate_from` removes entries from that index on, before `entries`
-    (encoded, from `first_index`) are added.
+    `io_id` increases by one each. `truncate_from` removes entries from that index on, before
+    `entries` (encoded, from `first_index`) are added.
     """
 
     io_id: int

@@ -1,8 +1,8 @@
 """What masters say to each other, and which of it is a promise.
 
-A `Promise` asserts something about the sender's disk: it may leave only when the state it speaks of is
-durable. A `Free` message asserts nothing. `Effects` accepts each in its own place only, so that an
-acknowledgement cannot overtake its fsync (INV-DUR; traps A2, A3, C1).
+A `Promise` asserts something about the sender's disk: it may leave only when the state it speaks
+of is durable. A `Free` message asserts nothing. `Effects` accepts each in its own place only, so
+that an acknowledgement cannot overtake its fsync (INV-DUR; traps A2, A3, C1).
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class PreVoteResponse(Free, frozen=True, tag=5):
 class Append(Free, frozen=True, tag=6):
     """AppendEntries. `entries` are `count` encoded entries from prev_index + 1 on, as on disk.
 
-    `stream` numbers the sender's view of this peer; it is echoed, so that an answer to an older view
-    cannot move the newer one (trap B8). `read_round` confirms reads (trap D2).
+    `stream` numbers the sender's view of this peer; it is echoed, so that an answer to an older
+    view cannot move the newer one (trap B8). `read_round` confirms reads (trap D2).
     """
 
     stream: int
@@ -90,7 +90,10 @@ class AppendReject(Free, frozen=True, tag=8):
 
 
 class HeartbeatAck(Free, frozen=True, tag=9):
-    """Answer to an empty append that found a match: leadership is confirmed, nothing is promised."""
+    """Answer to an empty append that found a match.
+
+    Leadership is confirmed, nothing is promised.
+    """
 
     stream: int
     read_round: int

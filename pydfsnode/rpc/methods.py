@@ -1,7 +1,8 @@
-"""One row for every RPC: who may call it, is a retry safe, how long may it take, how large may it be.
+"""One row for every RPC: who may call it, is a retry safe, its deadline and its largest message.
 
-Authorization, the client's retries, deadlines and size limits all read this table. An RPC without a row
-is denied. `tests/unit/rpc/test_methods.py` compares the table with the schema and the handlers.
+Authorization, the client's retries, deadlines and size limits all read this table. An RPC without
+a row is denied. `tests/unit/rpc/test_methods.py` compares the table with the schema and the
+handlers.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ _TABLE = (
            64 * limits.KIB),
     Method("pydfs.v1.Raft", "Stream", frozenset({MASTER}), frozenset({MASTER}), False, None,
            limits.MESSAGE_BYTES_MAX, Shape.BIDIRECTIONAL, True, True),
-    Method("pydfs.v1.Fleet", "Heartbeat", frozenset({MASTER}), frozenset({CHUNKSERVER}), True, 5_000,
-           limits.MESSAGE_BYTES_MAX),
+    Method("pydfs.v1.Fleet", "Heartbeat", frozenset({MASTER}), frozenset({CHUNKSERVER}), True,
+           5_000, limits.MESSAGE_BYTES_MAX),
     Method("pydfs.v1.Fleet", "FullReport", frozenset({MASTER}), frozenset({CHUNKSERVER}), True,
            30_000, limits.MESSAGE_BYTES_MAX),
     _chunk("WriteChunk", Shape.BIDIRECTIONAL, callers=CLIENTS | {CHUNKSERVER}, idempotent=False,

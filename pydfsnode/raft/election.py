@@ -1,0 +1,158 @@
+"""Elections: pre-vote, vote, check-quorum (Raft §5.2, §5.4.1; thesis §9.6).
+
+Safety here: a term and a vote are durable, in one record, before anyone hears of them (traps
+A1-A3), and a candidate counts its own vote only then.
+"""
+
+from __future__ import annotations
+
+from pydfsnode.raft import quorum, replication
+from pydfsnode.raft.messages import (
+    PreVoteRequest,
+    PreVoteResponse,
+    VoteGrant,
+    VoteRefusal,
+    VoteRequest,
+)
+from pydfsnode.raft.state import CANDIDATE, FOLLOWER, LEADER, PRE_CANDIDATE, State
+
+OVERSLEPT_MS = 300
+"""A gap between ticks after which this process was paused: what it believes is old (trap J2)."""
+
+
+def tick(state: State, now_ms: int) -> None:
+    """Let time pass to *now_ms*."""
+    overslept = now_ms - state.now_ms > OVERSLEPT_MS
+    state.now_ms = max(state.now_ms, now_ms)
+    if state.role == LEADER:
+        replication.tick(state)
+        _check_quorum(state, overslept)
+    elif overslept:
+        state.reset_election_deadline()
+    elif state.now_ms >= state.election_deadline_ms and state.node_id in state.voters:
+        start_pre_vote(state)
+
+
+def _check_quorum(state: State, overslept: bool) -> None:
+    """Step down when no majority was heard from for an election timeout."""
+    if state.now_ms < state.quorum_check_due_ms:
+        return
+    timeout_ms = state.timing.election_timeout_ms
+    state.quorum_check_due_ms = state.now_ms + timeout_ms
+    if overslept:
+        return  # nobody could be heard; the next check decides
+    active = 1 + sum(state.now_ms - p.active_at_ms <= timeout_ms for p in state.progress.values())
+    if not quorum.has_majority(active, len(state.voters)):
+        state.become_follower(state.term, "")
+
+
+def start_pre_vote(state: State) -> None:
+    """Ask whether an election could be won, without disturbing anybody's term."""
+    state.reset_election_deadline()
+    if state.role != PRE_CANDIDATE or state.leader:
+        state.effects.role_changed = True
+    state.role = PRE_CANDIDATE
+    state.leader = ""
+    state.grants = {state.node_id: True}
+    state.elections_started += 1
+    if quorum.has_majority(1, len(state.voters)):
+        campaign(state)
+        return
+    request = PreVoteRequest(
+        state.term + 1, state.node_id, state.log.last_index, state.log.last_term
+    )
+    for peer in state.others:
+        state.send(peer, request)
+
+
+def campaign(state: State) -> None:
+    """Become a candidate of the next term; votes are asked for once the own one is durable."""
+    state.reset_election_deadline()
+    state.role = CANDIDATE
+    state.effects.role_changed = True
+    state.term += 1
+    state.vote = state.node_id
+    state.grants = {}
+    state.persist_hard_state()
+    state.campaign_io = state.pending_persist().io_id
+    request = VoteRequest(state.term, state.node_id, state.log.last_index, state.log.last_term)
+    for peer in state.others:
+        state.promise(peer, request)
+
+
+def own_vote_durable(state: State) -> None:
+    """Count the own vote; called when the campaign's io is durable and the term still the same."""
+    state.grants[state.node_id] = True
+    _count(state)
+
+
+def _has_live_leader(state: State) -> bool:
+    """A leader was heard from within the smallest election timeout: nobody is needed (trap A7)."""
+    if state.role == LEADER:
+        return True
+    return bool(state.leader) and (
+        state.now_ms - state.leader_heard_ms < state.timing.election_timeout_ms
+    )
+
+
+def on_pre_vote_request(state: State, message: PreVoteRequest) -> None:
+    """Answer what a vote would be; changes nothing here."""
+    granted = (
+        message.term > state.term
+        and not _has_live_leader(state)
+        and state.log.is_up_to_date(message.last_index, message.last_term)
+    )
+    answer = PreVoteResponse(state.term, state.node_id, message.term, granted)
+    state.send(message.sender, answer)
+
+
+def on_pre_vote_response(state: State, message: PreVoteResponse) -> None:
+    """Count an answer to the pre-vote of now; a higher term in a refusal is adopted (trap A4)."""
+    if message.term > state.term and not message.granted:
+        state.become_follower(message.term, "")
+        return
+    if state.role != PRE_CANDIDATE or message.asked_term != state.term + 1:
+        return
+    state.grants[message.sender] = message.granted
+    if quorum.has_majority(sum(state.grants.values()), len(state.voters)):
+        campaign(state)
+
+
+def on_vote_request(state: State, message: VoteRequest) -> None:
+    """Grant one vote a term, durably, to a candidate whose log is complete enough."""
+    if message.term < state.term:
+        state.send(message.sender, VoteRefusal(state.term, state.node_id))
+        return
+    if _has_live_leader(state) and message.sender != state.leader:
+        return  # a rejoining or removed node must not depose a leader that is heard (traps A7, A8)
+    if message.term > state.term:
+        state.become_follower(message.term, "")
+    free = state.vote in ("", message.sender)
+    if not free or not state.log.is_up_to_date(message.last_index, message.last_term):
+        state.send(message.sender, VoteRefusal(state.term, state.node_id))
+        return
+    if state.vote != message.sender:
+        state.vote = message.sender
+        state.persist_hard_state()
+    state.role = FOLLOWER
+    state.reset_election_deadline()
+    state.promise(message.sender, VoteGrant(state.term, state.node_id))
+
+
+def on_vote_answer(state: State, message: VoteGrant | VoteRefusal) -> None:
+    """Count an answer to the campaign of now."""
+    if message.term > state.term:
+        state.become_follower(message.term, "")
+        return
+    if state.role != CANDIDATE or message.term != state.term:
+        return
+    if message.sender in state.voters:
+        state.grants[message.sender] = isinstance(message, VoteGrant)
+    _count(state)
+
+
+def _count(state: State) -> None:
+    if not quorum.has_majority(sum(state.grants.values()), len(state.voters)):
+        return
+    if state.grants.get(state.node_id):  # the own vote must be durable first
+        replication.become_leader(state)

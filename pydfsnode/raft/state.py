@@ -1,0 +1,152 @@
+"""The state that election, replication and reads share, and the few ways to change it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pydfsnode.raft.effects import Effects, HardState, Persist
+from pydfsnode.raft.log import EntryLog
+from pydfsnode.raft.messages import Free, Promise
+from pydfsnode.raft.progress import Progress
+from pydfsnode.raft.types import Timing
+
+FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER = "follower", "pre_candidate", "candidate", "leader"
+
+
+@dataclass(slots=True)
+class PendingRead:
+    """`index`: what must be applied before the answer; `round`: whose confirmation it needs."""
+
+    read_id: int
+    index: int
+    round: int
+
+
+@dataclass(slots=True)
+class State:
+    """Everything that a Raft node knows. Methods here keep its parts consistent, nothing more."""
+
+    node_id: str
+    voters: tuple[str, ...]
+    log: EntryLog
+    timing: Timing
+    random: Callable[[], float]
+    now_ms: int
+    term: int
+    vote: str
+    role: str = FOLLOWER
+    leader: str = ""
+    commit_index: int = 0
+    applied_index: int = 0
+    durable_index: int = 0
+    io_issued: int = 0
+    io_durable: int = 0
+    io_last_index: deque[tuple[int, int]] = field(default_factory=deque)  # (io id, last log index)
+    effects: Effects = field(default_factory=Effects)
+    # elections
+    election_deadline_ms: int = 0
+    leader_heard_ms: int = -(10**9)
+    grants: dict[str, bool] = field(default_factory=dict)
+    campaign_io: int = 0
+    # leader
+    progress: dict[str, Progress] = field(default_factory=dict)
+    stream: int = 0
+    noop_index: int = 0
+    heartbeat_due_ms: int = 0
+    quorum_check_due_ms: int = 0
+    uncommitted_bytes: int = 0
+    uncommitted: deque[tuple[int, int]] = field(default_factory=deque)  # (last index, bytes)
+    # reads
+    reads: deque[PendingRead] = field(default_factory=deque)
+    read_round: int = 0
+    round_confirmed: int = 0
+    round_wanted: bool = False
+    # counters, exported by the driver
+    elections_started: int = 0
+    appends_sent: int = 0
+    entries_sent: int = 0
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The voters but this one."""
+        return tuple(v for v in self.voters if v != self.node_id)
+
+    def pending_persist(self) -> Persist:
+        """The group that the next `take_effects` hands out, begun when there is none."""
+        persist = self.effects.persist
+        if persist is None:
+            persist = self.effects.persist = Persist(io_id=self.io_issued + 1)
+        return persist
+
+    def persist_hard_state(self) -> None:
+        """Make term and vote part of the next durable group."""
+        self.pending_persist().hard_state = HardState(self.term, self.vote)
+
+    def promise(self, to: str, message: Promise) -> None:
+        """Send *message* when everything persisted so far, pending or in flight, is durable."""
+        pending = self.effects.persist
+        io_id = pending.io_id if pending is not None else self.io_issued
+        self.effects.promise(io_id, to, message)
+
+    def send(self, to: str, message: Free) -> None:
+        """Send at once."""
+        self.effects.send(to, message)
+
+    def append(self, entry: bytes, term: int) -> int:
+        """Add one encoded entry to the log and to the next durable group."""
+        index = self.log.append(term, entry)
+        persist = self.pending_persist()
+        if not persist.entries:
+            persist.first_index = index
+        persist.entries.append(entry)
+        return index
+
+    def truncate_from(self, index: int) -> None:
+        """Drop the log from *index* on.
+
+        Completions of writes already issued no longer count there.
+        """
+        self.log.truncate_from(index)
+        persist = self.pending_persist()
+        keep = max(0, index - persist.first_index) if persist.entries else 0
+        del persist.entries[keep:]
+        if persist.truncate_from is None or index < persist.truncate_from:
+            persist.truncate_from = index
+        self.durable_index = min(self.durable_index, index - 1)
+        self.io_last_index = deque((io, min(last, index - 1)) for io, last in self.io_last_index)
+
+    def reset_election_deadline(self) -> None:
+        """Draw a new timeout from [1x, 2x) of the smallest."""
+        smallest = self.timing.election_timeout_ms
+        self.election_deadline_ms = self.now_ms + smallest + int(self.random() * smallest)
+
+    def become_follower(self, term: int, leader: str) -> None:
+        """Follow *leader* ("" when unknown) in *term*; a newer term forgets the vote, durably."""
+        if self.role == LEADER:
+            self.effects.reads_failed.extend(read.read_id for read in self.reads)
+            self.reads.clear()
+            self.round_wanted = False
+            self.progress.clear()
+            self.uncommitted.clear()
+            self.uncommitted_bytes = 0
+        if self.role != FOLLOWER or self.leader != leader or term > self.term:
+            self.effects.role_changed = True
+        if term > self.term:
+            self.term = term
+            self.vote = ""
+            self.persist_hard_state()
+        if self.role != FOLLOWER:
+            self.reset_election_deadline()
+        self.role = FOLLOWER
+        self.leader = leader
+
+    def advance_commit(self, index: int) -> None:
+        """Note that everything up to *index* is committed; never goes back."""
+        if index <= self.commit_index:
+            return
+        self.commit_index = index
+        self.effects.apply_to = index
+        while self.uncommitted and self.uncommitted[0][0] <= index:
+            self.uncommitted_bytes -= self.uncommitted.popleft()[1]
