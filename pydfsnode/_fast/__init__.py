@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 try:
-    from pydfsnode._fast.crc32c import block_checksums, crc32c, crc32c_combine, verify_blocks
+    from pydfsnode._fast.crc32c import (
+        block_checksums,
+        crc32c,
+        crc32c_combine,
+        force_portable,
+        hardware,
+        verify_blocks,
+    )
     from pydfsnode._fast.entries import (
         ENTRY_HEAD_BYTES,
         encode_entry,
@@ -28,7 +35,9 @@ __all__ = [
     "encode_entry",
     "entry_kind",
     "entry_payload",
+    "force_portable",
     "frame_head",
+    "hardware",
     "scan_entries",
     "verify_blocks",
 ]

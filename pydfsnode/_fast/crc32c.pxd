@@ -1,0 +1,5 @@
+"""The CRC-32C kernel for sibling modules; importing this module sets it up."""
+
+from libc.stdint cimport uint8_t, uint32_t
+
+cdef uint32_t extend_freely(uint32_t value, const uint8_t* data, size_t size) noexcept

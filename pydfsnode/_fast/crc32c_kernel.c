@@ -1,0 +1,222 @@
+/* CRC-32C kernels: portable slice-by-8, SSE4.2 (with PCLMUL three streams at once), ARMv8.
+ *
+ * A kernel takes and returns the inverted register ("raw"), so that its parts compose linearly:
+ * raw(state, A then B) = shift(raw(state, A), size of B) xor raw(0, B).
+ * No -march flag: each kernel names its own target and is chosen at run time, so one build runs everywhere.
+ * The byte order of 8-byte words matters in the portable kernel only; it loads them byte by byte.
+ */
+#include "crc32c_kernel.h"
+
+#include <string.h>
+
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#define CRC32C_X86 1
+#include <nmmintrin.h>
+#include <wmmintrin.h>
+#elif defined(__aarch64__) && defined(__linux__) && defined(__GNUC__)
+#define CRC32C_ARM 1
+#include <sys/auxv.h>
+#endif
+
+#define POLYNOMIAL 0x82F63B78u /* reflected: the highest bit is x^0 */
+#define X_POW_0 0x80000000u
+#define POWERS 67 /* the bits of a u64, times 8 */
+
+static uint32_t slices[8][256];
+static uint32_t x_pow_2_pow[POWERS]; /* x^(2^k) mod P */
+
+typedef uint32_t (*kernel)(uint32_t raw, const uint8_t *bytes, size_t size);
+
+/* ---- arithmetic of polynomials over GF(2) modulo P, as in zlib's crc32_combine */
+
+static uint32_t multiply(uint32_t a, uint32_t b)
+{
+    uint32_t product = 0;
+    for (uint32_t bit = X_POW_0; bit != 0; bit >>= 1) {
+        if (a & bit)
+            product ^= b;
+        b = (b & 1) ? (b >> 1) ^ POLYNOMIAL : b >> 1;
+    }
+    return product;
+}
+
+/* x^(exponent * 2^k) mod P */
+static uint32_t x_pow(uint64_t exponent, int k)
+{
+    uint32_t product = X_POW_0;
+    for (; exponent != 0; exponent >>= 1, k++)
+        if (exponent & 1)
+            product = multiply(x_pow_2_pow[k], product);
+    return product;
+}
+
+/* ---- portable: eight table lookups for eight bytes (Kounavis and Berry's slicing) */
+
+static uint32_t extend_portable(uint32_t raw, const uint8_t *p, size_t size)
+{
+    for (; size >= 8; size -= 8, p += 8) {
+        uint32_t low = raw ^ ((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16
+                              | (uint32_t)p[3] << 24);
+        raw = slices[7][low & 0xff] ^ slices[6][(low >> 8) & 0xff] ^ slices[5][(low >> 16) & 0xff]
+              ^ slices[4][low >> 24] ^ slices[3][p[4]] ^ slices[2][p[5]] ^ slices[1][p[6]]
+              ^ slices[0][p[7]];
+    }
+    for (; size != 0; size--, p++)
+        raw = slices[0][(raw ^ *p) & 0xff] ^ (raw >> 8);
+    return raw;
+}
+
+static uint64_t load_8(const uint8_t *p)
+{
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+/* ---- x86: the crc32 instruction takes 3 cycles but one can start each cycle, hence three streams */
+
+#ifdef CRC32C_X86
+
+#define STREAM_WORDS_MAX 128
+
+/* shifts[n][0 or 1]: multiplying by it moves a raw register past n (or 2n) words of 8 bytes. */
+static uint32_t shifts[STREAM_WORDS_MAX + 1][2];
+
+__attribute__((target("sse4.2"))) static uint32_t
+extend_sse42(uint32_t raw, const uint8_t *p, size_t size)
+{
+    uint64_t state = raw;
+    for (; size >= 8; size -= 8, p += 8)
+        state = _mm_crc32_u64(state, load_8(p));
+    for (; size != 0; size--, p++)
+        state = _mm_crc32_u8((uint32_t)state, *p);
+    return (uint32_t)state;
+}
+
+/* A carry-less product of reflected 32-bit numbers is 63 bits in a register of 64, so it counts one power
+ * of x more; folding it with the crc32 instruction adds 32. The factors in `shifts` are 33 powers short. */
+__attribute__((target("sse4.2,pclmul"))) static uint64_t
+shifted(uint64_t raw, uint32_t factor)
+{
+    __m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((int64_t)raw),
+                                           _mm_cvtsi64_si128((int64_t)factor), 0);
+    return (uint64_t)_mm_cvtsi128_si64(product);
+}
+
+__attribute__((target("sse4.2,pclmul"))) static uint32_t
+extend_three_streams(uint32_t raw, const uint8_t *p, size_t size)
+{
+    while (size >= 48) {
+        size_t words = size / 24;
+        if (words > STREAM_WORDS_MAX)
+            words = STREAM_WORDS_MAX;
+        const uint8_t *q = p + 8 * words, *r = q + 8 * words, *end = q;
+        uint64_t a = raw, b = 0, c = 0;
+        for (; p != end; p += 8, q += 8, r += 8) {
+            a = _mm_crc32_u64(a, load_8(p));
+            b = _mm_crc32_u64(b, load_8(q));
+            c = _mm_crc32_u64(c, load_8(r));
+        }
+        uint64_t folded = shifted(a, shifts[words][1]) ^ shifted(b, shifts[words][0]);
+        raw = (uint32_t)(_mm_crc32_u64(0, folded) ^ c);
+        p = r;
+        size -= 24 * words;
+    }
+    return extend_sse42(raw, p, size);
+}
+
+static void fill_shifts(void)
+{
+    for (uint64_t words = 1; words <= STREAM_WORDS_MAX; words++) {
+        shifts[words][0] = x_pow(64 * words - 33, 0);
+        shifts[words][1] = x_pow(128 * words - 33, 0);
+    }
+}
+#endif
+
+/* ---- ARMv8 with the CRC extension */
+
+#ifdef CRC32C_ARM
+#define HWCAP_CRC32_BIT (1ul << 7)
+
+__attribute__((target("+crc"))) static uint32_t
+extend_armv8(uint32_t raw, const uint8_t *p, size_t size)
+{
+    for (; size >= 8; size -= 8, p += 8)
+        raw = __builtin_aarch64_crc32cx(raw, load_8(p));
+    for (; size != 0; size--, p++)
+        raw = __builtin_aarch64_crc32cb(raw, *p);
+    return raw;
+}
+#endif
+
+/* ---- choice of the kernel */
+
+static kernel fastest = extend_portable, chosen = extend_portable;
+static const char *fastest_name = "portable", *chosen_name = "portable";
+
+static void fill_tables(void)
+{
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t raw = byte;
+        for (int bit = 0; bit < 8; bit++)
+            raw = (raw & 1) ? (raw >> 1) ^ POLYNOMIAL : raw >> 1;
+        slices[0][byte] = raw;
+    }
+    for (int slice = 1; slice < 8; slice++)
+        for (int byte = 0; byte < 256; byte++) {
+            uint32_t raw = slices[slice - 1][byte];
+            slices[slice][byte] = slices[0][raw & 0xff] ^ (raw >> 8);
+        }
+    uint32_t power = X_POW_0 >> 1; /* x^1 */
+    for (int k = 0; k < POWERS; k++) {
+        x_pow_2_pow[k] = power;
+        power = multiply(power, power);
+    }
+}
+
+void crc32c_setup(void)
+{
+    fill_tables();
+#ifdef CRC32C_X86
+    fill_shifts();
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("sse4.2")) {
+        fastest = extend_sse42;
+        fastest_name = "sse4.2";
+        if (__builtin_cpu_supports("pclmul")) {
+            fastest = extend_three_streams;
+            fastest_name = "sse4.2+pclmul";
+        }
+    }
+#endif
+#ifdef CRC32C_ARM
+    if (getauxval(AT_HWCAP) & HWCAP_CRC32_BIT) {
+        fastest = extend_armv8;
+        fastest_name = "armv8";
+    }
+#endif
+    crc32c_force_portable(0);
+}
+
+void crc32c_force_portable(int on)
+{
+    chosen = on ? extend_portable : fastest;
+    chosen_name = on ? "portable" : fastest_name;
+}
+
+const char *crc32c_kernel_name(void)
+{
+    return chosen_name;
+}
+
+uint32_t crc32c_extend(uint32_t value, const uint8_t *bytes, size_t size)
+{
+    return ~chosen(~value, bytes, size);
+}
+
+uint32_t crc32c_joined(uint32_t first, uint32_t second, uint64_t second_size)
+{
+    /* The two inversions cancel out. 8 bits a byte are the 2^3. */
+    return multiply(x_pow(second_size, 3), first) ^ second;
+}
