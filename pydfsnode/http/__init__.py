@@ -1,0 +1,1 @@
+"""The HTTPS listener: health, readiness, metrics and state pages."""

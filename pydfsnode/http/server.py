@@ -1,0 +1,187 @@
+"""The HTTPS listener: `/health` and `/ready` for everyone, metrics and state for the cluster.
+
+Requests only read; bodies are never looked at. aiohttp is imported when the server starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pydfsnode import limits
+from pydfsnode.config import split_address
+from pydfsnode.errors import ConfigError, PeerUnauthenticated, PortInUse
+from pydfsnode.obs.log import get_logger
+from pydfsnode.obs.metrics import CONTENT_TYPE, metrics, render
+from pydfsnode.security.tls import TlsStore
+
+if TYPE_CHECKING:
+    from aiohttp.web import BaseRequest, Response, Server
+    from aiohttp.web_protocol import RequestHandler
+
+HTTPS_CONNECTIONS_MAX = 256  # limits.py candidate
+SILENCE_S_MAX = 15.0  # limits.py candidate: a connection that asks nothing for this long is cut
+KEEPALIVE_S = 30.0  # also how long a connection can outlive a reload of certificates
+REFUSALS_LOGGED_PER_S = 10  # all are counted; strangers must not fill the disk through the log
+_log = get_logger("http.server")
+
+
+class HttpsServer:
+    """Answers GET and HEAD on one address; see the module for who may ask what.
+
+    Args:
+        address: "host:port".
+        health: what `/health` answers, always with 200 while the process runs.
+        ready: (whether this node does its work, details) of `/ready`: 200 or 503.
+        pages: path -> content; bytes go out as text, everything else as JSON. `/metrics` is added.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        tls: TlsStore,
+        health: Callable[[], Mapping[str, object]],
+        ready: Callable[[], tuple[bool, Mapping[str, object]]],
+        pages: Mapping[str, Callable[[], object]],
+    ) -> None:
+        self.address = address
+        self._tls = tls
+        self._health = health
+        self._ready = ready
+        self._pages: dict[str, Callable[[], object]] = {"/metrics": render, **pages}
+        self._http: Server | None = None
+        self._listener: asyncio.Server | None = None
+        self._silent: set[RequestHandler] = set()
+        self._refusals_window = (0.0, 0)  # (start of the second, refusals logged in it)
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            PortInUse: another process has the port.
+            ConfigError: the address is malformed, or not one of this machine's.
+        """
+        from aiohttp.web import Server
+
+        host, port = split_address(self.address)
+        self._http = Server(self._handle, access_log=None, keepalive_timeout=KEEPALIVE_S)
+        try:
+            self._listener = await asyncio.get_running_loop().create_server(
+                self._accept,
+                host,
+                port,
+                ssl=self._tls.https_context(),
+                ssl_handshake_timeout=limits.HANDSHAKE_MS_MAX / 1000,
+            )
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUse(
+                    f"{self.address}: the port of http_listen is in use by another process: "
+                    "stop it or choose another port"
+                ) from None
+            raise ConfigError(
+                f"{self.address}: http_listen cannot be used here: {error.strerror or error}"
+            ) from None
+
+    async def stop(self) -> None:
+        """Close the listener and every connection; nothing to do when not started."""
+        if self._listener is not None:
+            self._listener.close()
+            await self._listener.wait_closed()
+            self._listener = None
+        if self._http is not None:
+            await self._http.shutdown(timeout=1.0)
+            self._http = None
+        self._silent.clear()
+
+    def _accept(self) -> asyncio.Protocol:
+        http = self._http
+        if http is None or len(http.connections) >= HTTPS_CONNECTIONS_MAX:
+            metrics().counter("rpc_refused_peers_total", "too_many", "https").inc()
+            return _Refused()
+        connection = http()
+        self._silent.add(connection)
+        asyncio.get_running_loop().call_later(SILENCE_S_MAX, self._cut_if_silent, connection)
+        return connection
+
+    def _cut_if_silent(self, connection: RequestHandler) -> None:
+        if connection in self._silent:
+            self._silent.discard(connection)
+            if connection.transport is not None:
+                connection.transport.abort()
+
+    async def _handle(self, request: BaseRequest) -> Response:
+        self._silent.discard(request.protocol)
+        try:
+            response = self._answer(request)
+        except Exception:  # noqa: BLE001 - the boundary of the listener: one bad page, not the node
+            _log.exception("page failed", path=request.path)
+            response = self._text(500, f"{request.path} failed; the reason is in this node's log")
+        known = request.path in self._pages or request.path in ("/health", "/ready")
+        page = request.path if known else "other"
+        metrics().counter("http_requests_total", page, str(response.status)).inc()
+        return response
+
+    def _answer(self, request: BaseRequest) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            return self._text(405, f"{request.method} is not served here: use GET")
+        if request.path == "/health":
+            return self._json(200, self._health())
+        if request.path == "/ready":
+            is_ready, details = self._ready()
+            return self._json(200 if is_ready else 503, {"ready": is_ready, **details})
+        transport = request.transport
+        ssl_object = transport.get_extra_info("ssl_object") if transport is not None else None
+        try:
+            self._tls.peer_of(ssl_object)
+        except PeerUnauthenticated as error:
+            self._count_refusal(request, error)
+            return self._text(403, f"{request.path} is for members of this cluster: {error}")
+        page = self._pages.get(request.path)
+        if page is None:
+            paths = ", ".join(sorted(self._pages))
+            return self._text(
+                404, f"there is no {request.path} here, only /health, /ready, {paths}"
+            )
+        content = page()
+        if isinstance(content, bytes):
+            return self._respond(200, content, CONTENT_TYPE)
+        return self._json(200, content)
+
+    def _count_refusal(self, request: BaseRequest, error: PeerUnauthenticated) -> None:
+        found = str(error.fields.get("found", ""))
+        reason = "cluster" if found.startswith("spiffe://") else "identity"
+        if found == "no certificate":
+            reason = "no_certificate"
+        metrics().counter("rpc_refused_peers_total", reason, "https").inc()
+        now = asyncio.get_running_loop().time()
+        start, logged = self._refusals_window
+        if now - start >= 1:
+            start, logged = now, 0
+        self._refusals_window = (start, logged + 1)
+        if logged < REFUSALS_LOGGED_PER_S:
+            _log.warning("peer refused", peer=request.remote, path=request.path, found=found)
+
+    def _text(self, status: int, sentence: str) -> Response:
+        return self._respond(status, f"{sentence}\n".encode(), "text/plain; charset=utf-8")
+
+    def _json(self, status: int, content: object) -> Response:
+        return self._respond(status, msgspec.json.encode(content) + b"\n", "application/json")
+
+    @staticmethod
+    def _respond(status: int, body: bytes, content_type: str) -> Response:
+        from aiohttp.web import Response
+
+        headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
+        return Response(status=status, body=body, headers=headers)
+
+
+class _Refused(asyncio.Protocol):
+    """Ends a connection past the limit."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()

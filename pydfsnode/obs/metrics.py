@@ -1,0 +1,233 @@
+"""Every metric of a node: one table, and the prometheus_client objects made from it on first use.
+
+A row's name ends in its unit (`_total` for counters); on `/metrics` it carries the prefix `pydfs_`.
+Importing this module costs nothing: prometheus_client is imported when a server first calls
+`metrics()`, so a client that shares code with servers never pays for it.
+
+Hot paths bind once and keep the child:
+`requests = metrics().counter("rpc_requests_total", path, "ok", "framed")`, then `requests.inc()`.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
+
+from pydfsnode.errors import invariant
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+    from prometheus_client.metrics import MetricWrapperBase
+
+PREFIX = "pydfs_"
+OTHER = "other"
+"""What a label value outside its closed set is counted as."""
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+UNITS = frozenset(
+    {"total", "seconds", "bytes", "index", "term", "boolean", "count", "files", "directories"}
+    | {"chunks", "connections", "chunkservers", "streams"}
+)
+
+LABELS: dict[str, tuple[str, ...] | int] = {
+    # The values themselves, or how many distinct ones may appear where another table bounds them.
+    "transport": ("framed", "grpc", "https"),
+    "direction": ("in", "out"),
+    "outcome": ("applied", "rejected", "duplicate"),
+    "lane": ("urgent", "bulk"),
+    "kind": ("frame", "message", "method", "stream", "metadata", "checksum"),
+    "reason": ("no_certificate", "handshake", "identity", "cluster", "role", "too_many"),
+    "command": ("replicate", "delete"),
+    "result": ("ok", "failed", "refused"),
+    "method": 64,  # rows of rpc/methods.py
+    "code": 64,  # error classes of errors.py, and "ok"
+    "op": 32,  # operations of meta/ops
+    "page": 16,  # pages of the HTTPS listener
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric; `buckets` (in the unit) only for histograms."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    help: str
+    buckets: tuple[float, ...] = ()
+
+
+def _counter(name: str, help: str, *labels: str) -> Row:
+    return Row(name, "counter", labels, help)
+
+
+def _gauge(name: str, help: str, *labels: str) -> Row:
+    return Row(name, "gauge", labels, help)
+
+
+LATENCY_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
+
+TABLE: tuple[Row, ...] = (
+    # rpc
+    _counter("rpc_requests_total", "Calls answered.", "method", "code", "transport"),
+    Row("rpc_request_seconds", "histogram", ("method", "transport"),
+        "Time from a call's arrival to its answer.", LATENCY_S),
+    _gauge("rpc_open_connections", "Connections open.", "transport"),
+    _gauge("rpc_open_streams", "Streaming calls open.", "transport"),
+    _counter("rpc_refused_peers_total", "Peers refused.", "reason", "transport"),
+    _counter("rpc_protocol_errors_total", "Connections or calls ended for broken input.", "kind"),
+    _counter("rpc_stream_bytes_total", "Data bytes of streaming calls.", "direction"),
+    # http
+    _counter("http_requests_total", "Pages served.", "page", "code"),
+    # raft
+    _gauge("raft_term", "Current term."),
+    _gauge("raft_commit_index", "Highest committed log index."),
+    _gauge("raft_applied_index", "Highest applied log index."),
+    _gauge("raft_last_index", "Highest log index."),
+    _gauge("raft_is_leader_boolean", "1 when this master leads."),
+    _counter("raft_entries_total", "Log entries written to disk."),
+    _counter("raft_persists_total", "Durable batches written (each one group commit)."),
+    Row("raft_persist_batch_count", "histogram", (), "Entries in one durable batch.", BATCH),
+    Row("raft_fsync_seconds", "histogram", (), "Time of one durable batch write.", LATENCY_S),
+    _counter("raft_elections_total", "Elections this master started."),
+    _counter("raft_messages_total", "Messages to and from other masters.", "direction"),
+    _counter("raft_messages_dropped_total", "Messages dropped from a full queue.", "lane"),
+    # namespace
+    _gauge("namespace_files", "Files."),
+    _gauge("namespace_directories", "Directories."),
+    _gauge("namespace_chunks", "Chunks of all files."),
+    _gauge("namespace_logical_bytes", "Bytes of all files, each counted once."),
+    _counter("namespace_operations_total", "Operations applied.", "op", "outcome"),
+    # chunks of a chunkserver
+    _gauge("chunk_store_chunks", "Chunks stored here."),
+    _gauge("chunk_store_used_bytes", "Bytes of chunks stored here."),
+    _gauge("chunk_store_free_bytes", "Bytes that may still be stored here."),
+    _counter("chunk_read_bytes_total", "Chunk bytes read."),
+    _counter("chunk_write_bytes_total", "Chunk bytes written."),
+    _counter("chunk_corrupt_total", "Replicas found corrupt."),
+    _counter("chunk_commands_total", "Commands of masters carried out.", "command", "result"),
+    Row("chunk_fsync_seconds", "histogram", (), "Time to make one chunk durable.", LATENCY_S),
+    # fleet, on the leading master
+    _gauge("fleet_live_chunkservers", "Chunkservers heard of lately."),
+    _gauge("fleet_dead_chunkservers", "Chunkservers silent for too long."),
+    _gauge("fleet_under_replicated_chunks", "Chunks with too few live replicas."),
+    _gauge("fleet_missing_chunks", "Chunks without any live replica."),
+    _counter("fleet_commands_total", "Commands given to chunkservers.", "command"),
+)  # fmt: skip
+
+ROWS: dict[str, Row] = {row.name: row for row in TABLE}
+
+M = TypeVar("M", "Counter", "Gauge", "Histogram")
+
+
+class Metrics:
+    """The table's metrics in one registry; children are made once and kept."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        from prometheus_client import (
+            CollectorRegistry,
+            Counter,
+            Gauge,
+            Histogram,
+            disable_created_metrics,
+        )
+
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter that nobody reads
+        self.registry = registry if registry is not None else CollectorRegistry()
+        self._lock = threading.Lock()
+        self._metrics: dict[str, MetricWrapperBase] = {}
+        self._children: dict[tuple[str, ...], MetricWrapperBase] = {}
+        self._seen: dict[str, set[str]] = {name: set() for name in LABELS}
+        for row in TABLE:
+            name = PREFIX + row.name
+            if row.kind == "histogram":
+                self._metrics[row.name] = Histogram(
+                    name, row.help, row.labels, registry=self.registry, buckets=row.buckets
+                )
+            else:
+                kind = Counter if row.kind == "counter" else Gauge
+                self._metrics[row.name] = kind(name, row.help, row.labels, registry=self.registry)
+
+    def get(self, name: str) -> MetricWrapperBase:
+        """The unbound metric of a row; prefer the bound children below.
+
+        Raises:
+            InvariantViolation: the table has no such row.
+        """
+        invariant(name in self._metrics, f"metric '{name}' has no row in obs/metrics.py")
+        return self._metrics[name]
+
+    def counter(self, name: str, *values: str) -> Counter:
+        """The counter of *name* for these label values (in the row's order); `.inc(amount)`."""
+        return cast("Counter", self._child(name, "counter", values))
+
+    def gauge(self, name: str, *values: str) -> Gauge:
+        """The gauge of *name* for these label values; `.set`, `.inc`, `.dec`, `.set_function`."""
+        return cast("Gauge", self._child(name, "gauge", values))
+
+    def histogram(self, name: str, *values: str) -> Histogram:
+        """The histogram of *name* for these label values; `.observe(amount)` in the row's unit."""
+        return cast("Histogram", self._child(name, "histogram", values))
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format (`CONTENT_TYPE`)."""
+        from prometheus_client import generate_latest
+
+        return generate_latest(self.registry)
+
+    def _child(self, name: str, kind: str, values: tuple[str, ...]) -> MetricWrapperBase:
+        key = (name, *values)
+        child = self._children.get(key)
+        if child is None:
+            child = self._bind(key, kind)
+        elif ROWS[name].kind != kind:
+            invariant(False, f"metric '{name}' is a {ROWS[name].kind}, not a {kind}")
+        return child
+
+    def _bind(self, key: tuple[str, ...], kind: str) -> MetricWrapperBase:
+        name, values = key[0], key[1:]
+        metric = self.get(name)
+        row = ROWS[name]
+        invariant(row.kind == kind, f"metric '{name}' is a {row.kind}, not a {kind}")
+        invariant(
+            len(values) == len(row.labels),
+            f"metric '{name}' has labels {row.labels}, values {values} were given",
+        )
+        with self._lock:
+            shown = [self._bounded(label, v) for label, v in zip(row.labels, values, strict=True)]
+            child = metric.labels(*shown) if shown else metric
+            if list(values) == shown:  # else the cache itself could be filled from outside
+                self._children[key] = child
+        return child
+
+    def _bounded(self, label: str, value: str) -> str:
+        """*value*, or "other" when it is not of the label's closed set (INV-BOUND)."""
+        allowed = LABELS[label]
+        if isinstance(allowed, tuple):
+            return value if value in allowed else OTHER
+        seen = self._seen[label]
+        if value not in seen and len(seen) >= allowed:
+            return OTHER
+        seen.add(value)
+        return value
+
+
+_metrics: Metrics | None = None
+_metrics_lock = threading.Lock()
+
+
+def metrics() -> Metrics:
+    """This process's metrics; the first call imports prometheus_client and makes them."""
+    global _metrics
+    if _metrics is None:
+        with _metrics_lock:
+            if _metrics is None:
+                _metrics = Metrics()
+    return _metrics
+
+
+def render() -> bytes:
+    """This process's metrics in Prometheus' text format."""
+    return metrics().render()
