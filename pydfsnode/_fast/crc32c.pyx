@@ -19,7 +19,7 @@ crc32c_setup()
 
 
 cdef uint32_t extend_freely(uint32_t value, const uint8_t* data, size_t size) noexcept:
-    """The CRC continued from *value*; the caller holds the GIL, which is released where that pays."""
+    """The CRC continued from *value*; the GIL, held by the caller, is released where it pays."""
     if size < GIL_RELEASE_BYTES:
         return crc32c_extend(value, data, size)
     with nogil:
@@ -46,7 +46,7 @@ def crc32c(data, uint32_t value=0):
 
 
 def crc32c_combine(uint32_t first, uint32_t second, uint64_t second_size):
-    """Return crc32c(a + b) from crc32c(a), crc32c(b) and the size of b in bytes, without their bytes.
+    """Return crc32c(a + b) from crc32c(a), crc32c(b) and the size of b in bytes.
 
     Raises:
         OverflowError: a CRC is not an unsigned 32-bit number, or the size not one of 64.
@@ -102,7 +102,7 @@ cdef Py_ssize_t count_blocks(Py_ssize_t size, Py_ssize_t block_size) except -1:
 
 
 def block_checksums(data, Py_ssize_t block_size):
-    """Return the CRC-32C of each *block_size* bytes of *data*, as u32 little-endian one after another.
+    """Return the CRC-32C of each *block_size* bytes of *data*: u32 little-endian, in a row.
 
     The last block may be short; no data gives no checksums. The GIL is released from 32 KiB up.
 

@@ -2,8 +2,9 @@
  *
  * A kernel takes and returns the inverted register ("raw"), so that its parts compose linearly:
  * raw(state, A then B) = shift(raw(state, A), size of B) xor raw(0, B).
- * No -march flag: each kernel names its own target and is chosen at run time, so one build runs everywhere.
- * The byte order of 8-byte words matters in the portable kernel only; it loads them byte by byte.
+ * No -march flag: each kernel names its own target and is chosen at run time, so one build runs
+ * everywhere. The instructions take 8-byte words as little-endian machines load them; the portable
+ * kernel loads bytes.
  */
 #include "crc32c_kernel.h"
 
@@ -13,7 +14,7 @@
 #define CRC32C_X86 1
 #include <nmmintrin.h>
 #include <wmmintrin.h>
-#elif defined(__aarch64__) && defined(__linux__) && defined(__GNUC__)
+#elif defined(__AARCH64EL__) && defined(__linux__) && defined(__GNUC__)
 #define CRC32C_ARM 1
 #include <sys/auxv.h>
 #endif
@@ -24,8 +25,6 @@
 
 static uint32_t slices[8][256];
 static uint32_t x_pow_2_pow[POWERS]; /* x^(2^k) mod P */
-
-typedef uint32_t (*kernel)(uint32_t raw, const uint8_t *bytes, size_t size);
 
 /* ---- arithmetic of polynomials over GF(2) modulo P, as in zlib's crc32_combine */
 
@@ -66,14 +65,16 @@ static uint32_t extend_portable(uint32_t raw, const uint8_t *p, size_t size)
     return raw;
 }
 
-static uint64_t load_8(const uint8_t *p)
+#if defined(CRC32C_X86) || defined(CRC32C_ARM)
+static inline uint64_t load_8(const uint8_t *p)
 {
     uint64_t word;
     memcpy(&word, p, sizeof word);
     return word;
 }
+#endif
 
-/* ---- x86: the crc32 instruction takes 3 cycles but one can start each cycle, hence three streams */
+/* ---- x86: crc32 takes 3 cycles, but one can start each cycle, hence three streams */
 
 #ifdef CRC32C_X86
 
@@ -82,7 +83,7 @@ static uint64_t load_8(const uint8_t *p)
 /* shifts[n][0 or 1]: multiplying by it moves a raw register past n (or 2n) words of 8 bytes. */
 static uint32_t shifts[STREAM_WORDS_MAX + 1][2];
 
-__attribute__((target("sse4.2"))) static uint32_t
+__attribute__((target("sse4.2,crc32"))) static uint32_t
 extend_sse42(uint32_t raw, const uint8_t *p, size_t size)
 {
     uint64_t state = raw;
@@ -93,9 +94,9 @@ extend_sse42(uint32_t raw, const uint8_t *p, size_t size)
     return (uint32_t)state;
 }
 
-/* A carry-less product of reflected 32-bit numbers is 63 bits in a register of 64, so it counts one power
- * of x more; folding it with the crc32 instruction adds 32. The factors in `shifts` are 33 powers short. */
-__attribute__((target("sse4.2,pclmul"))) static uint64_t
+/* A carry-less product of reflected 32-bit numbers is 63 bits in a register of 64, so it counts one
+ * power of x more; folding it with crc32 adds 32. The factors in `shifts` are 33 powers short. */
+__attribute__((target("sse4.2,crc32,pclmul"))) static uint64_t
 shifted(uint64_t raw, uint32_t factor)
 {
     __m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((int64_t)raw),
@@ -103,7 +104,7 @@ shifted(uint64_t raw, uint32_t factor)
     return (uint64_t)_mm_cvtsi128_si64(product);
 }
 
-__attribute__((target("sse4.2,pclmul"))) static uint32_t
+__attribute__((target("sse4.2,crc32,pclmul"))) static uint32_t
 extend_three_streams(uint32_t raw, const uint8_t *p, size_t size)
 {
     while (size >= 48) {
@@ -139,21 +140,34 @@ static void fill_shifts(void)
 #ifdef CRC32C_ARM
 #define HWCAP_CRC32_BIT (1ul << 7)
 
-__attribute__((target("+crc"))) static uint32_t
-extend_armv8(uint32_t raw, const uint8_t *p, size_t size)
+/* Assembly, since compilers do not agree on names and targets of the intrinsics. */
+static uint32_t extend_armv8(uint32_t raw, const uint8_t *p, size_t size)
 {
     for (; size >= 8; size -= 8, p += 8)
-        raw = __builtin_aarch64_crc32cx(raw, load_8(p));
+        __asm__(".arch_extension crc\n\tcrc32cx %w0, %w0, %x1" : "+r"(raw) : "r"(load_8(p)));
     for (; size != 0; size--, p++)
-        raw = __builtin_aarch64_crc32cb(raw, *p);
+        __asm__(".arch_extension crc\n\tcrc32cb %w0, %w0, %w1" : "+r"(raw) : "r"((uint32_t)*p));
     return raw;
 }
 #endif
 
 /* ---- choice of the kernel */
 
-static kernel fastest = extend_portable, chosen = extend_portable;
-static const char *fastest_name = "portable", *chosen_name = "portable";
+struct kernel {
+    const char *name;
+    uint32_t (*extend)(uint32_t raw, const uint8_t *bytes, size_t size);
+};
+
+static const struct kernel portable = {"portable", extend_portable};
+#ifdef CRC32C_X86
+static const struct kernel sse42 = {"sse4.2", extend_sse42};
+static const struct kernel sse42_pclmul = {"sse4.2+pclmul", extend_three_streams};
+#endif
+#ifdef CRC32C_ARM
+static const struct kernel armv8 = {"armv8", extend_armv8};
+#endif
+
+static const struct kernel *fastest = &portable, *chosen = &portable;
 
 static void fill_tables(void)
 {
@@ -181,38 +195,29 @@ void crc32c_setup(void)
 #ifdef CRC32C_X86
     fill_shifts();
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("sse4.2")) {
-        fastest = extend_sse42;
-        fastest_name = "sse4.2";
-        if (__builtin_cpu_supports("pclmul")) {
-            fastest = extend_three_streams;
-            fastest_name = "sse4.2+pclmul";
-        }
-    }
+    if (__builtin_cpu_supports("sse4.2"))
+        fastest = __builtin_cpu_supports("pclmul") ? &sse42_pclmul : &sse42;
 #endif
 #ifdef CRC32C_ARM
-    if (getauxval(AT_HWCAP) & HWCAP_CRC32_BIT) {
-        fastest = extend_armv8;
-        fastest_name = "armv8";
-    }
+    if (getauxval(AT_HWCAP) & HWCAP_CRC32_BIT)
+        fastest = &armv8;
 #endif
     crc32c_force_portable(0);
 }
 
 void crc32c_force_portable(int on)
 {
-    chosen = on ? extend_portable : fastest;
-    chosen_name = on ? "portable" : fastest_name;
+    chosen = on ? &portable : fastest;
 }
 
 const char *crc32c_kernel_name(void)
 {
-    return chosen_name;
+    return chosen->name;
 }
 
 uint32_t crc32c_extend(uint32_t value, const uint8_t *bytes, size_t size)
 {
-    return ~chosen(~value, bytes, size);
+    return ~chosen->extend(~value, bytes, size);
 }
 
 uint32_t crc32c_joined(uint32_t first, uint32_t second, uint64_t second_size)

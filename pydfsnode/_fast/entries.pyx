@@ -1,7 +1,7 @@
 """The encoded log entry: built once at admission, then carried by log, leader and followers as is.
 
-Little-endian: crc32c u32 (of all bytes after it) | payload_size u32 | index u64 | term u64 | kind u8 |
-flags u8 (0) | reserved u16 (0) | payload.
+Little-endian: crc32c u32 (of all bytes after it) | payload_size u32 | index u64 | term u64 |
+kind u8 | flags u8 (0) | reserved u16 (0) | payload.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -80,7 +80,7 @@ cdef int check_size(Py_buffer* entry) except -1:
 
 
 def entry_kind(entry):
-    """Return the kind of one encoded entry that `scan_entries` or `encode_entry` gave.
+    """Return the kind of one entry that `scan_entries` or `encode_entry` gave.
 
     Its checksum is not verified again.
 
@@ -98,7 +98,7 @@ def entry_kind(entry):
 
 
 def entry_payload(entry):
-    """Return the payload of one encoded entry that `scan_entries` or `encode_entry` gave, as a copy.
+    """Return a copy of the payload of one entry that `scan_entries` or `encode_entry` gave.
 
     Its checksum is not verified again.
 
@@ -152,8 +152,8 @@ def scan_entries(data):
     """Return (index, term, kind, encoded entry) of each entry in *data*, verified, in order.
 
     Raises:
-        ValueError: an entry is cut, does not match its checksum, has an unknown kind or flags, or bytes
-            remain after the last; the message names the offset. Nothing is returned then.
+        ValueError: an entry is cut, does not match its checksum, has an unknown kind or flags,
+            or bytes remain after the last; the message names the offset.
         TypeError, BufferError: *data* is not bytes-like, or not contiguous.
     """
     cdef Py_buffer view

@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 cdef class _Window:
     cdef object owner  # keeps the memory at `start` alive
+    cdef bint closed
     cdef uint8_t* start
     cdef Py_ssize_t size
 
@@ -18,6 +19,7 @@ cdef class FrameReader:
     cdef Py_ssize_t capacity
     cdef Py_ssize_t start, end  # the unread bytes in memory
     cdef Py_ssize_t frame_bytes_max, large_bytes
+    cdef _Window window
     cdef object view  # what the transport has, None when it has nothing
     cdef Py_ssize_t offered  # size of that view
     cdef bint probing, broken
@@ -26,6 +28,7 @@ cdef class FrameReader:
     cdef uint32_t large_stream_id
     cdef uint8_t large_kind, large_flags
 
+    cdef int check_usable(self) except -1
     cdef int release_view(self) except -1
     cdef void move_to_front(self) noexcept
     cdef int cut(self, list frames) except -1

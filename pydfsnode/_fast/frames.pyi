@@ -1,9 +1,10 @@
-from typing_extensions import Buffer
+from typing import final
 
 FRAME_HEAD_BYTES: int
 
 def frame_head(size: int, stream_id: int, kind: int, flags: int) -> bytes: ...
 
+@final
 class FrameReader:
     def __init__(self, frame_bytes_max: int, small_buffer_bytes: int = ...) -> None: ...
     def get_buffer(self, size_hint: int) -> memoryview: ...

@@ -1,8 +1,8 @@
 """ttrpc frames out of a stream of bytes, received into place, without a copy of large ones.
 
-INV-FRAME-1 A large frame's payload is received into its own bytes object; until the last byte has come
-nobody but the view handed to the transport reaches that object, and that view is released before the
-object is handed out.
+INV-FRAME-1 A large frame's payload is received into its own bytes object; until the last byte has
+come nobody but the view handed to the transport reaches that object, and that view is released
+before the object is handed out.
 """
 
 cimport cython
@@ -20,8 +20,8 @@ cdef enum:
     SMALL_BUFFER_BYTES_MIN = 64
     # From this size on, a frame gets its own bytes object at once.
     LARGE_FRAME_BYTES = 64 * 1024
-    # Offered after a large frame: one TLS record, enough to learn the next head. More of a next large
-    # frame would have to be copied out of the small buffer.
+    # Offered after a large frame: one TLS record, enough to learn the next head. More of a next
+    # large frame would have to be copied out of the small buffer.
     PROBE_BYTES = 16 * 1024
 
 FRAME_HEAD_BYTES = HEAD_BYTES
@@ -41,7 +41,9 @@ cdef inline uint32_t load_u32(const uint8_t* p) noexcept nogil:
 
 
 def frame_head(uint32_t size, uint32_t stream_id, uint8_t kind, uint8_t flags):
-    """Return the 10 bytes before *size* bytes of payload: size u32, stream id u32 (big-endian), kind, flags.
+    """Return the 10 bytes before *size* bytes of payload.
+
+    Big-endian: size u32 | stream id u32 | kind u8 | flags u8.
 
     Raises:
         OverflowError: a number does not fit its field.
@@ -59,9 +61,11 @@ def frame_head(uint32_t size, uint32_t stream_id, uint8_t kind, uint8_t flags):
 @cython.final
 @cython.no_gc
 cdef class _Window:
-    """Lends a piece of writable memory to the transport; it and its owner live as long as a view does."""
+    """Lends writable memory to the transport; it and its owner live as long as a view does."""
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
+        if self.closed:
+            raise BufferError("the view given by FrameReader.get_buffer is no longer valid")
         PyBuffer_FillInfo(buffer, self, self.start, self.size, 0, flags)
 
 
@@ -83,20 +87,24 @@ cdef class _Memory:
 cdef class FrameReader:
     """Cuts one connection's bytes into frames; made for asyncio.BufferedProtocol.
 
-    Hand `get_buffer(...)` to the transport, then report what it wrote with `buffer_updated(n)`. Frames up
-    to 64 KiB are cut from one reused buffer; a larger one is received in place.
+    Hand `get_buffer(...)` to the transport, then report what it wrote with `buffer_updated(n)`.
+    Frames up to 64 KiB are cut from one reused buffer; a larger one is received in place.
 
     Args:
         frame_bytes_max: the largest payload accepted, in bytes.
         small_buffer_bytes: size of the reused buffer, at least 64.
     """
 
-    def __init__(self, Py_ssize_t frame_bytes_max, Py_ssize_t small_buffer_bytes=SMALL_BUFFER_BYTES):
+    def __init__(
+        self, Py_ssize_t frame_bytes_max, Py_ssize_t small_buffer_bytes=SMALL_BUFFER_BYTES
+    ):
         if frame_bytes_max < 0 or frame_bytes_max > FRAME_BYTES_LIMIT:
-            raise ValueError(f"frame_bytes_max is {frame_bytes_max}, must be 0 to {FRAME_BYTES_LIMIT}")
+            raise ValueError(
+                f"frame_bytes_max is {frame_bytes_max}, must be 0 to {FRAME_BYTES_LIMIT}"
+            )
         if small_buffer_bytes < SMALL_BUFFER_BYTES_MIN:
             raise ValueError(
-                f"small_buffer_bytes is {small_buffer_bytes}, must be {SMALL_BUFFER_BYTES_MIN} at least"
+                f"small_buffer_bytes is {small_buffer_bytes}, at least {SMALL_BUFFER_BYTES_MIN}"
             )
         if self.memory is not None:
             raise TypeError("a FrameReader is initialised once")
@@ -108,12 +116,14 @@ cdef class FrameReader:
     def get_buffer(self, Py_ssize_t size_hint):
         """Return writable memory for the transport to receive into; *size_hint* is not used.
 
-        The memoryview is valid until `buffer_updated`, which releases it. A view that was not filled is
-        replaced by the next call.
+        The memoryview is valid until `buffer_updated`, which releases it. A view that was not
+        filled is replaced by the next call. The transport must not keep slices of it.
+
+        Raises:
+            ValueError: a frame before was refused.
         """
         cdef _Window window = _Window.__new__(_Window)
-        if self.memory is None:
-            raise ValueError("the FrameReader was not initialised")
+        self.check_usable()
         self.release_view()
         if self.large is not None:
             window.owner = self.large
@@ -126,22 +136,23 @@ cdef class FrameReader:
             window.size = self.capacity - self.end
             if self.probing:
                 window.size = min(window.size, PROBE_BYTES)
+        self.window = window
         self.view = memoryview(window)
         self.offered = window.size
         return self.view
 
     def buffer_updated(self, Py_ssize_t size):
-        """Take *size* bytes that the transport wrote to the start of the view; return the whole frames.
+        """Take the *size* bytes that the transport wrote into the view; return the whole frames.
 
         Each frame is (stream_id, kind, flags, payload); the payload is a bytes object of its own.
 
         Raises:
-            ValueError: a frame is larger than frame_bytes_max or its kind is unknown, or *size* is more
-                than was offered. The stream cannot be read on: every later call raises too.
+            ValueError: a frame is larger than frame_bytes_max or its kind is unknown: the stream
+                cannot be read on, and every later call raises too; or *size* is more than was
+                offered.
         """
         cdef list frames = []
-        if self.broken:
-            raise ValueError("the frames before were not readable; close the connection")
+        self.check_usable()
         if size < 0 or size > self.offered:
             raise ValueError(f"{size} bytes reported, {self.offered} were offered")
         self.release_view()
@@ -162,14 +173,23 @@ cdef class FrameReader:
             return HEAD_BYTES + self.large_filled
         return self.end - self.start
 
+    cdef int check_usable(self) except -1:
+        if self.memory is None:
+            raise ValueError("the FrameReader was not initialised")
+        if self.broken:
+            raise ValueError("a frame before was refused; close the connection")
+        return 0
+
     cdef int release_view(self) except -1:
         """Take the view back from the transport.
 
-        A plain uvloop transport holds its buffer until `buffer_updated` has returned; it does not write
-        through it again, and the window keeps the memory alive until then.
+        A plain uvloop transport holds its buffer until `buffer_updated` has returned; it does not
+        write through it again, and the window keeps the memory alive until then.
         """
         self.offered = 0
         if self.view is not None:
+            self.window.closed = True
+            self.window = None
             try:
                 self.view.release()
             except BufferError:
@@ -178,7 +198,7 @@ cdef class FrameReader:
         return 0
 
     cdef void move_to_front(self) noexcept:
-        """Give the incomplete frame, always smaller than the buffer, the whole buffer to complete in."""
+        """Give the incomplete frame, always smaller than the buffer, the whole buffer."""
         if self.start:
             if self.end > self.start:
                 memmove(self.memory.start, self.memory.start + self.start, self.end - self.start)
@@ -186,7 +206,7 @@ cdef class FrameReader:
             self.start = 0
 
     cdef int cut(self, list frames) except -1:
-        """Move the whole frames out of the small buffer; begin a large one where there is its head."""
+        """Move the whole frames out of the small buffer; begin a large one at its head."""
         cdef const uint8_t* p
         cdef Py_ssize_t size
         while self.large is None and self.end - self.start >= HEAD_BYTES:
@@ -219,7 +239,7 @@ cdef class FrameReader:
         return size
 
     cdef int begin_large(self, const uint8_t* p, Py_ssize_t size) except -1:
-        """The rest of the small buffer is the start of this frame; the rest of the frame comes in place."""
+        """What the small buffer still holds begins this frame; its rest is received in place."""
         cdef Py_ssize_t have = self.end - self.start - HEAD_BYTES
         self.large = PyBytes_FromStringAndSize(NULL, size)
         memcpy(PyBytes_AS_STRING(self.large), p + HEAD_BYTES, have)
