@@ -1,0 +1,1 @@
+"""A chunkserver: stores chunks, forwards and serves them, reports to the masters."""

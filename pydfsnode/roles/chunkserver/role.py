@@ -1,0 +1,171 @@
+"""Wires a chunkserver: store, service, links to the masters, commands, pages."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydfsnode.client.connections import ConnectionPool
+from pydfsnode.client.wire_chunks import ChunkPeer
+from pydfsnode.config import NodeConfig
+from pydfsnode.obs.log import get_logger
+from pydfsnode.obs.metrics import metrics
+from pydfsnode.roles.base import Node, run_node
+from pydfsnode.roles.chunkserver.commands import CommandRunner, Done
+from pydfsnode.roles.chunkserver.heartbeat import MasterLink, NodeState
+from pydfsnode.roles.chunkserver.service import ChunkService
+from pydfsnode.rpc.server import Handlers
+from pydfsnode.storage.chunk_epoch import EpochFile
+from pydfsnode.storage.chunk_store import ChunkStore
+
+SWEEP_INTERVAL_S = 30
+
+_log = get_logger("roles.chunkserver")
+
+
+class ChunkserverRole:
+    """A running chunkserver. `make` opens the disk; `start` joins the cluster."""
+
+    def __init__(self, node: Node, store: ChunkStore, epoch: EpochFile) -> None:
+        config = node.config
+        self._node = node
+        self._store = store
+        self._epoch = epoch
+        self._epoch_lock = asyncio.Lock()
+        self._pool = ConnectionPool(node.tls)
+        self._incarnation = random.SystemRandom().getrandbits(63) + 1
+        self._service = ChunkService(config.node_id, store, epoch, self._connect, node.clock)
+        self._commands = CommandRunner(store, epoch, self._connect, self._command_done)
+        self._links = [
+            MasterLink(
+                master.node_id,
+                self._pool.channel("master", master.node_id, master.listen),
+                store.index,
+                self._state,
+                self._learn_epoch,
+                self._commands,
+                config.heartbeat_ms,
+            )
+            for master in config.peers()
+        ]
+        store.on_change(self._wake_links)
+        self._export_gauges()
+
+    @classmethod
+    async def make(cls, node: Node) -> ChunkserverRole:
+        """Open the disk and list what is there."""
+        directory = Path(node.config.data_dir)
+        store = await ChunkStore.open(directory, node.config.reserved_bytes)
+        epoch = EpochFile(directory)
+        _log.info(
+            "opened",
+            chunks=len(store.index),
+            used_bytes=store.index.used_bytes,
+            free_bytes=store.free_bytes(),
+            epoch=epoch.highest,
+        )
+        return cls(node, store, epoch)
+
+    @property
+    def handlers(self) -> Handlers:
+        """See `roles.base.Role`."""
+        return self._service.handlers()
+
+    @property
+    def pages(self) -> Mapping[str, Callable[[], object]]:
+        """See `roles.base.Role`."""
+        return {"/chunks/state": self._page}
+
+    def health(self) -> dict[str, Any]:
+        """Alive: this process answers; whether it may serve is `/ready`'s to say."""
+        return {"status": "ok", "role": "chunkserver", "node_id": self._node.config.node_id}
+
+    def ready(self) -> tuple[bool, dict[str, Any]]:
+        """Ready when the leading master answers its heartbeats."""
+        leader = next((link.master for link in self._links if link.is_leader), "")
+        reason = "" if leader else "no leading master answers: an election, or the network"
+        return bool(leader), {"ready": bool(leader), "leader": leader, "reason": reason}
+
+    async def start(self) -> None:
+        """Report to the masters and take orders."""
+        supervisor = self._node.supervisor
+        supervisor.spawn("chunk store", self._watch_store())
+        supervisor.spawn("commands", self._commands.run())
+        supervisor.spawn("sweep", self._sweep())
+        for link in self._links:
+            supervisor.spawn(f"heartbeat {link.master}", link.run())
+
+    async def stop(self) -> None:
+        """Leave; what is being made durable is finished first."""
+        await self._pool.close()
+        await self._store.close()
+
+    def _connect(self, node_id: str, listen: str) -> ChunkPeer:
+        return self._pool.channel("chunkserver", node_id, listen)
+
+    async def _watch_store(self) -> None:
+        """Fail with the store: its tasks may have nobody waiting for them (INV-STOP)."""
+        raise await asyncio.shield(self._store.failed)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            swept = self._store.sweep(self._node.clock.monotonic_ms())
+            if swept:
+                _log.info("broken chunks given up", count=swept)
+
+    async def _learn_epoch(self, epoch: int) -> None:
+        if epoch > self._epoch.highest:
+            async with self._epoch_lock:
+                await self._store.run(self._epoch.advance, epoch)
+        await self._commands.settle()
+
+    def _wake_links(self) -> None:
+        for link in self._links:
+            link.wake()
+
+    def _command_done(self, done: Done) -> None:
+        for link in self._links:
+            link.note_done(done)
+
+    def _state(self) -> NodeState:
+        config = self._node.config
+        index = self._store.index
+        return NodeState(
+            listen=config.listen,
+            rack=config.rack,
+            used_bytes=index.used_bytes,
+            free_bytes=self._store.free_bytes(),
+            chunk_count=len(index),
+            active_streams=self._service.writes.count + self._service.reads.count,
+            incarnation=self._incarnation,
+        )
+
+    def _page(self) -> object:
+        state = self._state()
+        return {
+            "node_id": self._node.config.node_id,
+            "count": state.chunk_count,
+            "used_bytes": state.used_bytes,
+            "free_bytes": state.free_bytes,
+            "epoch": self._epoch.highest,
+            "streams": {"write": self._service.writes.count, "read": self._service.reads.count},
+            "unfinished": self._store.growing(),
+            "corrupt": self._store.index.corrupt(),
+            "commands": self._commands.waiting,
+            "masters": {link.master: link.is_reached for link in self._links},
+        }
+
+    def _export_gauges(self) -> None:
+        index = self._store.index
+        metrics().gauge("chunk_store_chunks").set_function(lambda: len(index))
+        metrics().gauge("chunk_store_used_bytes").set_function(lambda: index.used_bytes)
+        metrics().gauge("chunk_store_free_bytes").set_function(self._store.free_bytes)
+
+
+async def run(config: NodeConfig) -> int:
+    """Run a chunkserver until it is stopped; return the process's exit code."""
+    return await run_node(config, ChunkserverRole.make)

@@ -1,0 +1,106 @@
+"""The Chunk and Node services: decode, check the epoch, hand over, encode."""
+
+from __future__ import annotations
+
+import pydfsnode
+from pydfsnode import limits
+from pydfsnode.client.model import Replica
+from pydfsnode.client.wire_chunks import Connect, WriteAck
+from pydfsnode.errors import InvalidArgument, MalformedMessage
+from pydfsnode.roles.chunkserver.pipeline import ChainPlace, WritePipeline
+from pydfsnode.roles.chunkserver.streams import StreamSlots
+from pydfsnode.rpc.chunk_packets import pack_head
+from pydfsnode.rpc.context import CallContext
+from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.rpc.server import Handlers, ServerStream
+from pydfsnode.runtime.clock import Clock
+from pydfsnode.storage.chunk_epoch import EpochFile
+from pydfsnode.storage.chunk_store import ChunkStore
+
+
+class ChunkService:
+    """Handlers of a chunkserver, the same for both transports."""
+
+    def __init__(
+        self, node_id: str, store: ChunkStore, epoch: EpochFile, connect: Connect, clock: Clock
+    ) -> None:
+        """*connect* reaches the other chunkservers."""
+        self._node_id = node_id
+        self._store = store
+        self._epoch = epoch
+        self._connect = connect
+        self._clock = clock
+        self.writes = StreamSlots("write", limits.WRITE_STREAMS_MAX)
+        self.reads = StreamSlots("read", limits.READ_STREAMS_MAX)
+
+    def handlers(self) -> Handlers:
+        """Path to handler."""
+        return {
+            "/pydfs.v1.Chunk/WriteChunk": self.write_chunk,
+            "/pydfs.v1.Chunk/ReadChunk": self.read_chunk,
+            "/pydfs.v1.Chunk/SealChunk": self.seal_chunk,
+            "/pydfs.v1.Node/Ping": self.ping,
+        }
+
+    async def write_chunk(
+        self, first: pb.WriteChunkPacket, call: CallContext, stream: ServerStream
+    ) -> None:
+        """Receive a chunk, write it, forward it."""
+        if not first.HasField("open"):
+            raise MalformedMessage("WriteChunk begins with a message that has `open`")
+        opening = first.open
+        self._epoch.check(opening.epoch)
+        place = ChainPlace(self._node_id, opening.epoch, _downstream(opening, self._node_id))
+
+        async def send_ack(ack: WriteAck) -> None:
+            await stream.send(pb.WriteChunkAck(**ack._asdict()))
+
+        with self.writes:
+            chunk = self._store.create(opening.chunk_id, opening.version)
+            try:
+                await WritePipeline(chunk, place, stream, send_ack, self._connect).run()
+            finally:
+                chunk.keep(self._clock.monotonic_ms())
+
+    async def read_chunk(
+        self, request: pb.ReadChunkRequest, call: CallContext, stream: ServerStream
+    ) -> None:
+        """Send a range of a chunk in verified packets."""
+        with self.reads:
+            async for packet in self._store.read(
+                request.chunk_id, request.version, request.offset, request.length
+            ):
+                head = pack_head(packet.offset, len(packet.data), packet.crc32c)
+                await stream.send((head, packet.data))
+
+    async def seal_chunk(
+        self, request: pb.SealChunkRequest, call: CallContext
+    ) -> pb.SealChunkResponse:
+        """End a chunk whose pipeline broke."""
+        self._epoch.check(request.epoch)
+        crc = await self._store.seal(
+            request.chunk_id, request.version, request.new_version, request.length
+        )
+        return pb.SealChunkResponse(length=request.length, crc32c=crc)
+
+    async def ping(self, request: pb.PingRequest, call: CallContext) -> pb.PingResponse:
+        """Answer with what came, and who this is."""
+        return pb.PingResponse(
+            payload=request.payload,
+            node_id=self._node_id,
+            role="chunkserver",
+            version=pydfsnode.__version__,
+        )
+
+
+def _downstream(opening: pb.WriteChunkOpen, node_id: str) -> list[Replica]:
+    """The rest of the pipeline, checked."""
+    downstream = [Replica(a.node_id, a.listen) for a in opening.downstream]
+    names = {node_id, *(replica.node_id for replica in downstream)}
+    if len(names) != len(downstream) + 1 or len(names) > limits.REPLICATION_MAX:
+        raise InvalidArgument(
+            f"chunk {opening.chunk_id}: a pipeline has distinct servers, at most "
+            f"{limits.REPLICATION_MAX}; behind {node_id} came "
+            f"{', '.join(replica.node_id for replica in downstream)}"
+        )
+    return downstream

@@ -1,0 +1,127 @@
+"""The cluster's health as named checks: each says what is wrong and what to do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydfsnode.raft.types import PeerView
+
+OK, WARN, ERROR = "OK", "WARN", "ERROR"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. `code` is stable; scripts may rely on it."""
+
+    code: str
+    severity: str
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What the checks look at."""
+
+    voters: int
+    peers: list[PeerView]
+    fsync: str
+    live_chunkservers: int
+    dead_chunkservers: list[str]
+    chunks: int
+    under_replicated: int
+    missing: int
+    replication: int
+
+
+def overall(checks: list[Check]) -> str:
+    """The worst severity among *checks*."""
+    severities = {check.severity for check in checks}
+    return ERROR if ERROR in severities else WARN if WARN in severities else OK
+
+
+def check(condition: Condition) -> list[Check]:
+    """Everything that is not as it should be, the worst first."""
+    found = [*_masters(condition), *_chunkservers(condition), *_chunks(condition)]
+    return sorted(found, key=lambda c: c.severity != ERROR)
+
+
+def _masters(condition: Condition) -> list[Check]:
+    found = []
+    silent = sorted(p.node_id for p in condition.peers if not p.active)
+    if silent:
+        spare = (condition.voters - 1) // 2 - len(silent)
+        found.append(
+            Check(
+                "MASTER_DOWN",
+                WARN,
+                f"{', '.join(silent)} not heard from; {spare} more may fail",
+                "start it again ('pydfsnode serve --role master'), its log says why it stopped",
+            )
+        )
+    if condition.fsync != "always":
+        found.append(
+            Check(
+                "FSYNC_UNSAFE",
+                WARN,
+                f"fsync is '{condition.fsync}': a power loss can lose acknowledged writes",
+                'set fsync = "always" in the masters\' configuration and restart them in turn',
+            )
+        )
+    return found
+
+
+def _chunkservers(condition: Condition) -> list[Check]:
+    found = []
+    if condition.live_chunkservers == 0:
+        found.append(
+            Check(
+                "NO_CHUNKSERVERS",
+                ERROR,
+                "no chunkserver reports to the masters: no file can be written or read",
+                "start chunkservers ('pydfsnode serve --role chunkserver')",
+            )
+        )
+    elif condition.live_chunkservers < condition.replication:
+        found.append(
+            Check(
+                "FEW_CHUNKSERVERS",
+                WARN,
+                f"{condition.live_chunkservers} chunkservers live, files want "
+                f"{condition.replication} replicas",
+                "start more chunkservers",
+            )
+        )
+    if condition.dead_chunkservers:
+        found.append(
+            Check(
+                "CHUNKSERVER_DOWN",
+                WARN,
+                f"{', '.join(condition.dead_chunkservers)} not heard from",
+                "start it again, or leave it: its chunks are copied elsewhere",
+            )
+        )
+    return found
+
+
+def _chunks(condition: Condition) -> list[Check]:
+    found = []
+    if condition.missing:
+        found.append(
+            Check(
+                "MISSING_CHUNKS",
+                ERROR,
+                f"{condition.missing} of {condition.chunks} chunks have no live replica",
+                "start the chunkservers that hold them",
+            )
+        )
+    if condition.under_replicated:
+        found.append(
+            Check(
+                "UNDER_REPLICATED",
+                WARN,
+                f"{condition.under_replicated} of {condition.chunks} chunks have too few replicas",
+                "wait while they are copied; start chunkservers when there are too few",
+            )
+        )
+    return found

@@ -1,0 +1,1 @@
+"""RPC handlers of a master, one file a service: decode, propose or query, encode."""

@@ -1,0 +1,90 @@
+"""The Fleet service: what chunkservers report, to every master; commands from the leader only."""
+
+from __future__ import annotations
+
+from pydfsnode.fleet.repair import Copy, Delete
+from pydfsnode.meta.state import Namespace
+from pydfsnode.roles.master.fleet import Fleet, Heartbeat
+from pydfsnode.rpc.context import CallContext
+from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.rpc.server import Handlers
+from pydfsnode.runtime.raft_driver import RaftDriver
+
+
+class FleetService:
+    """Heartbeats and full reports. A report is believed only of the sender's own replicas."""
+
+    def __init__(self, driver: RaftDriver, fleet: Fleet, namespace: Namespace) -> None:
+        self._driver = driver
+        self._fleet = fleet
+        self._namespace = namespace
+
+    def handlers(self) -> Handlers:
+        """Path to handler."""
+        return {
+            "/pydfs.v1.Fleet/Heartbeat": self.heartbeat,
+            "/pydfs.v1.Fleet/FullReport": self.full_report,
+        }
+
+    async def heartbeat(
+        self, request: pb.HeartbeatRequest, call: CallContext
+    ) -> pb.HeartbeatResponse:
+        """Note that a chunkserver lives and what changed on it; the leader answers with work."""
+        leads = self._driver.is_leader
+        full_wanted, orders = self._fleet.heartbeat(_heartbeat(request, call), leads=leads)
+        return pb.HeartbeatResponse(
+            epoch=self._driver.term,
+            is_leader=leads,
+            full_report_wanted=full_wanted,
+            commands=[self._command(order) for order in orders],
+        )
+
+    async def full_report(
+        self, request: pb.FullReportRequest, call: CallContext
+    ) -> pb.FullReportResponse:
+        """One page of everything that a chunkserver holds."""
+        self._fleet.full_report(
+            call.identity.name,
+            request.incarnation,
+            request.report_seq,
+            [(r.chunk_id, r.version, r.length) for r in request.replicas],
+            first=request.first,
+            last=request.last,
+        )
+        return pb.FullReportResponse()
+
+    def _command(self, order: Copy | Delete) -> pb.Command:
+        if isinstance(order, Delete):
+            return pb.Command(
+                kind=pb.Command.DELETE, chunk_id=order.chunk_id, version=order.version
+            )
+        chunk = self._namespace.chunk(order.chunk_id)
+        return pb.Command(
+            kind=pb.Command.REPLICATE,
+            chunk_id=order.chunk_id,
+            version=order.version,
+            length=order.length,
+            crc32c=0 if chunk is None else chunk.crc32c,
+            sources=[
+                pb.Address(node_id=node_id, listen=self._fleet.listen_of(node_id))
+                for node_id in order.sources
+            ],
+        )
+
+
+def _heartbeat(request: pb.HeartbeatRequest, call: CallContext) -> Heartbeat:
+    return Heartbeat(
+        node_id=call.identity.name,
+        listen=request.listen,
+        rack=request.rack,
+        used_bytes=request.used_bytes,
+        free_bytes=request.free_bytes,
+        chunks=request.chunk_count,
+        streams=request.active_streams,
+        incarnation=request.incarnation,
+        report_seq=request.report_seq,
+        added=[(r.chunk_id, r.version, r.length) for r in request.added],
+        removed=list(request.removed),
+        corrupt=list(request.corrupt),
+        copied=[(d.chunk_id, d.ok) for d in request.done if d.kind == "replicate"],
+    )
