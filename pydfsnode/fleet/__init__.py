@@ -1,0 +1,1 @@
+"""Pure decisions about chunkservers: who lives, who holds what, where chunks go, what to repair."""

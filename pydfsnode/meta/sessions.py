@@ -1,0 +1,225 @@
+"""Which operation of which client had which outcome, so that none takes effect twice (INV-ONCE).
+
+An active session holds the outcomes that its client may still ask for: those from its floor on.
+A session idle for SESSION_IDLE_MS of log time (or SESSION_IDLE_MS_MIN, when the table is full) goes
+dormant: only its floor remains, above all that it ever did, so that a returning client works on and
+an old retry is refused. Once a dormant session had to be forgotten, an unknown client that says it
+has done something before is refused too: never a silent second execution (Raft thesis §6.3).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from pydfsnode import limits
+from pydfsnode.errors import InvalidArgument, Overloaded, SessionExpired
+from pydfsnode.meta.ops.base import Op
+from pydfsnode.meta.results import Outcome
+
+OUTCOMES_MAX = 500_000  # limits.py candidate
+"""Outcomes of all sessions together."""
+DORMANT_SESSIONS_MAX = 200_000  # limits.py candidate
+EVICTIONS_PER_OP_MAX = 16
+"""A jump of the clock must not make one operation pay for the whole table."""
+_ID_MAX = 2**64 - 1
+_TIME_MAX = 2**63 - 1
+
+
+class SessionBounds(NamedTuple):
+    """The limits of a table; tests make them small."""
+
+    sessions: int = limits.SESSIONS_MAX
+    outcomes: int = OUTCOMES_MAX
+    outcomes_per_session: int = limits.SESSION_OUTCOMES_MAX
+    dormant: int = DORMANT_SESSIONS_MAX
+    idle_ms: int = limits.SESSION_IDLE_MS
+    idle_ms_min: int = limits.SESSION_IDLE_MS_MIN
+
+
+class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An outcome with the index and log time of its operation and the floor from then on."""
+
+    index: int
+    at_ms: int
+    floor: int
+    outcome: Outcome
+
+
+class Dormant(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What remains of an idle session. `order`: grows from one that falls asleep to the next."""
+
+    order: int
+    floor: int
+
+
+class Session:
+    """Outcomes by seq, in the order in which they were applied."""
+
+    __slots__ = ("at_ms", "floor", "outcomes")
+
+    def __init__(self, floor: int) -> None:
+        self.floor = floor
+        self.at_ms = 0
+        self.outcomes: dict[int, Remembered] = {}
+
+
+class SessionTable:
+    """All sessions, active ones in the order of their last operation.
+
+    `touched` collects (client_id, seq) of changed rows; seq 0 is the row of a dormant session.
+    """
+
+    def __init__(self, bounds: SessionBounds | None = None) -> None:
+        self.bounds = bounds or SessionBounds()
+        self.active: dict[int, Session] = {}
+        self.dormant: dict[int, Dormant] = {}
+        self.outcome_count = 0
+        self.forgotten_count = 0
+        self.touched: dict[tuple[int, int], None] = {}
+
+    def admit(self, op: Op, index: int, clock_ms: int) -> Outcome | None:
+        """The first outcome of *op*; None when it must be applied now and can be remembered.
+
+        Raises:
+            SessionExpired: *op* may have been applied, but its outcome is gone.
+            InvalidArgument: ids or a time that cannot be.
+            Overloaded: the table is full of outcomes that retries may still ask for.
+        """
+        session = self.active.get(op.client_id)
+        if session is not None:
+            remembered = session.outcomes.get(op.seq)
+            if remembered is not None:
+                return remembered.outcome
+        _check_head(op)
+        self._make_room(op, index, clock_ms)
+        floor = self._floor(op)
+        if op.seq < floor:
+            raise SessionExpired(
+                f"operation {op.seq} of client {op.client_id:#x} is older than what is remembered "
+                f"({floor} and later): look whether it happened",
+                reason="outcome_forgotten", floor=floor,
+            )  # fmt: skip
+        return None
+
+    def _floor(self, op: Op) -> int:
+        session = self.active.get(op.client_id)
+        if session is not None:
+            return session.floor
+        dormant = self.dormant.get(op.client_id)
+        if dormant is not None:
+            return dormant.floor
+        if self.forgotten_count and op.first_unacked > 1:
+            raise SessionExpired(
+                f"client {op.client_id:#x} is not known any more: start a new session",
+                reason="session_forgotten",
+            )
+        return 0
+
+    def _make_room(self, op: Op, index: int, clock_ms: int) -> None:
+        """Let idle sessions sleep; Overloaded when no outcome for *op* can be kept then."""
+        bounds = self.bounds
+        for evicted in range(EVICTIONS_PER_OP_MAX):
+            full = self.outcome_count >= bounds.outcomes or (
+                len(self.active) >= bounds.sessions and op.client_id not in self.active
+            )
+            idle_ms = bounds.idle_ms_min if full else bounds.idle_ms
+            oldest = next(iter(self.active), 0)
+            if not oldest or clock_ms - self.active[oldest].at_ms <= idle_ms:
+                if full:
+                    raise Overloaded(
+                        f"the session table is full ({len(self.active)} clients, "
+                        f"{self.outcome_count} outcomes): come again later",
+                        retry_after_ms=1000,
+                    )
+                return
+            self._send_to_sleep(oldest, index * EVICTIONS_PER_OP_MAX + evicted)
+
+    def remember(self, op: Op, index: int, clock_ms: int, outcome: Outcome) -> None:
+        """Keep the outcome of *op*, just applied, and drop what its client says it holds."""
+        session = self.active.pop(op.client_id, None)
+        if session is None:
+            session = Session(self._wake(op.client_id))
+        self.active[op.client_id] = session
+        session.at_ms = clock_ms
+        self._raise_floor(op.client_id, session, op.first_unacked)
+        if len(session.outcomes) >= self.bounds.outcomes_per_session:
+            self._raise_floor(op.client_id, session, min(session.outcomes) + 1)
+        session.outcomes[op.seq] = Remembered(index, clock_ms, session.floor, outcome)
+        self.outcome_count += 1
+        self.touched[op.client_id, op.seq] = None
+
+    def _raise_floor(self, client_id: int, session: Session, floor: int) -> None:
+        if floor <= session.floor:
+            return
+        if floor - session.floor <= len(session.outcomes):
+            passed = [seq for seq in range(session.floor, floor) if seq in session.outcomes]
+        else:
+            passed = [seq for seq in session.outcomes if seq < floor]
+        session.floor = floor
+        for seq in passed:
+            del session.outcomes[seq]
+            self.touched[client_id, seq] = None
+        self.outcome_count -= len(passed)
+
+    def _send_to_sleep(self, client_id: int, order: int) -> None:
+        session = self.active.pop(client_id)
+        floor = max(session.floor, max(session.outcomes, default=0) + 1)
+        self._raise_floor(client_id, session, floor)
+        self.dormant[client_id] = Dormant(order, floor)
+        self.touched[client_id, 0] = None
+        if len(self.dormant) > self.bounds.dormant:
+            longest = next(iter(self.dormant))
+            del self.dormant[longest]
+            self.touched[longest, 0] = None
+            self.forgotten_count += 1
+
+    def _wake(self, client_id: int) -> int:
+        dormant = self.dormant.pop(client_id, None)
+        if dormant is None:
+            return 0
+        self.touched[client_id, 0] = None
+        return dormant.floor
+
+    # ---- rows
+
+    def row(self, client_id: int, seq: int) -> Remembered | Dormant | None:
+        """What the table holds under (client_id, seq); None: the row is gone."""
+        if seq == 0:
+            return self.dormant.get(client_id)
+        session = self.active.get(client_id)
+        return None if session is None else session.outcomes.get(seq)
+
+    def load(self, client_id: int, seq: int, row: Remembered | Dormant) -> None:
+        """Take back a row; rows come in any order, `finish_load` follows."""
+        if isinstance(row, Dormant):
+            self.dormant[client_id] = row
+            return
+        session = self.active.get(client_id)
+        if session is None:
+            session = self.active[client_id] = Session(0)
+        session.outcomes[seq] = row
+        session.floor = max(session.floor, row.floor)
+        session.at_ms = max(session.at_ms, row.at_ms)
+        self.outcome_count += 1
+
+    def finish_load(self) -> None:
+        """Restore the order of use."""
+
+        def last_index(item: tuple[int, Session]) -> int:
+            return max(remembered.index for remembered in item[1].outcomes.values())
+
+        self.active = dict(sorted(self.active.items(), key=last_index))
+        self.dormant = dict(sorted(self.dormant.items(), key=lambda item: item[1].order))
+        self.touched.clear()
+
+
+def _check_head(op: Op) -> None:
+    if not (0 < op.client_id <= _ID_MAX and 0 < op.seq <= _ID_MAX and op.first_unacked <= op.seq):
+        raise InvalidArgument(
+            f"operation {op.seq} of client {op.client_id:#x} with first unacknowledged "
+            f"{op.first_unacked} is malformed: client ids and sequences start at 1"
+        )
+    if not 0 <= op.at_ms <= _TIME_MAX:
+        raise InvalidArgument(f"the time stamp {op.at_ms} of an operation is out of range")
