@@ -1,0 +1,162 @@
+"""Operations on their way through the log: queued, then waiting for their index to be applied."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydfsnode import limits
+from pydfsnode._fast import ENTRY_HEAD_BYTES
+from pydfsnode.errors import MessageTooLarge, OutcomeUnknown, Overloaded, PydfsError
+from pydfsnode.runtime.answers import refuse
+
+QUEUED_PROPOSALS_MAX = 16_384  # limits.py candidate
+QUEUED_BYTES_MAX = 32 * limits.MIB  # limits.py candidate
+BATCH_BYTES_MAX = 4 * limits.MIB
+RETRY_AFTER_MS = 50
+
+_TERM = struct.Struct("<Q")
+_TERM_OFFSET = 16
+_UNKNOWN = OutcomeUnknown(
+    "the leader changed before the operation was confirmed; it may or may not happen: "
+    "ask again with the same op id"
+)
+
+Outcome = asyncio.Future[object]
+
+
+@dataclass(slots=True)
+class _Group:
+    """Proposals that entered the log together, from `first_index` on, in one `term`."""
+
+    first_index: int
+    term: int
+    futures: list[Outcome]
+
+    @property
+    def last_index(self) -> int:
+        return self.first_index + len(self.futures) - 1
+
+
+class Proposals:
+    """See the module. Everything runs on the loop's thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._payloads: list[bytes] = []
+        self._futures: list[Outcome] = []
+        self._queued_bytes = 0
+        self._groups: deque[_Group] = deque()
+
+    def __len__(self) -> int:
+        """How many are queued and not yet in the log."""
+        return len(self._payloads)
+
+    def add(self, payload: bytes) -> Outcome:
+        """Queue one operation; the future is its outcome.
+
+        Raises:
+            MessageTooLarge: no entry can hold it.
+            Overloaded: the queue is full.
+        """
+        size = len(payload)
+        if size > limits.ENTRY_BYTES_MAX - ENTRY_HEAD_BYTES:
+            raise MessageTooLarge(
+                f"an operation of {size} bytes does not fit in a log entry "
+                f"(at most {limits.ENTRY_BYTES_MAX - ENTRY_HEAD_BYTES})"
+            )
+        if (
+            len(self._payloads) >= QUEUED_PROPOSALS_MAX
+            or self._queued_bytes + size > QUEUED_BYTES_MAX
+        ):
+            raise Overloaded(
+                f"{len(self._payloads)} operations wait for the log: try again in "
+                f"{RETRY_AFTER_MS} ms",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
+        future: Outcome = self._loop.create_future()
+        self._payloads.append(payload)
+        self._futures.append(future)
+        self._queued_bytes += size
+        return future
+
+    def take(self) -> tuple[list[bytes], list[Outcome]]:
+        """The next batch to enter the log, without those whose caller has gone; maybe empty."""
+        payloads, futures = self._payloads, self._futures
+        if len(payloads) <= limits.APPEND_ENTRIES_MAX and self._queued_bytes <= BATCH_BYTES_MAX:
+            self._payloads, self._futures, self._queued_bytes = [], [], 0
+        else:
+            count = self._fitting()
+            self._payloads, self._futures = payloads[count:], futures[count:]
+            payloads, futures = payloads[:count], futures[:count]
+            self._queued_bytes -= sum(map(len, payloads))
+        if any(future.done() for future in futures):
+            waiting = [pair for pair in zip(payloads, futures, strict=True) if not pair[1].done()]
+            payloads, futures = [p for p, _ in waiting], [f for _, f in waiting]
+        return payloads, futures
+
+    def _fitting(self) -> int:
+        size = 0
+        for count, payload in enumerate(self._payloads[: limits.APPEND_ENTRIES_MAX]):
+            size += len(payload)
+            if count and size > BATCH_BYTES_MAX:
+                return count
+        return min(len(self._payloads), limits.APPEND_ENTRIES_MAX)
+
+    def entered(self, first_index: int, term: int, futures: list[Outcome]) -> None:
+        """Note that *futures* wait for the entries from *first_index* on, of *term*."""
+        self._groups.append(_Group(first_index, term, futures))
+
+    def resolve(
+        self, first_index: int, entries: Sequence[bytes], outcomes: Sequence[object]
+    ) -> None:
+        """Answer those whose *entries* were applied with their *outcomes*.
+
+        An entry of another term at an index means that ours was replaced (trap I2).
+        """
+        last_index = first_index + len(entries) - 1
+        while self._groups and self._groups[0].first_index <= last_index:
+            group = self._groups[0]
+            futures, term = group.futures, group.term
+            for index in range(
+                max(first_index, group.first_index), min(last_index, group.last_index) + 1
+            ):
+                future = futures[index - group.first_index]
+                if future.done():
+                    continue
+                position = index - first_index
+                if _TERM.unpack_from(entries[position], _TERM_OFFSET)[0] == term:
+                    future.set_result(outcomes[position])
+                else:
+                    refuse([future], _UNKNOWN)
+            if group.last_index > last_index:
+                return
+            self._groups.popleft()
+
+    def leadership_lost(self, commit_index: int) -> None:
+        """Tell all in the log above *commit_index* that their outcome is unknown.
+
+        What is committed stays: it is answered when it is applied here.
+        """
+        while self._groups and self._groups[-1].last_index > commit_index:
+            group = self._groups[-1]
+            keep = max(0, commit_index + 1 - group.first_index)
+            refuse(group.futures[keep:], _UNKNOWN)
+            del group.futures[keep:]
+            if group.futures:
+                return
+            self._groups.pop()
+
+    def fail_queued(self, error: PydfsError) -> None:
+        """Refuse all that have not entered the log: they certainly did not happen."""
+        futures, self._futures = self._futures, []
+        self._payloads, self._queued_bytes = [], 0
+        refuse(futures, error)
+
+    def fail_all(self, error: PydfsError) -> None:
+        """The node ends: *error* for the queued, unknown for those in the log."""
+        self.fail_queued(error)
+        self.leadership_lost(-1)

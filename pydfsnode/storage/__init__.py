@@ -1,0 +1,1 @@
+"""What lies on disk: a master's log and state (sealed, in LevelDB), a chunkserver's chunk files."""

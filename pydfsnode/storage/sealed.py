@@ -1,0 +1,137 @@
+"""Sealed rows over a `KeyValue`: values encrypted and bound to where they lie (INV-SEAL).
+
+A row is (table, key, plaintext). On disk its key is the table's byte and then the key (numbers
+only, never a name); its value is what the keyring seals. The additional data of the seal names
+cluster, node, table and key, so that a row copied to another place, node or cluster does not open.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from pydfsnode.errors import SealBroken, invariant
+from pydfsnode.storage.kv import KeyValue
+
+Row = tuple[int, bytes, bytes | None]
+"""(table, key, plaintext); None deletes the row."""
+
+TABLE_ENTRY = 1
+TABLE_HARD_STATE = 2
+TABLE_LOG_BOUNDS = 3
+TABLE_MEMBERSHIP = 4
+TABLE_STATE_FIRST = 16
+"""The state machine's tables begin here; 5 to 15 are kept for the log's own."""
+TABLE_LAST = 254
+
+_NUMBERED_KEY = struct.Struct(">BQ")
+_AAD_MAGIC = b"pydfsnode row 1\0"
+
+
+class Sealer(Protocol):
+    """The part of `security.keyring.Keyring` used here."""
+
+    def seal(self, aad: bytes, plaintext: bytes) -> bytes:
+        """Encrypt *plaintext*, bound to *aad*."""
+        ...
+
+    def unseal(self, aad: bytes, sealed: bytes) -> bytes:
+        """Undo `seal`; SealBroken unless it is what was sealed with this *aad*."""
+        ...
+
+
+class SealedStore:
+    """See the module. Owns *kv*: `close` closes it."""
+
+    def __init__(self, kv: KeyValue, keyring: Sealer, cluster_id: str, node_id: str) -> None:
+        self.kv = kv
+        self._keyring = keyring
+        # Lengths go in front, so that no two (cluster, node) pairs give the same bytes.
+        self._aad_head = _AAD_MAGIC + _sized(cluster_id) + _sized(node_id)
+
+    def get(self, table: int, key: bytes) -> bytes | None:
+        """The plaintext at (table, key), None when there is no such row.
+
+        Raises:
+            SealBroken: the row was damaged, moved or replaced.
+            CorruptionError, StorageError.
+        """
+        disk_key = _disk_key(table, key)
+        sealed = self.kv.get(disk_key)
+        return None if sealed is None else self._open(disk_key, sealed)
+
+    def scan(
+        self, table: int, first: bytes = b"", end: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """(key, plaintext) of the rows of *table* with first <= key (< end), ascending.
+
+        Raises:
+            As `get`, while iterating.
+        """
+        disk_end = bytes([table + 1]) if end is None else _disk_key(table, end)
+        for disk_key, sealed in self.kv.scan(_disk_key(table, first), disk_end):
+            yield disk_key[1:], self._open(disk_key, sealed)
+
+    def seal_rows(self, rows: Sequence[Row]) -> list[tuple[bytes, bytes | None]]:
+        """*rows* as a batch for `kv.write`."""
+        seal, head = self._keyring.seal, self._aad_head
+        batch: list[tuple[bytes, bytes | None]] = []
+        for table, key, value in rows:
+            disk_key = _disk_key(table, key)
+            batch.append((disk_key, None if value is None else seal(head + disk_key, value)))
+        return batch
+
+    def seal_numbered(
+        self, table: int, first: int, values: Sequence[bytes]
+    ) -> list[tuple[bytes, bytes | None]]:
+        """Rows of *table* with the keys first, first + 1, ... (u64 big-endian) as a batch."""
+        seal, head, pack = self._keyring.seal, self._aad_head, _NUMBERED_KEY.pack
+        batch: list[tuple[bytes, bytes | None]] = []
+        for number, value in enumerate(values, first):
+            disk_key = pack(table, number)
+            batch.append((disk_key, seal(head + disk_key, value)))
+        return batch
+
+    def write(self, rows: Sequence[Row], sync: bool) -> None:
+        """Write *rows* as one atomic batch; errors as `KeyValue.write`."""
+        self.kv.write(self.seal_rows(rows), sync)
+
+    def close(self) -> None:
+        """Close the store below; may be called twice."""
+        self.kv.close()
+
+    def _open(self, disk_key: bytes, sealed: bytes) -> bytes:
+        try:
+            return self._keyring.unseal(self._aad_head + disk_key, sealed)
+        except SealBroken as error:
+            raise SealBroken(
+                f"{describe_key(disk_key)}: the seal does not open ({error}): the record was "
+                "damaged, moved or replaced, or belongs to another node; check the disk and "
+                "restore this node's data directory from its own backup",
+                table=disk_key[0],
+            ) from error
+
+
+def describe_key(disk_key: bytes) -> str:
+    """A row's place for a message: its table and its key as a number or hex."""
+    table, key = disk_key[0], disk_key[1:]
+    if table == TABLE_ENTRY and len(key) == 8:
+        return f"log entry {int.from_bytes(key, 'big')}"
+    named = {TABLE_HARD_STATE: "hard state", TABLE_LOG_BOUNDS: "log bounds"}.get(table)
+    return named or f"row {key.hex() or '-'} of table {table}"
+
+
+def numbered_key(number: int) -> bytes:
+    """A number as a key within a table: u64 big-endian, so that keys sort as numbers."""
+    return number.to_bytes(8, "big")
+
+
+def _disk_key(table: int, key: bytes) -> bytes:
+    invariant(0 < table <= TABLE_LAST, "a table's number is out of range", table=table)
+    return table.to_bytes(1, "big") + key
+
+
+def _sized(text: str) -> bytes:
+    encoded = text.encode()
+    return struct.pack("<H", len(encoded)) + encoded
