@@ -42,7 +42,7 @@ class Method:
 
     @property
     def path(self) -> str:
-        """"/service/method", as gRPC writes it."""
+        """ "/service/method", as gRPC writes it."""
         return f"/{self.service}/{self.name}"
 
 

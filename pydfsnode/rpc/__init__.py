@@ -1,0 +1,1 @@
+"""The wire: one schema, two transports (framed, gRPC) with the same handlers, and their clients."""

@@ -1,0 +1,218 @@
+"""Calls to one node: connects when first needed, again when lost, one connection for all calls."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import ssl
+from typing import Any
+
+from pydfsnode import limits
+from pydfsnode.config import split_address
+from pydfsnode.errors import (
+    DeadlineExceeded,
+    MessageTooLarge,
+    PeerUnauthenticated,
+    Unavailable,
+    invariant,
+)  # fmt: skip
+from pydfsnode.rpc.channel_stream import ClientStream
+from pydfsnode.rpc.client_connection import ClientConnection, metadata_pairs
+from pydfsnode.rpc.listening import keep_alive
+from pydfsnode.rpc.methods import Shape
+from pydfsnode.rpc.schema import Rpc, rpc_of
+from pydfsnode.security.tls import TlsStore
+
+CONNECT_S = 10.0
+
+
+class FramedChannel:
+    """Calls over ttrpc frames on mutual TLS to the node at *address*.
+
+    Args:
+        address: "host:port" of the framed listener.
+        tls: this process's certificate.
+        expect_role: the role that the peer's certificate must have.
+        expect_name: the name that it must have; None: any of that role.
+        metadata: pairs sent with every request beside request id and traceparent.
+    """
+
+    def __init__(
+        self, address: str, tls: TlsStore, expect_role: str, expect_name: str | None = None, *,
+        metadata: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.address = address
+        self._tls = tls
+        self._expected = (expect_role, expect_name)
+        self._metadata = metadata_pairs(metadata or {})
+        self._connection: ClientConnection | None = None
+        self._connecting: asyncio.Task[ClientConnection] | None = None
+        self._older: set[ClientConnection] = set()
+        self._closed = False
+
+    async def unary(
+        self, path: str, request: Any, *, timeout_ms: int | None = None,
+        request_id: str = "", traceparent: str = "",
+    ) -> Any:  # fmt: skip
+        """Call a unary method.
+
+        Args:
+            path: "/service/method".
+            request: the method's request message.
+            timeout_ms: of everything, connecting included; None: the method's own.
+            request_id, traceparent: of the request that this one is part of; made when empty.
+
+        Returns:
+            The response message.
+
+        Raises:
+            Unavailable: no connection; nothing was sent.
+            DeadlineExceeded: no connection in time; nothing was sent.
+            OutcomeUnknown: sent, but no answer came (fields["reason"]: "timeout", "lost").
+            PeerUnauthenticated: the peer is not who was meant, or refused our certificate.
+            PydfsError: what the method answered.
+        """
+        rpc = rpc_of(path)
+        payload = self._encode(rpc, request)
+        loop = asyncio.get_running_loop()
+        if timeout_ms is None:
+            timeout_ms = rpc.method.deadline_ms
+        deadline = loop.time() + timeout_ms / 1000 if timeout_ms is not None else math.inf
+        connection = self._connection
+        if connection is None or not connection.usable or connection.write_paused:
+            connection = await self.connected(path, deadline)
+        call = connection.open_unary(rpc.method, payload, deadline, request_id, traceparent)
+        try:
+            answer = await call.future
+        except asyncio.CancelledError:
+            connection.drop(call)
+            raise
+        return rpc.parse_response(answer)
+
+    def stream(
+        self, path: str, first_message: Any, *, timeout_ms: int | None = None,
+        request_id: str = "", traceparent: str = "",
+    ) -> ClientStream:  # fmt: skip
+        """A streaming call, opened by the first operation on it (or by `await` or `async with`).
+
+        Args:
+            path: "/service/method" of a streaming method.
+            first_message: the request, or the first of a bidirectional call.
+            timeout_ms: of the whole call; None: it lives as long as its ends.
+            request_id, traceparent: as `unary`.
+        """
+        rpc = rpc_of(path)
+        invariant(rpc.method.shape is not Shape.UNARY, f"{path} is unary, called as a stream")
+        payload = self._encode(rpc, first_message)
+        return ClientStream(self, rpc, payload, timeout_ms, request_id, traceparent)
+
+    async def close(self) -> None:
+        """End the connection; calls in flight end as lost."""
+        self._closed = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+        connections = {*self._older, *([self._connection] if self._connection else [])}
+        for connection in connections:
+            connection.close()
+        self._older.clear()
+        self._connection = None
+
+    async def connected(self, path: str, deadline: float) -> ClientConnection:
+        """A connection that takes calls and has room in its buffers, made if there is none.
+
+        Raises:
+            Unavailable, PeerUnauthenticated: it cannot be made.
+            DeadlineExceeded: not by *deadline*, in the loop's seconds.
+        """
+        timeout = None if deadline == math.inf else deadline
+        try:
+            async with asyncio.timeout_at(timeout):
+                while True:
+                    connection = self._connection
+                    if connection is None or not connection.usable:
+                        # Shielded: others wait for the same connection.
+                        connection = await asyncio.shield(self._connect_once())
+                    await connection.writable()
+                    if connection.usable:
+                        return connection
+        except TimeoutError:
+            raise DeadlineExceeded(f"{path}: no connection to {self.address} in time") from None
+        except asyncio.CancelledError:
+            if self._closed:
+                raise Unavailable(f"{self.address}: the channel is closed") from None
+            raise
+
+    def _connect_once(self) -> asyncio.Task[ClientConnection]:
+        if self._closed:
+            raise Unavailable(f"{self.address}: the channel is closed")
+        if self._connecting is None:
+            loop = asyncio.get_running_loop()
+            self._connecting = loop.create_task(self._connect(), name=f"connect {self.address}")
+            self._connecting.add_done_callback(self._connect_done)
+        return self._connecting
+
+    def _connect_done(self, task: asyncio.Task[ClientConnection]) -> None:
+        self._connecting = None
+        if not task.cancelled() and task.exception() is None:
+            if self._connection is not None and not self._connection.closed:
+                self._older = {c for c in self._older if not c.closed} | {self._connection}
+            self._connection = task.result()
+
+    async def _connect(self) -> ClientConnection:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                connected, host = await self._dial()
+                _, connection = await loop.create_connection(
+                    lambda: ClientConnection(
+                        loop, self._tls, self.address, *self._expected, self._metadata
+                    ),
+                    sock=connected, ssl=self._tls.client_context(), server_hostname=host,
+                    ssl_handshake_timeout=limits.HANDSHAKE_MS_MAX / 1000, ssl_shutdown_timeout=2.0,
+                )  # fmt: skip
+        except ssl.SSLCertVerificationError as error:
+            raise PeerUnauthenticated(
+                f"{self.address}: its certificate is of another CA: {error.verify_message}",
+                found="untrusted",
+            ) from None
+        except (OSError, EOFError, TimeoutError) as error:
+            raise Unavailable(
+                f"{self.address}: cannot connect: {error or type(error).__name__}",
+                address=self.address,
+            ) from None
+        if connection.refusal is not None:
+            raise connection.refusal
+        return connection
+
+    async def _dial(self) -> tuple[socket.socket, str]:
+        """A connected TCP socket, of the first address of the host that answers."""
+        host, port = split_address(self.address)
+        loop = asyncio.get_running_loop()
+        failure: OSError = OSError("the host has no address")
+        for family, kind, protocol, _, where in await loop.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        ):
+            connected = socket.socket(family, kind, protocol)
+            connected.setblocking(False)
+            try:
+                await loop.sock_connect(connected, where)
+            except OSError as error:
+                connected.close()
+                failure = error
+            except BaseException:
+                connected.close()
+                raise
+            else:
+                keep_alive(connected)
+                return connected, host
+        raise failure
+
+    def _encode(self, rpc: Rpc, message: Any) -> bytes:
+        payload: bytes = message.SerializeToString()
+        if len(payload) > rpc.method.request_bytes_max:
+            raise MessageTooLarge(
+                f"{rpc.method.path}: request of {len(payload)} bytes, "
+                f"at most {rpc.method.request_bytes_max}"
+            )
+        return payload

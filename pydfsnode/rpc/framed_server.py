@@ -1,0 +1,147 @@
+"""The framed listener: accepts, does TLS within a time limit, lets calls finish when it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+
+from pydfsnode import limits
+from pydfsnode.errors import OutcomeUnknown, Unavailable
+from pydfsnode.obs.log import get_logger
+from pydfsnode.rpc.context import FRAMED
+from pydfsnode.rpc.listening import bind, keep_alive
+from pydfsnode.rpc.server import Dispatch, Handlers, OnInvariant, log_failure
+from pydfsnode.rpc.server_connection import ServerConnection
+from pydfsnode.rpc.telemetry import ServerTelemetry
+from pydfsnode.security.tls import TlsStore
+
+_log = get_logger("rpc.framed")
+
+CONNECTION_AGE_MS = 300_000  # limits.py candidate
+"""After this a client is asked to connect anew: a removed certificate does not stay connected."""
+CONNECTION_GRACE_MS = 300_000  # limits.py candidate
+ACCEPT_RETRY_S = 0.1
+
+
+class FramedServer:
+    """Serves *handlers* over ttrpc frames on mutual TLS.
+
+    Args:
+        handlers: path to handler; the same mapping serves gRPC.
+        tls: this node's certificate.
+        role: this node's role; every path must be served by it.
+        on_invariant: told when a handler raised `InvariantViolation`; the node must stop.
+    """
+
+    def __init__(
+        self, handlers: Handlers, tls: TlsStore, role: str, *,
+        on_invariant: OnInvariant | None = None,
+        connection_age_ms: int = CONNECTION_AGE_MS, connection_grace_ms: int = CONNECTION_GRACE_MS,
+    ) -> None:  # fmt: skip
+        self.tls = tls
+        self.dispatch = Dispatch(handlers, role, ServerTelemetry(FRAMED), on_invariant)
+        self.connections: set[ServerConnection] = set()
+        self.stopping = False
+        # Spread, so that a cluster's connections do not all come back at once.
+        self.connection_age_s = connection_age_ms / 1000 * random.uniform(0.8, 1.0)
+        self.connection_grace_s = connection_grace_ms / 1000
+        self._accepting: list[asyncio.Task[None]] = []
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self.drained = asyncio.Event()
+        """Set when a leaving connection or a call on it has ended; `stop` waits for it."""
+
+    async def start(self, address: str) -> str:
+        """Listen on *address* ("host:port"; port 0: any free one). Returns the address in use.
+
+        Raises:
+            PortInUse: something else listens there.
+            ConfigError: the host cannot be resolved or is not this machine's.
+        """
+        loop = asyncio.get_running_loop()
+        sockets = await bind(address)
+        context = self.tls.server_context()
+        self._accepting = [
+            loop.create_task(self._accept(listener, context), name="framed accept")
+            for listener in sockets
+        ]
+        for task in self._accepting:
+            task.add_done_callback(log_failure)
+        host, _, _ = address.rpartition(":")
+        return f"{host}:{sockets[0].getsockname()[1]}"
+
+    async def stop(self, grace_ms: int) -> None:
+        """Accept no more, let running unary calls finish for *grace_ms*, then end everything."""
+        self.stopping = True
+        await _cancelled([*self._accepting, *self._handshakes])
+        self.drained.clear()
+        for connection in list(self.connections):
+            connection.leave()
+        try:
+            async with asyncio.timeout(grace_ms / 1000):
+                while self._unary_calls():
+                    self.drained.clear()
+                    await self.drained.wait()
+        except TimeoutError:
+            _log.warning("calls cut short by the stop", calls=self._unary_calls())
+        cut = OutcomeUnknown("the node stopped before the call had ended", reason="stopped")
+        for connection in list(self.connections):
+            for call in list(connection.calls.values()):
+                connection.end_call(call, cut)
+            connection.close(Unavailable("the node is stopping; ask another one"))
+        try:
+            async with asyncio.timeout(min(1.0, grace_ms / 1000)):
+                while self.connections:
+                    self.drained.clear()
+                    await self.drained.wait()
+        except TimeoutError:
+            for connection in list(self.connections):
+                connection.abort()
+
+    def forget(self, connection: ServerConnection) -> None:
+        """*connection* is gone."""
+        self.connections.discard(connection)
+        self.drained.set()
+
+    def _unary_calls(self) -> int:
+        calls = (call for c in self.connections for call in c.calls.values())
+        return sum(call.stream is None for call in calls)
+
+    async def _accept(self, listener: object, context: ssl.SSLContext) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                try:
+                    connected, _ = await loop.sock_accept(listener)  # type: ignore[arg-type]
+                except OSError as error:  # out of file descriptors: wait for some to be closed
+                    _log.error("cannot accept", message=str(error))
+                    await asyncio.sleep(ACCEPT_RETRY_S)
+                    continue
+                if len(self.connections) + len(self._handshakes) >= limits.CONNECTIONS_MAX:
+                    self.dispatch.telemetry.too_many(str(connected.getpeername()))
+                    connected.close()
+                    continue
+                task = loop.create_task(self._establish(connected, context))
+                self._handshakes.add(task)
+                task.add_done_callback(log_failure)
+                task.add_done_callback(self._handshakes.discard)
+        finally:
+            listener.close()  # type: ignore[attr-defined]
+
+    async def _establish(self, connected: object, context: ssl.SSLContext) -> None:
+        """TLS of one accepted socket; `ServerConnection.opened` does the rest."""
+        loop = asyncio.get_running_loop()
+        peer = keep_alive(connected)  # type: ignore[arg-type]
+        try:
+            await loop.connect_accepted_socket(
+                lambda: ServerConnection(self, loop), connected, ssl=context,  # type: ignore[arg-type]
+                ssl_handshake_timeout=limits.HANDSHAKE_MS_MAX / 1000, ssl_shutdown_timeout=2.0,
+            )  # fmt: skip
+        except (OSError, EOFError, TimeoutError) as error:
+            self.dispatch.telemetry.failed_handshake(peer, str(error) or type(error).__name__)
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

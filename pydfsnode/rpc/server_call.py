@@ -1,0 +1,104 @@
+"""One call on the serving side of a framed connection; handlers see it as their `CallContext`."""
+
+from __future__ import annotations
+
+import asyncio
+from random import randbytes
+from typing import TYPE_CHECKING, Any
+
+from pydfsnode.obs.trace import parse_traceparent, start_trace
+from pydfsnode.rpc.context import FRAMED, CallContext
+from pydfsnode.rpc.framed_stream import FramedStream, as_buffers
+from pydfsnode.rpc.framing import REQUEST_ID_KEY, TRACEPARENT_KEY
+from pydfsnode.rpc.pb import ttrpc_pb2
+from pydfsnode.rpc.server import REQUEST_ID_CHARACTERS_MAX, Route
+
+if TYPE_CHECKING:
+    from pydfsnode.rpc.server_connection import ServerConnection
+
+
+class ServerCall(CallContext):
+    """Metadata is looked at when a handler or a log line asks for it: most calls never do."""
+
+    __slots__ = (
+        "answered", "connection", "request", "route", "started", "stream", "stream_id", "task",
+    )  # fmt: skip
+
+    def __init__(
+        self, connection: ServerConnection, stream_id: int, route: Route, request: ttrpc_pb2.Request
+    ) -> None:
+        loop_time = connection.loop.time
+        self.identity = connection.identity  # type: ignore[assignment]  # set before any frame is read
+        self.method = route.method
+        self.peer = connection.peer
+        self.transport = FRAMED
+        self.clock = loop_time
+        self._request_id = self._traceparent = ""
+        self.connection = connection
+        self.stream_id = stream_id
+        self.route = route
+        self.request = request
+        self.started = now = loop_time()
+        self.deadline = now + connection.server.dispatch.timeout_s(
+            route, request.timeout_nano / 1_000_000_000
+        )
+        self.answered = False
+        self.stream: FramedStream | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self.connection.expire(self)
+
+    @property
+    def request_id(self) -> str:
+        """The caller's, or one made of the peer and the stream."""
+        if not self._request_id:
+            given = self._metadata(REQUEST_ID_KEY)
+            if 0 < len(given) <= REQUEST_ID_CHARACTERS_MAX and given.isprintable():
+                self._request_id = given
+            else:
+                self._request_id = f"{self.peer}/{self.stream_id}"
+        return self._request_id
+
+    @property
+    def traceparent(self) -> str:
+        """The caller's, or a new trace's when it sent none that is valid."""
+        if not self._traceparent:
+            given = self._metadata(TRACEPARENT_KEY)
+            known = parse_traceparent(given) is not None
+            self._traceparent = given if known else str(start_trace(randbytes(24)))
+        return self._traceparent
+
+    def _metadata(self, key: str) -> str:
+        return next((pair.value for pair in self.request.metadata if pair.key == key), "")
+
+
+class FramedServerStream:
+    """`ServerStream` on a framed connection."""
+
+    __slots__ = ("_call", "_raw_request", "_raw_response", "_stream")
+
+    def __init__(self, call: ServerCall, stream: FramedStream) -> None:
+        self._call = call
+        self._stream = stream
+        self._raw_request = call.method.raw_request
+        self._raw_response = call.method.raw_response
+
+    async def receive(self) -> Any | None:
+        """The caller's next message, or None after its last one."""
+        payload = await self._stream.receive_payload()
+        if payload is None or self._raw_request:
+            return payload
+        self._call.connection.server.dispatch.check_size(self._call.route, len(payload))
+        return self._call.route.rpc.parse_request(payload)
+
+    async def send(self, message: Any) -> None:
+        """Send a message when the caller has room for it; buffers may be used again afterwards."""
+        if self._raw_response:
+            buffers, size = as_buffers(message)
+        else:
+            body = message.SerializeToString()
+            buffers, size = (body,), len(body)
+        self._call.connection.server.dispatch.telemetry.bytes_out(size)
+        await self._stream.send_payload(buffers, size)

@@ -1,0 +1,76 @@
+"""What the servers count and log, bound once so that a call pays for two increments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydfsnode.errors import PeerUnauthenticated, PydfsError
+from pydfsnode.obs.log import get_logger
+from pydfsnode.obs.metrics import metrics
+from pydfsnode.security.identity import Identity
+
+_log = get_logger("rpc")
+
+
+class ServerTelemetry:
+    """Counters of one transport ("framed" or "grpc") of this process."""
+
+    def __init__(self, transport: str) -> None:
+        self.transport = transport
+        table = metrics()
+        self.connections = table.gauge("rpc_open_connections", transport)
+        self.streams = table.gauge("rpc_open_streams", transport)
+        self.bytes_in: Callable[[float], None] = table.counter("rpc_stream_bytes_total", "in").inc
+        self.bytes_out: Callable[[float], None] = table.counter("rpc_stream_bytes_total", "out").inc
+
+    def answered(self, path: str) -> Callable[[], None]:
+        """Counts a call of *path* that succeeded."""
+        return metrics().counter("rpc_requests_total", path, "ok", self.transport).inc
+
+    def seconds(self, path: str) -> Callable[[float], None]:
+        """Records the duration of a call of *path*."""
+        return metrics().histogram("rpc_request_seconds", path, self.transport).observe
+
+    def failed(self, path: str, error: PydfsError) -> None:
+        """Count a call of *path* that ended with *error*."""
+        code = type(error).__name__
+        metrics().counter("rpc_requests_total", path, code, self.transport).inc()
+
+    def refused_peer(self, error: PeerUnauthenticated, peer: str) -> None:
+        """Count and log a connection whose certificate is not good enough (INV-WHO)."""
+        reason = _reason(error)
+        metrics().counter("rpc_refused_peers_total", reason, self.transport).inc()
+        _log.warning(
+            "refused a peer", peer=peer, transport=self.transport, reason=reason,
+            message=error.message, found=str(error.fields.get("found", "")),
+        )  # fmt: skip
+
+    def refused_call(self, identity: Identity, path: str, peer: str) -> None:
+        """Count and log a call that the peer's role may not make (INV-WHO)."""
+        metrics().counter("rpc_refused_peers_total", "role", self.transport).inc()
+        _log.warning(
+            "refused a call", peer=peer, transport=self.transport, reason="role",
+            identity=identity.uri, method=path,
+        )  # fmt: skip
+
+    def too_many(self, peer: str) -> None:
+        """Count and log a connection refused because there are CONNECTIONS_MAX already."""
+        metrics().counter("rpc_refused_peers_total", "too_many", self.transport).inc()
+        _log.warning("too many connections", peer=peer, transport=self.transport)
+
+    def failed_handshake(self, peer: str, reason: str) -> None:
+        """Count and log a peer that did not get through TLS."""
+        metrics().counter("rpc_refused_peers_total", "handshake", self.transport).inc()
+        _log.warning("TLS handshake failed", peer=peer, transport=self.transport, message=reason)
+
+    def broken(self, kind: str, identity: str, peer: str, message: str) -> None:
+        """Count and log input that ended a connection ("frame", "stream") or a call ("message")."""
+        metrics().counter("rpc_protocol_errors_total", kind).inc()
+        _log.warning("broken input", kind=kind, identity=identity, peer=peer, message=message)
+
+
+def _reason(error: PeerUnauthenticated) -> str:
+    found = str(error.fields.get("found", ""))
+    if found == "no certificate":
+        return "no_certificate"
+    return "cluster" if found.startswith("spiffe://") else "identity"
