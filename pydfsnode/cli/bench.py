@@ -1,0 +1,143 @@
+"""`pydfsnode bench`: what the configured cluster does, measured through the real client."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from pydfsnode.cli.options import client_config_option, given_client_config, json_option
+
+if TYPE_CHECKING:
+    from pydfsnode.client.file_reader import AsyncFileReader
+    from pydfsnode.client.file_writer import AsyncFileWriter
+    from pydfsnode.client.filesystem import AsyncFileSystem
+
+Figures = dict[str, float]
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+
+
+def parse_size(_context: click.Context, _parameter: click.Parameter, text: str) -> int:
+    """Bytes of "1048576", "64KiB", "10MB" or "1GiB"; a click callback."""
+    match = re.fullmatch(r"(\d+)\s*([KMG]I?)?B?", text.strip().upper())
+    if match is None:
+        raise click.BadParameter(f"'{text}' is not a size: write 1048576, 64KiB, 10MB or 1GiB")
+    return int(match[1]) * _UNITS[match[2] or ""]
+
+
+@click.group(name="bench", short_help="Measure metadata, bulk and small-file speed.")
+def group() -> None:
+    """Measure the configured cluster with real operations, in a new directory that is removed."""
+
+
+@group.command("meta")
+@click.option("--inflight", type=click.IntRange(1, 1024), default=64, show_default=True,
+              help="Operations kept going at once.")  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True,
+              help="Of each of the two main phases.")  # fmt: skip
+@json_option
+@client_config_option
+def meta(inflight: int, seconds: float, as_json: bool) -> None:
+    """Namespace writes and reads a second, many in flight and one at a time."""
+    from pydfsnode.cli import bench_meta
+
+    async def measure(fs: AsyncFileSystem, root: str) -> Figures:
+        return await bench_meta.measure(fs, root, inflight=inflight, seconds=seconds)
+
+    _report(_measured(measure), as_json)
+
+
+@group.command("io")
+@click.option("--size", callback=parse_size, default="1GiB", show_default=True, help="Of the file.")
+@click.option("--replication", type=click.IntRange(1), default=3, show_default=True,
+              help="Replicas of the file.")  # fmt: skip
+@json_option
+@client_config_option
+def io(size: int, replication: int, as_json: bool) -> None:
+    """One large file: MB/s (10^6 bytes) written durably and read back verified."""
+    from pydfsnode.cli import bench_io
+
+    async def measure(fs: AsyncFileSystem, root: str) -> Figures:
+        path = f"{root}/file"
+        pieces = bench_io.Pieces(size)
+
+        @asynccontextmanager
+        async def writer() -> AsyncIterator[AsyncFileWriter]:
+            async with await fs.open_writer(path, replication=replication) as opened:
+                yield opened
+
+        @asynccontextmanager
+        async def reader() -> AsyncIterator[AsyncFileReader]:
+            async with await fs.open_reader(path) as opened:
+                yield opened
+
+        written = await bench_io.write(writer, pieces)
+        return {
+            "write_mb_per_s": written,
+            "read_mb_per_s": await bench_io.read(reader, pieces),
+            "size_bytes": size,
+        }
+
+    _report(_measured(measure), as_json)
+
+
+@group.command("small")
+@click.option("--files", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--bytes", "file_bytes", callback=parse_size, default="1KiB", show_default=True,
+              help="Of each file.")  # fmt: skip
+@click.option("--clients", type=click.IntRange(1, 256), default=16, show_default=True,
+              help="Clients with their own connections, one operation each.")  # fmt: skip
+@json_option
+@client_config_option
+def small(files: int, file_bytes: int, clients: int, as_json: bool) -> None:
+    """Small files created and read a second by several clients."""
+    from pydfsnode.cli import bench_small
+    from pydfsnode.client.filesystem import AsyncFileSystem
+
+    config = given_client_config()
+
+    async def measure(fs: AsyncFileSystem, root: str) -> Figures:
+        async with AsyncExitStack() as stack:
+            others = [
+                await stack.enter_async_context(await AsyncFileSystem.connect(config))
+                for _ in range(clients - 1)
+            ]
+            return await bench_small.measure(
+                [fs, *others], root, files=files, file_bytes=file_bytes
+            )
+
+    _report(_measured(measure), as_json)
+
+
+def _measured(measure: Callable[[AsyncFileSystem, str], Awaitable[Figures]]) -> Figures:
+    """Connect, measure below a new directory, and remove it whatever happened."""
+    import secrets
+
+    from pydfsnode.client.event_loop import run
+    from pydfsnode.client.filesystem import AsyncFileSystem
+
+    config = given_client_config()
+
+    async def main() -> Figures:
+        root = f"/.bench-{secrets.token_hex(6)}"
+        async with await AsyncFileSystem.connect(config) as fs:
+            await fs.makedirs(root, exist_ok=True)
+            try:
+                return await measure(fs, root)
+            finally:
+                await fs.rm(root, recursive=True)
+
+    return run(main())
+
+
+def _report(figures: Figures, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        click.echo(f"{name:<20}{value:>14,}")

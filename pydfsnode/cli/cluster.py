@@ -1,0 +1,98 @@
+"""`pydfsnode cluster`: the cluster as its leader sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pydfsnode.cli.lazy import Lazy, lazy_group
+from pydfsnode.cli.options import client_config_option, json_option
+from pydfsnode.cli.output import binary_size, print_json, print_table
+from pydfsnode.cli.session import with_file_system
+
+if TYPE_CHECKING:
+    from pydfsnode.client.model import ClusterStatus
+
+
+@click.group(
+    name="cluster",
+    cls=lazy_group({"status": Lazy("cluster:status", "Health, masters and chunkservers.")}),
+)
+@client_config_option
+def group() -> None:
+    """Look at and operate a cluster."""
+
+
+@click.command()
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    help="Seconds to look for a leader.",
+)
+@json_option
+@client_config_option
+def status(timeout: float, as_json: bool) -> None:
+    """Health with its findings, the masters, the chunkservers.
+
+    Exits with 0 whenever a leader answered: scripts look at `health` in --json.
+    """
+    found = with_file_system(lambda fs: fs.cluster_status(), timeout_ms=int(timeout * 1000))
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+def _print(found: ClusterStatus) -> None:
+    click.echo(f"cluster  {found.cluster_id}   {found.health}")
+    for check in found.checks:
+        click.echo(f"  {check.severity} {check.code}: {check.message}")
+        click.echo(f"      -> {check.remedy}")
+    unsafe = "" if found.fsync == "always" else f"   fsync {found.fsync} (UNSAFE)"
+    click.echo(
+        f"masters  leader {found.leader or 'none'}   term {found.term}   "
+        f"commit {found.commit_index:,}   applied {found.applied_index:,}{unsafe}"
+    )
+    repairs = f"   {found.repairs_running:,} being copied" if found.repairs_running else ""
+    click.echo(
+        f"chunks   {found.chunks:,}   under-replicated {found.under_replicated:,}   "
+        f"missing {found.missing:,}{repairs}"
+    )
+    click.echo(f"files    {found.files:,}   directories {found.directories:,}")
+    click.echo()
+    print_table(
+        ("MASTER", "ROLE", "MATCH", "LAG", "ADDRESS", "SEEN"),
+        [
+            (
+                master.id,
+                master.role,
+                f"{master.match_index:,}",
+                f"{master.lag:,}",
+                master.listen,
+                "yes" if master.recently_active else "no",
+            )
+            for master in found.masters
+        ],
+        right="MATCH LAG",
+    )
+    click.echo()
+    print_table(
+        ("CHUNKSERVER", "STATE", "CHUNKS", "USED", "FREE", "RACK", "ADDRESS", "HEARD"),
+        [
+            (
+                server.id,
+                server.state,
+                f"{server.chunks:,}",
+                binary_size(server.used_bytes),
+                binary_size(server.free_bytes),
+                server.rack,
+                server.listen,
+                f"{server.last_heartbeat_ms_ago / 1000:.1f} s ago",
+            )
+            for server in found.chunkservers
+        ],
+        right="CHUNKS USED FREE",
+    )

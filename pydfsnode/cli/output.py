@@ -1,0 +1,100 @@
+"""How results look: JSON for programs, aligned text in a pipe, tables on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+
+
+def print_json(value: Any) -> None:
+    """Print dataclasses, lists and mappings as one JSON document."""
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> None:
+    """Print *rows* under *head*.
+
+    Args:
+        right: the heads, separated by spaces, of columns that are aligned to the right (numbers).
+    """
+    numbers = [title in right.split() for title in head]
+    if sys.stdout.isatty():
+        _print_rich(head, rows, numbers)
+        return
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row in (head, *rows):
+        click.echo(_aligned(row, widths, numbers))
+
+
+def aligned_rows(rows: Sequence[Sequence[str]], numbers: Sequence[bool]) -> list[str]:
+    """*rows* as lines with aligned columns and no head."""
+    if not rows:
+        return []
+    widths = [max(len(row[column]) for row in rows) for column in range(len(numbers))]
+    return [_aligned(row, widths, numbers) for row in rows]
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int], numbers: Sequence[bool]) -> str:
+    cells = [
+        cell.rjust(width) if number else cell.ljust(width)
+        for cell, width, number in zip(row, widths, numbers, strict=True)
+    ]
+    return "  ".join(cells).rstrip()
+
+
+def _print_rich(
+    head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[bool]
+) -> None:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE, pad_edge=False)
+    for title, number in zip(head, numbers, strict=True):
+        table.add_column(title, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # Text: "[x]" in a name is no markup
+    Console().print(table)
+
+
+def binary_size(size: int) -> str:
+    """1536 as "1.5 KiB"."""
+    return _scaled(size, 1024, _BINARY)
+
+
+def decimal_size(size: float) -> str:
+    """1500000 as "1.5 MB", as rates and totals are given."""
+    return _scaled(size, 1000, _DECIMAL)
+
+
+def _scaled(size: float, step: int, units: Sequence[str]) -> str:
+    position = 0
+    while size >= step and position < len(units) - 1:
+        size /= step
+        position += 1
+    unit = units[position]
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+
+
+def short_size(size: int) -> str:
+    """As `hdfs dfs -ls -h`: 1536 as "1.5K", 512 as "512"."""
+    return binary_size(size).replace("iB", "").replace(" B", "").replace(" ", "")
+
+
+def plural(count: int, noun: str) -> str:
+    """2014, "file" as "2,014 files"."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def note(message: str) -> None:
+    """One sentence on standard error, as errors are written."""
+    click.echo(f"pydfsnode: {message}", err=True)

@@ -1,0 +1,88 @@
+"""Runs a command's work against the configured cluster."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from pydfsnode.cli.options import given_client_config
+from pydfsnode.cli.output import note
+from pydfsnode.errors import DomainError
+
+if TYPE_CHECKING:
+    from pydfsnode.client.filesystem import AsyncFileSystem
+
+T = TypeVar("T")
+
+
+def with_file_system(
+    work: Callable[[AsyncFileSystem], Awaitable[T]], timeout_ms: int | None = None
+) -> T:
+    """Connect with the configuration that was given, do *work*, close.
+
+    Args:
+        timeout_ms: of each operation, in place of the configuration's.
+    Raises:
+        ConfigError, CertificateInvalid: no or a wrong configuration.
+        PydfsError: what *work* raises.
+    """
+    from pydfsnode.client.event_loop import run
+    from pydfsnode.config import load_client_config
+
+    config = load_client_config(given_client_config())
+    if timeout_ms is not None:
+        config.timeout_ms = timeout_ms
+
+    async def connected() -> T:
+        from pydfsnode.client.filesystem import AsyncFileSystem
+
+        async with await AsyncFileSystem.connect(config) as fs, _told_to_wait(fs):
+            return await work(fs)
+
+    return run(connected())
+
+
+def for_each(paths: Sequence[str], work: Callable[[AsyncFileSystem, str], Awaitable[None]]) -> None:
+    """Do *work* for each path; what the namespace refuses is told and the others still done.
+
+    Raises:
+        click.exceptions.Exit: with 1, at the end, when one was refused.
+    """
+
+    async def all_of_them(fs: AsyncFileSystem) -> bool:
+        refused = False
+        for path in paths:
+            try:
+                await work(fs, path)
+            except DomainError as error:
+                note(error.message)
+                refused = True
+        return refused
+
+    if with_file_system(all_of_them):
+        raise click.exceptions.Exit(1)
+
+
+@asynccontextmanager
+async def _told_to_wait(fs: AsyncFileSystem) -> AsyncIterator[None]:
+    """Says once when no master has answered for a while: silence looks like a hang."""
+    import asyncio
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(_PATIENCE_SECONDS)
+            if (problem := fs.waiting_because()) is not None:
+                note(f"still waiting: {problem} (Ctrl-C to give up)")
+                return
+
+    task = asyncio.ensure_future(watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+_PATIENCE_SECONDS = 3.0

@@ -1,0 +1,72 @@
+"""What the file streams need from the chunk path; `chunk_channels.py` does it with real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from pydfsnode.client.model import AllocatedChunk, ChunkDone, ChunkLocation
+
+if TYPE_CHECKING:
+    from pydfsnode.client.chunk_writer import SealedChunk
+
+Packet = bytes | memoryview
+"""Bytes that nobody changes any more."""
+
+
+class ChunkSink(Protocol):
+    """A chunk being written through its pipeline."""
+
+    @property
+    def acked_bytes(self) -> int:
+        """How many bytes every server of the pipeline has received."""
+        ...
+
+    async def write(self, packet: Packet) -> None:
+        """Hand over the next bytes; waits while the pipeline is full.
+
+        Raises:
+            PipelineBroken: a server failed; `fields["failed_node_id"]` names it when known.
+        """
+        ...
+
+    async def finish(self) -> ChunkDone:
+        """End the chunk; on return it is on disk in every server of the pipeline.
+
+        Raises:
+            PipelineBroken: as in `write`.
+        """
+        ...
+
+    async def seal(self) -> SealedChunk:
+        """After PipelineBroken: make the acknowledged bytes a durable chunk of the next version on
+        every server that can still do it.
+
+        Raises:
+            ChunkUnavailable: not one could.
+        """
+        ...
+
+    async def cancel(self) -> None:
+        """Let go of the stream; harmless after a failure and when called twice."""
+        ...
+
+
+class ChunkIO(Protocol):
+    """The chunkservers."""
+
+    async def open_sink(self, chunk: AllocatedChunk) -> ChunkSink:
+        """Begin to write a chunk; raises PipelineBroken when the first server does not answer."""
+        ...
+
+    async def read(self, chunk: ChunkLocation, offset: int, length: int) -> Sequence[Packet]:
+        """Verified bytes [offset, offset + length) of a chunk, from whichever replica can.
+
+        Raises:
+            ChunkUnavailable: no replica could.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Wait for what runs in the background; the connections are closed by their owner."""
+        ...

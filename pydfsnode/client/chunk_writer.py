@@ -1,0 +1,295 @@
+"""Writes one chunk through its pipeline of chunkservers; keeps what is not acknowledged yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import NamedTuple
+
+from pydfsnode import limits
+from pydfsnode._fast import crc32c, crc32c_combine
+from pydfsnode.client import wire_chunks
+from pydfsnode.client.chunk_seal import SEAL_TIMEOUT_MS, seal_replica
+from pydfsnode.client.model import AllocatedChunk, ChunkDone, Replica
+from pydfsnode.client.wire_chunks import ChunkStream, Connect, WriteAck
+from pydfsnode.errors import (
+    ChunkUnavailable,
+    CorruptionError,
+    InvalidArgument,
+    PipelineBroken,
+    PydfsError,
+    StaleEpoch,
+)
+from pydfsnode.rpc.chunk_packets import pack_head
+
+WINDOW_BYTES = 16 * limits.MIB  # limits.py candidate
+"""Bytes sent and not acknowledged by all servers; `write` waits beyond it (INV-BOUND)."""
+
+
+class SealedChunk(NamedTuple):
+    """A chunk that survived its pipeline, and who holds it."""
+
+    done: ChunkDone
+    servers: tuple[Replica, ...]
+
+
+class _Sent(NamedTuple):
+    view: memoryview
+    crc32c: int
+
+
+class ChunkWriter:
+    """One chunk; made by `open`. Not for several tasks at once.
+
+    After `PipelineBroken`: `acked_bytes` are on every server but the failed one, `unacked()` are
+    the rest of all that was given to `write`, `seal` makes the former a durable chunk.
+    """
+
+    def __init__(self, chunk: AllocatedChunk, connect: Connect) -> None:
+        self.chunk = chunk
+        self.acked_bytes = 0
+        """How many bytes every server of the pipeline has written."""
+        self.failed_node_id = ""
+        """The server that broke the pipeline, when known."""
+        self._connect = connect
+        self._stream: ChunkStream | None = None
+        self._acks: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        self._failure: PipelineBroken | None = None
+        self._durable: WriteAck | None = None
+        self._gathered = bytearray()
+        self._sent: deque[_Sent] = deque()
+        self._sent_bytes = 0
+        self._crc = 0
+        self._acked_crc = 0
+        self._stall_s = wire_chunks.stall_s(len(chunk.targets))
+
+    @classmethod
+    async def open(cls, chunk: AllocatedChunk, connect: Connect) -> ChunkWriter:
+        """Begin *chunk* on its targets.
+
+        Raises:
+            PipelineBroken: the first target cannot be reached; nothing was written.
+        """
+        writer = cls(chunk, connect)
+        first, *rest = chunk.targets
+        try:
+            async with asyncio.timeout(writer._stall_s):
+                writer._stream = await wire_chunks.open_write(
+                    connect(first.node_id, first.listen),
+                    chunk.chunk_id, chunk.version, chunk.epoch, rest,
+                )  # fmt: skip
+        except (PydfsError, TimeoutError) as error:
+            raise writer._broken(error) from error
+        writer._acks = asyncio.create_task(writer._receive_acks(writer._stream))
+        return writer
+
+    async def write(self, buffer: bytes | bytearray | memoryview) -> None:
+        """Send *buffer*. Read-only buffers are sent as they are and must not change until `finish`;
+        writable ones are copied. Bytes beyond the last full packet wait for more, or for `finish`.
+
+        Raises:
+            PipelineBroken: a server failed; `fields["failed_node_id"]` names it when known.
+            InvalidArgument: more than a chunk may hold.
+        """
+        view = memoryview(buffer).cast("B")
+        if not view.readonly:
+            view = memoryview(bytes(view))
+        if self._sent_bytes + len(self._gathered) + len(view) > limits.CHUNK_BYTES_MAX:
+            raise InvalidArgument(f"a chunk has at most {limits.CHUNK_BYTES_MAX} bytes")
+        try:
+            self._raise_failure()
+            if self._gathered:
+                room = limits.PACKET_BYTES - len(self._gathered)
+                self._gathered += view[:room]
+                view = view[room:]
+                if len(self._gathered) == limits.PACKET_BYTES:
+                    await self._flush()
+            while len(view) >= limits.PACKET_BYTES:
+                packet, view = view[: limits.PACKET_BYTES], view[limits.PACKET_BYTES :]
+                await self._send(packet)
+        finally:
+            self._gathered += view  # after a failure too: `unacked` is complete
+
+    async def finish(self) -> ChunkDone:
+        """End the chunk; on return it is on disk on every target (INV-DUR).
+
+        Raises:
+            PipelineBroken: as `write`.
+            CorruptionError: the servers hold something else than what was sent.
+            InvalidArgument: nothing was written.
+        """
+        await self._flush()
+        if not self._sent_bytes:
+            raise InvalidArgument(f"chunk {self.chunk.chunk_id}: a chunk has at least one byte")
+        self._raise_failure()
+        assert self._stream is not None
+        try:
+            await self._stream.close_send()
+        except PydfsError as error:
+            await self._give_up(error)
+        while self._durable is None:
+            await self._wait_for_news()
+        assert self._acks is not None
+        await self._acks
+        if (self._durable.acked_bytes, self._durable.crc32c) != (self._sent_bytes, self._crc):
+            raise CorruptionError(
+                f"chunk {self.chunk.chunk_id}: sent {self._sent_bytes} bytes with crc32c "
+                f"{self._crc:08x}, stored {self._durable.acked_bytes} with "
+                f"{self._durable.crc32c:08x}",
+                chunk_id=self.chunk.chunk_id,
+            )
+        return ChunkDone(self.chunk.chunk_id, self.chunk.version, self._sent_bytes, self._crc)
+
+    def unacked(self) -> list[memoryview]:
+        """What was given to `write` and is not among `acked_bytes`, in order."""
+        left = [sent.view for sent in self._sent]
+        return [*left, memoryview(bytes(self._gathered))] if self._gathered else left
+
+    async def seal(self, new_version: int = 0, timeout_ms: int = SEAL_TIMEOUT_MS) -> SealedChunk:
+        """After a failure: make `acked_bytes` a durable chunk, of version + 1 or *new_version*, on
+        every target but the failed one that can still do it.
+
+        Raises:
+            ChunkUnavailable: not one could; nothing of the chunk is kept.
+            InvalidArgument: nothing was acknowledged: give the chunk up instead.
+        """
+        await self.cancel()
+        if not self.acked_bytes:
+            raise InvalidArgument(f"chunk {self.chunk.chunk_id}: nothing was acknowledged")
+        targets = [t for t in self.chunk.targets if t.node_id != self.failed_node_id]
+        outcomes = await asyncio.gather(
+            *(
+                seal_replica(
+                    self.chunk, target, self.acked_bytes, self._connect,
+                    new_version=new_version, timeout_ms=timeout_ms,
+                )
+                for target in targets
+            ),
+            return_exceptions=True,
+        )  # fmt: skip
+        survivors, tried = [], []
+        for target, outcome in zip(targets, outcomes, strict=True):
+            if isinstance(outcome, ChunkDone) and outcome.crc32c == self._acked_crc:
+                survivors.append(target)
+            elif isinstance(outcome, ChunkDone | PydfsError):
+                tried.append(f"{target.node_id}: {outcome}")
+            else:
+                raise outcome
+        if not survivors:
+            raise ChunkUnavailable(
+                f"chunk {self.chunk.chunk_id}: no server could keep what was written: "
+                + "; ".join(tried),
+                chunk_id=self.chunk.chunk_id,
+            )
+        version = new_version or self.chunk.version + 1
+        done = ChunkDone(self.chunk.chunk_id, version, self.acked_bytes, self._acked_crc)
+        return SealedChunk(done, tuple(survivors))
+
+    async def cancel(self) -> None:
+        """Let go of the stream; harmless after a failure and when called twice."""
+        if self._acks is not None:
+            self._acks.cancel()
+            await asyncio.wait([self._acks])
+        if self._stream is not None:
+            await self._stream.cancel()
+
+    # ---- sending
+
+    async def _flush(self) -> None:
+        if self._gathered:
+            packet = memoryview(bytes(self._gathered))
+            self._gathered.clear()
+            await self._send(packet)
+
+    async def _send(self, view: memoryview) -> None:
+        """Send one packet; whatever happens, it is among those sent."""
+        crc = crc32c(view)
+        head = pack_head(self._sent_bytes, len(view), crc)
+        self._sent.append(_Sent(view, crc))
+        self._sent_bytes += len(view)
+        self._crc = crc32c_combine(self._crc, crc, len(view))
+        self._raise_failure()
+        while self._sent_bytes - self.acked_bytes > WINDOW_BYTES:
+            await self._wait_for_news()
+        assert self._stream is not None
+        try:
+            async with asyncio.timeout(self._stall_s):
+                await self._stream.send((head, view))
+        except (PydfsError, TimeoutError) as error:
+            await self._give_up(error)
+
+    async def _wait_for_news(self) -> None:
+        """Wait until something was acknowledged, or raise why not."""
+        self._raise_failure()
+        self._news.clear()
+        try:
+            async with asyncio.timeout(self._stall_s):
+                await self._news.wait()
+        except TimeoutError as error:
+            self._fail(error)
+        self._raise_failure()
+
+    # ---- acknowledgements
+
+    async def _receive_acks(self, stream: ChunkStream) -> None:
+        """Note every acknowledgement; on an early end, why."""
+        try:
+            while (message := await stream.receive()) is not None:
+                ack = wire_chunks.parse_ack(message)
+                self.failed_node_id = ack.failed_node_id or self.failed_node_id
+                self._note_acked(ack.acked_bytes)
+                if ack.durable:
+                    self._durable = ack
+                self._news.set()
+            if self._durable is None:
+                self._fail(PipelineBroken("the stream ended before the chunk was durable"))
+        except PydfsError as error:
+            self._fail(error)
+
+    def _note_acked(self, acked_bytes: int) -> None:
+        """Drop what is acknowledged; the packets' checksums give that of the acknowledged part."""
+        acked_bytes = min(acked_bytes, self._sent_bytes)
+        while self.acked_bytes < acked_bytes:
+            view, crc = self._sent.popleft()
+            size = acked_bytes - self.acked_bytes
+            if size < len(view):
+                self._sent.appendleft(_Sent(view[size:], crc32c(view[size:])))
+                view, crc = view[:size], crc32c(view[:size])
+            self._acked_crc = crc32c_combine(self._acked_crc, crc, len(view))
+            self.acked_bytes += len(view)
+
+    # ---- failure
+
+    async def _give_up(self, error: PydfsError | TimeoutError) -> None:
+        """Sending failed: let the stream say who is to blame, then raise."""
+        assert self._acks is not None
+        if not isinstance(error, TimeoutError):
+            await asyncio.wait([self._acks], timeout=wire_chunks.LAST_WORD_S)
+        self._fail(error)
+        self._raise_failure()
+
+    def _fail(self, error: PydfsError | TimeoutError) -> None:
+        if self._failure is None:
+            self._failure = self._broken(error)
+            self._failure.__cause__ = error
+        self._news.set()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _broken(self, error: PydfsError | TimeoutError) -> PipelineBroken:
+        told = error.fields.get("failed_node_id", "") if isinstance(error, PydfsError) else ""
+        if told:
+            self.failed_node_id = str(told)
+        elif not self.failed_node_id and not isinstance(error, StaleEpoch):
+            # Nobody was named: it is the only server that we talk to ourselves.
+            self.failed_node_id = self.chunk.targets[0].node_id
+        reason = "no progress" if isinstance(error, TimeoutError) else str(error)
+        return PipelineBroken(
+            f"chunk {self.chunk.chunk_id}: the write broke after {self.acked_bytes} bytes at "
+            f"{self.failed_node_id or 'no server'}: {reason}",
+            failed_node_id=self.failed_node_id,
+            acked_bytes=self.acked_bytes,
+        )

@@ -1,0 +1,289 @@
+"""Copies files and whole trees between here and the cluster, many at once, with progress."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from pydfsnode import limits
+from pydfsnode.client import local_files, paths
+from pydfsnode.client.chunk_io import Packet
+from pydfsnode.client.local_files import LocalEntry, PartFile
+from pydfsnode.client.model import FileStatus
+from pydfsnode.errors import DomainError, NotADirectory, PydfsError
+
+if TYPE_CHECKING:
+    from pydfsnode.client.filesystem import AsyncFileSystem
+
+PIECE_BYTES = 4 * limits.MIB  # limits.py candidate
+"""Bytes read or written locally in one go."""
+LARGE_FILE_BYTES = 16 * limits.MIB  # limits.py candidate
+LARGE_FILES_MAX = 2  # limits.py candidate
+"""Large files in copy at once: each may hold a whole chunk in memory until it is durable."""
+
+OnBytes = Callable[[int], None]
+
+
+class Watcher(Protocol):
+    """Hears how a copy goes on; called in the event loop, must not block."""
+
+    def planned(self, size: int) -> None:
+        """A file of *size* bytes was found."""
+        ...
+
+    def moved(self, count: int) -> None:
+        """*count* more bytes were copied."""
+        ...
+
+    def finished(self, path: str) -> None:
+        """The file *path* is copied."""
+        ...
+
+    def failed(self, path: str, error: Exception) -> None:
+        """*path* was not copied; the copy goes on with the others unless this raises."""
+        ...
+
+
+@dataclass(slots=True)
+class CopyReport:
+    """What a copy did."""
+
+    files: int = 0
+    directories: int = 0
+    bytes: int = 0
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One file or directory to copy."""
+
+    source: str
+    target: str
+    size: int
+    is_directory: bool
+
+
+async def put_file(
+    fs: AsyncFileSystem,
+    lpath: Path,
+    rpath: str,
+    *,
+    overwrite: bool = True,
+    on_bytes: OnBytes | None = None,
+) -> FileStatus:
+    """Copy the local file *lpath* to *rpath*; on an error nothing is left at *rpath*."""
+    file, piece = await asyncio.to_thread(local_files.open_and_read, lpath, PIECE_BYTES)
+    with file:
+        async with await fs.open_writer(rpath, overwrite=overwrite) as writer:
+            while piece:
+                # The next piece is read while this one is on its way; a short one was the last.
+                more = len(piece) == PIECE_BYTES
+                reading = asyncio.ensure_future(_read(file, PIECE_BYTES if more else 0))
+                try:
+                    await writer.write(piece)
+                finally:
+                    following = await reading
+                if on_bytes is not None:
+                    on_bytes(len(piece))
+                piece = following
+    return writer.status
+
+
+async def _read(file: BinaryIO, size: int) -> bytes:
+    return await asyncio.to_thread(file.read, size) if size else b""
+
+
+async def get_file(
+    fs: AsyncFileSystem, rpath: str, lpath: Path, *, on_bytes: OnBytes | None = None
+) -> FileStatus:
+    """Copy the file *rpath* to the local *lpath*, which appears only when it is whole."""
+    part = PartFile(lpath)
+    async with await fs.open_reader(rpath) as reader:
+        held: list[Packet] = []
+        held_bytes = 0
+        try:
+            async with aclosing(reader.packets()) as packets:
+                async for packet in packets:
+                    held.append(packet)
+                    held_bytes += len(packet)
+                    if held_bytes >= PIECE_BYTES:
+                        await asyncio.to_thread(part.write, held)
+                        held, held_bytes = [], 0
+                    if on_bytes is not None:
+                        on_bytes(len(packet))
+            await asyncio.to_thread(part.commit, held)
+        finally:
+            part.discard()
+        return reader.status
+
+
+async def put(
+    fs: AsyncFileSystem,
+    sources: Sequence[Path],
+    rpath: str,
+    *,
+    parallel: int,
+    overwrite: bool = True,
+    watcher: Watcher | None = None,
+) -> CopyReport:
+    """Copy local files and trees to the cluster; see AsyncFileSystem.put.
+
+    Raises:
+        NotADirectory: several sources and *rpath* is no directory.
+        OSError, PydfsError: the first failure, when there is no watcher or it concerns all files.
+    """
+    into = await fs.isdir(rpath)
+    if len(sources) > 1 and not into:
+        raise NotADirectory(f"{rpath} is not a directory: make it first to put several into it")
+
+    async def copy_one(job: _Job, on_bytes: OnBytes) -> None:
+        if job.is_directory:
+            await fs.makedirs(job.target, exist_ok=True)
+        else:
+            await fs.put_file(job.source, job.target, overwrite=overwrite, on_bytes=on_bytes)
+
+    async def plan(run: _Copy) -> AsyncIterator[_Job]:
+        for source in sources:
+            # resolve() gives "." and ".." the name that the copy gets.
+            name = source.name if source.name not in ("", "..") else source.resolve().name
+            target = paths.join(rpath, name) if into else paths.normalize(rpath)
+            async for job in _local_tree(source, target, run):
+                yield job
+
+    return await _Copy(parallel, copy_one, watcher).run(plan)
+
+
+async def get(
+    fs: AsyncFileSystem,
+    sources: Sequence[str],
+    lpath: Path,
+    *,
+    parallel: int,
+    overwrite: bool = True,
+    watcher: Watcher | None = None,
+) -> CopyReport:
+    """Copy files and trees from the cluster; see AsyncFileSystem.get. Raises as `put`."""
+    into = await asyncio.to_thread(lpath.is_dir)
+    if len(sources) > 1 and not into:
+        raise NotADirectory(f"{lpath} is not a directory: make it first to get several into it")
+
+    async def copy_one(job: _Job, on_bytes: OnBytes) -> None:
+        target = Path(job.target)
+        if job.is_directory:
+            await asyncio.to_thread(target.mkdir, parents=True, exist_ok=True)
+            return
+        if not overwrite and await asyncio.to_thread(target.exists):
+            raise FileExistsError(f"{target} exists already")
+        await fs.get_file(job.source, target, on_bytes=on_bytes)
+
+    async def plan(_run: _Copy) -> AsyncIterator[_Job]:
+        for source in sources:
+            root = paths.normalize(source)
+            target = lpath / paths.name(root) if into else lpath
+            async for entry in fs.find(root):
+                below = entry.path[len(root) :].lstrip("/")
+                yield _Job(entry.path, str(target / below), entry.size, entry.is_directory)
+
+    return await _Copy(parallel, copy_one, watcher).run(plan)
+
+
+async def _local_tree(source: Path, target: str, run: _Copy) -> AsyncIterator[_Job]:
+    """Jobs for *source* and everything below it, each directory before its entries."""
+    pending: list[tuple[Path, str, tuple[tuple[int, int], ...]]] = [(source, target, ())]
+    while pending:
+        path, goal, above = pending.pop()
+        try:
+            entry: LocalEntry = await asyncio.to_thread(local_files.look, path)
+            if entry.is_directory and entry.identity in above:
+                raise OSError(f"{path} is a symbolic link to a directory above it")
+            names = (
+                await asyncio.to_thread(local_files.names_in, path) if entry.is_directory else []
+            )
+            below = [(path / name, paths.join(goal, name)) for name in reversed(names)]
+        except (OSError, DomainError) as error:
+            run.fail(str(path), error)
+            continue
+        yield _Job(str(path), goal, entry.size, entry.is_directory)
+        pending.extend((child, there, (*above, entry.identity)) for child, there in below)
+
+
+CopyOne = Callable[[_Job, OnBytes], Awaitable[None]]
+
+
+class _Copy:
+    """Runs the jobs of one put or get with a bounded number at once."""
+
+    def __init__(self, parallel: int, copy_one: CopyOne, watcher: Watcher | None) -> None:
+        self._parallel = max(1, min(parallel, limits.CLIENT_COPY_FILES_MAX))
+        self._copy_one = copy_one
+        self._watcher = watcher
+        self._large = asyncio.Semaphore(LARGE_FILES_MAX)
+        self._jobs: asyncio.Queue[_Job | None] = asyncio.Queue(4 * self._parallel)
+        self._report = CopyReport()
+
+    async def run(self, plan: Callable[[_Copy], AsyncIterator[_Job]]) -> CopyReport:
+        """Copy everything that *plan* yields; the first failure that is not per file ends it."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._parallel):
+                    group.create_task(self._work())
+                async for job in plan(self):
+                    if job.is_directory:
+                        # At once, so that it exists before its entries are copied into it.
+                        await self._do(job)
+                    else:
+                        if self._watcher is not None:
+                            self._watcher.planned(job.size)
+                        await self._jobs.put(job)
+                for _ in range(self._parallel):
+                    await self._jobs.put(None)
+        except BaseExceptionGroup as group_error:
+            raise _first(group_error) from None
+        return self._report
+
+    def fail(self, path: str, error: Exception) -> None:
+        """Count a failure of one file, or raise it when nobody listens or it concerns all files."""
+        self._report.failures += 1
+        concerns_one_file = isinstance(error, OSError | DomainError)
+        if self._watcher is None or not concerns_one_file:
+            raise error
+        self._watcher.failed(path, error)
+
+    async def _work(self) -> None:
+        while (job := await self._jobs.get()) is not None:
+            if job.size >= LARGE_FILE_BYTES:
+                async with self._large:
+                    await self._do(job)
+            else:
+                await self._do(job)
+
+    async def _do(self, job: _Job) -> None:
+        try:
+            await self._copy_one(job, self._moved)
+        except (OSError, PydfsError) as error:
+            self.fail(job.source, error)
+            return
+        if job.is_directory:
+            self._report.directories += 1
+            return
+        self._report.files += 1
+        if self._watcher is not None:
+            self._watcher.finished(job.source)
+
+    def _moved(self, count: int) -> None:
+        self._report.bytes += count
+        if self._watcher is not None:
+            self._watcher.moved(count)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error inside a group of groups."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,211 @@
+"""Reads one file: any range, or in order with the next segments already on their way."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from types import TracebackType
+
+from pydfsnode import limits
+from pydfsnode.client.chunk_io import ChunkIO, Packet
+from pydfsnode.client.model import ChunkLocation, FileLocations, FileStatus
+from pydfsnode.client.patience import Patience
+from pydfsnode.client.wire import MasterCalls
+from pydfsnode.errors import ChunkUnavailable, InvalidArgument
+
+SEGMENT_BYTES = 4 * limits.MIB  # limits.py candidate
+"""One request to a chunkserver in a sequential read."""
+SEGMENTS_AHEAD_MAX = 4  # limits.py candidate
+"""Segments of one reader in flight or waiting to be consumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """A piece of one chunk: `offset` is inside the chunk."""
+
+    chunk: ChunkLocation
+    offset: int
+    length: int
+
+
+class AsyncFileReader:
+    """A closed file as it was when opened. Not for several tasks at once, except `read_range`."""
+
+    def __init__(
+        self,
+        calls: MasterCalls,
+        chunks: ChunkIO,
+        locations: FileLocations,
+        patience: Patience,
+    ) -> None:
+        """Args: locations: the answer of `locate`."""
+        self._calls = calls
+        self._patience = patience
+        self._chunks = chunks
+        self._locations = locations
+        self._moved: dict[int, ChunkLocation] = {}
+        self._position = 0
+        self._stream: AsyncGenerator[Packet, None] | None = None
+        self._rest: Packet = b""
+        self._reads_in_order = 0
+
+    async def __aenter__(self) -> AsyncFileReader:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def status(self) -> FileStatus:
+        """The file's status when it was opened."""
+        return self._locations.status
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._locations.status.size
+
+    def tell(self) -> int:
+        """Position of the next `read`."""
+        return self._position
+
+    async def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move the position as `io.IOBase.seek` does; returns it."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        position = base + offset
+        if position < 0:
+            raise InvalidArgument(f"cannot seek to {position} in {self.status.path}")
+        if position != self._position:
+            await self._stop_stream()
+            self._position = position
+        return position
+
+    async def read(self, size: int = -1) -> bytes:
+        """The next *size* bytes, fewer only at the end of the file; -1: all the rest.
+
+        Reads in order are answered from segments fetched ahead; a read after a seek fetches just
+        what it asks for.
+        """
+        end = self.size if size < 0 else min(self._position + size, self.size)
+        wanted = end - self._position
+        if wanted <= 0:
+            return b""
+        in_order = self._reads_in_order > 0 or wanted > SEGMENT_BYTES or size < 0
+        self._reads_in_order += 1
+        if in_order:
+            found = await self._read_ahead(wanted)
+        else:
+            found = await self.read_range(self._position, end)
+        self._position = end
+        return found
+
+    async def _read_ahead(self, wanted: int) -> bytes:
+        parts: list[Packet] = []
+        try:
+            while wanted:
+                packet = self._rest or await self._next_packet()
+                part, self._rest = packet[:wanted], packet[wanted:]
+                parts.append(part)
+                wanted -= len(part)
+        except BaseException:
+            # What was taken off the stream is lost with this call: begin again at the position.
+            await self._stop_stream()
+            raise
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+
+    async def read_range(self, start: int, end: int) -> bytes:
+        """Bytes [start, end), cut at the file's size. The position stays; safe for many tasks."""
+        async with aclosing(self.packets(start, end)) as packets:
+            return b"".join([packet async for packet in packets])
+
+    async def packets(self, start: int = 0, end: int | None = None) -> AsyncGenerator[Packet, None]:
+        """Bytes [start, end) in order as they come, with at most SEGMENTS_AHEAD_MAX in memory.
+
+        Raises:
+            ChunkUnavailable: no replica of a chunk could be read until the timeout, although the
+                masters were asked anew where they are.
+        """
+        ahead: deque[asyncio.Task[Sequence[Packet]]] = deque()
+        plan = self._plan(start, self.size if end is None else min(end, self.size))
+        try:
+            for segment in plan:
+                ahead.append(asyncio.ensure_future(self._fetch(segment)))
+                if len(ahead) >= SEGMENTS_AHEAD_MAX:
+                    for packet in await ahead.popleft():
+                        yield packet
+            while ahead:
+                for packet in await ahead.popleft():
+                    yield packet
+        finally:
+            for task in ahead:
+                task.cancel()
+            await asyncio.gather(*ahead, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Stop fetching ahead; the reader may be used again after it."""
+        await self._stop_stream()
+
+    async def _next_packet(self) -> Packet:
+        if self._stream is None:
+            self._stream = self.packets(self._position)
+        packet = await anext(self._stream, None)
+        if packet is None:
+            raise ChunkUnavailable(
+                f"{self.status.path}: its chunks hold less than its size of {self.size} bytes: "
+                "tell the operator ('pydfsnode cluster status')"
+            )
+        return packet
+
+    async def _stop_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        self._rest = b""
+        self._reads_in_order = 0
+        if stream is not None:
+            await stream.aclose()
+
+    def _plan(self, start: int, end: int) -> Iterator[_Segment]:
+        """The segments of [start, end), in order."""
+        for chunk in self._locations.chunks:
+            first = max(start, chunk.offset) - chunk.offset
+            last = min(end, chunk.offset + chunk.length) - chunk.offset
+            while first < last:
+                length = min(SEGMENT_BYTES, last - first)
+                yield _Segment(chunk, first, length)
+                first += length
+
+    async def _fetch(self, segment: _Segment) -> Sequence[Packet]:
+        chunk = self._moved.get(segment.chunk.chunk_id, segment.chunk)
+        retries = self._patience.begin()
+        while True:
+            try:
+                return await self._chunks.read(chunk, segment.offset, segment.length)
+            except ChunkUnavailable:
+                # A new leader may not have heard from all chunkservers yet, or it is being repaired.
+                if not await retries.pause():
+                    raise
+            chunk = await self._locate_again(chunk)
+
+    async def _locate_again(self, chunk: ChunkLocation) -> ChunkLocation:
+        """Where *chunk* is now: it may have been repaired to other servers meanwhile.
+
+        Raises:
+            ChunkUnavailable: the file does not have this chunk any more.
+        """
+        found = await self._calls.locate(self.status.path)
+        self._moved = {candidate.chunk_id: candidate for candidate in found.chunks}
+        moved = self._moved.get(chunk.chunk_id)
+        if moved is None or (moved.version, moved.length) != (chunk.version, chunk.length):
+            raise ChunkUnavailable(
+                f"{self.status.path} was changed while it was read: open it again",
+                chunk_id=chunk.chunk_id,
+            )
+        return moved

@@ -1,0 +1,177 @@
+"""The values that the client's calls take and return: plain frozen records, no protobuf.
+
+Field names are those of the JSON that `fs stat --json` and `cluster status --json` promise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FILE, DIRECTORY = "file", "directory"
+
+
+@dataclass(frozen=True, slots=True)
+class OpId:
+    """Names one logical mutation in all its attempts (INV-ONCE)."""
+
+    client_id: int
+    seq: int
+    first_unacked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A chunkserver as clients reach it: node id and host:port."""
+
+    node_id: str
+    listen: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatus:
+    """What the namespace knows of one path. Sizes in bytes, times in milliseconds since 1970."""
+
+    path: str
+    type: str
+    size: int
+    replication: int
+    owner: str
+    group: str
+    mode: int
+    mtime_ms: int
+    checksum: str = ""
+    inode_id: int = 0
+    chunk_bytes: int = 0
+    under_construction: bool = False
+    child_count: int = 0
+    ctime_ms: int = 0
+
+    @property
+    def name(self) -> str:
+        """The last part of the path; "" for the root."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether this is a directory."""
+        return self.type == DIRECTORY
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkDone:
+    """A finished chunk as the namespace records it; crc32c is of all its bytes."""
+
+    chunk_id: int
+    version: int
+    length: int
+    crc32c: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkLocation:
+    """Where the bytes [offset, offset + length) of a file are."""
+
+    chunk_id: int
+    version: int
+    offset: int
+    length: int
+    crc32c: int
+    replicas: tuple[Replica, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AllocatedChunk:
+    """A new chunk and its write pipeline, in order; epoch fences the allocating master."""
+
+    chunk_id: int
+    version: int
+    epoch: int
+    targets: tuple[Replica, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of a directory, sorted by name; more: further entries follow the last one."""
+
+    entries: list[FileStatus]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FileLocations:
+    """A file's status and its chunks by offset."""
+
+    status: FileStatus
+    chunks: tuple[ChunkLocation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Totals under a path; bytes_replicated counts every copy."""
+
+    directories: int
+    files: int
+    bytes: int
+    bytes_replicated: int
+
+
+@dataclass(frozen=True, slots=True)
+class MasterState:
+    """A master as the leader sees it; lag in log entries."""
+
+    id: str
+    role: str
+    match_index: int
+    lag: int
+    listen: str
+    recently_active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkserverState:
+    """A chunkserver as the leader sees it."""
+
+    id: str
+    state: str
+    chunks: int
+    used_bytes: int
+    free_bytes: int
+    rack: str
+    listen: str
+    last_heartbeat_ms_ago: int
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """A named finding: what is wrong and the next command."""
+
+    code: str
+    severity: str
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """The answer of the leader to "how are we": what `cluster status --json` prints."""
+
+    cluster_id: str
+    health: str
+    checks: list[HealthCheck]
+    leader: str
+    term: int
+    commit_index: int
+    applied_index: int
+    masters: list[MasterState]
+    chunkservers: list[ChunkserverState]
+    under_replicated: int = 0
+    missing: int = 0
+    chunks: int = 0
+    files: int = 0
+    directories: int = 0
+    fsync: str = "always"
+    repairs_running: int = 0
+
+    def live_chunkservers(self) -> list[ChunkserverState]:
+        """The chunkservers that can take work."""
+        return [server for server in self.chunkservers if server.state == "live"]

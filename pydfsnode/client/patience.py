@@ -1,0 +1,44 @@
+"""How long and how often something is tried again, by a clock and a chance that are given."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from pydfsnode.runtime.clock import Clock
+from pydfsnode.runtime.retry import Backoff, Deadline
+
+PAUSE_MS, PAUSE_MS_MAX = 50, 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Begins retries that end after `timeout_ms`."""
+
+    clock: Clock
+    timeout_ms: int
+    random: Callable[[], float] = random.random
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    def begin(self) -> Retries:
+        """From now on."""
+        return Retries(self)
+
+
+class Retries:
+    """Of one operation."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._deadline = Deadline.after(patience.clock, patience.timeout_ms)
+        self._backoff = Backoff(PAUSE_MS, PAUSE_MS_MAX, patience.random)
+
+    async def pause(self) -> bool:
+        """Wait before the next attempt; False, at once, when there is no time for one."""
+        if self._deadline.passed:
+            return False
+        wait_ms = min(self._backoff.next_ms(), self._deadline.remaining_ms())
+        await self._patience.sleep(wait_ms / 1000)
+        return True

@@ -1,0 +1,207 @@
+"""Finds the leading master and asks it, until an answer or the deadline.
+
+What happens after an error is decided by two things only: the class's `retry` (errors.py) and the
+method's row (rpc/methods.py). Every attempt of a call sends the same request, so the same op id.
+
+    NotLeader with a hint     the hinted node at once, unless this sweep has asked it already
+    NotLeader, Unavailable    the next master not yet asked in this sweep; after all, a pause
+    Overloaded                the same master after `retry_after_ms`
+    OutcomeUnknown            another master first: the one that was asked may hang
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from pydfsnode.config import Peer, is_address
+from pydfsnode.errors import (
+    ConfigError,
+    DeadlineExceeded,
+    NotLeader,
+    OutcomeUnknown,
+    PydfsError,
+    Retry,
+)
+from pydfsnode.rpc.methods import METHODS
+from pydfsnode.runtime.clock import Clock
+from pydfsnode.runtime.retry import Backoff, Deadline
+
+ATTEMPT_MS = 3_000
+"""First patience with one silent master, doubled with each attempt: a frozen leader must not eat
+the whole deadline, a slow one must not be asked ever more often."""
+PAUSE_MS, PAUSE_MS_MAX = 20, 500
+"""Smallest and largest spread of the pause after a fruitless sweep over all masters."""
+
+
+class Channel(Protocol):
+    """The part of rpc.channel.FramedChannel that routing needs."""
+
+    async def unary(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+        """One call; see rpc/channel.py for its errors."""
+        ...
+
+
+ChannelFor = Callable[[Peer], Channel]
+
+
+class LeaderRouter:
+    """Remembers the leader between calls; any number of calls at once in one event loop."""
+
+    def __init__(
+        self,
+        masters: Sequence[Peer],
+        channel_for: ChannelFor,
+        *,
+        clock: Clock,
+        random: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        attempt_ms: int = ATTEMPT_MS,
+    ) -> None:
+        if not masters:
+            raise ConfigError("no masters to ask: name at least one as NAME=HOST:PORT")
+        self._masters = list(masters)
+        self._channel_for = channel_for
+        self._clock = clock
+        self._random = random
+        self._sleep = sleep
+        self._attempt_ms = attempt_ms
+        self._leader: Peer | None = None
+        self._problem: str | None = None
+
+    @property
+    def leader(self) -> Peer | None:
+        """The master believed to lead, or None before the first answer."""
+        return self._leader
+
+    def waiting_because(self) -> str | None:
+        """The last error of all calls since the last answer to any; None while all is well."""
+        return self._problem
+
+    async def call(
+        self,
+        path: str,
+        request: Any,
+        *,
+        timeout_ms: int,
+        final: tuple[type[PydfsError], ...] = (),
+    ) -> Any:
+        """Ask the leader.
+
+        Args:
+            path: "/service/method".
+            request: the same in all attempts.
+            timeout_ms: of all attempts together.
+            final: errors that the caller wants at once although a retry could help.
+
+        Raises:
+            PydfsError: the leader's own answer, when its class says that retrying changes nothing.
+            OutcomeUnknown: the deadline passed and an attempt may have taken effect.
+            ClusterError: the deadline passed; the last attempt's class, or DeadlineExceeded.
+        """
+        sweep = _Sweep(
+            Deadline.after(self._clock, timeout_ms),
+            Backoff(PAUSE_MS, PAUSE_MS_MAX, self._random),
+            idempotent=METHODS[path].idempotent,
+            mutates=hasattr(request, "op"),
+        )
+        target = self._first_target()
+        while remaining_ms := sweep.deadline.remaining_ms():
+            patience = min(remaining_ms, self._attempt_ms << min(sweep.attempts, 16))
+            sweep.attempts += 1
+            try:
+                answer = await self._channel_for(target).unary(path, request, timeout_ms=patience)
+            except PydfsError as error:
+                sweep.note(error, target)
+                retry = sweep.may_retry(error) and not isinstance(error, final)
+                self._problem = error.message if retry else None
+                if not retry:
+                    raise
+                target = await self._next_target(error, target, sweep)
+            else:
+                self._leader = target
+                self._problem = None
+                return answer
+        raise self._expired(path, timeout_ms, sweep)
+
+    def _first_target(self) -> Peer:
+        return self._leader or self._masters[0]
+
+    async def _next_target(self, error: PydfsError, asked: Peer, sweep: _Sweep) -> Peer:
+        """Whom to ask after *error* from *asked*; waits when everybody has been asked in vain."""
+        if error.retry is Retry.SAME_NODE_LATER:
+            await self._pause(sweep, int(error.fields.get("retry_after_ms", 0)))
+            return asked
+        if self._leader == asked:
+            self._leader = None
+        hinted = _parse_hint(error.leader_hint) if isinstance(error, NotLeader) else None
+        if hinted is not None and hinted.node_id not in sweep.asked:
+            self._leader = hinted
+            return hinted
+        for candidate in (self._leader, *self._masters):
+            if candidate is not None and candidate.node_id not in sweep.asked:
+                return candidate
+        await self._pause(sweep, 0)
+        sweep.asked.clear()
+        # Another call may have found the leader while this one slept; else begin after the one
+        # asked last, so that a hanging master is not asked first each time.
+        return self._leader or hinted or self._after(asked)
+
+    def _after(self, asked: Peer) -> Peer:
+        names = [peer.node_id for peer in self._masters]
+        position = names.index(asked.node_id) if asked.node_id in names else -1
+        return self._masters[(position + 1) % len(self._masters)]
+
+    async def _pause(self, sweep: _Sweep, at_least_ms: int) -> None:
+        wait_ms = sweep.backoff.next_ms(at_least_ms)
+        await self._sleep(min(wait_ms, sweep.deadline.remaining_ms()) / 1000)
+
+    def _expired(self, path: str, timeout_ms: int, sweep: _Sweep) -> PydfsError:
+        name = path.rpartition("/")[2]
+        asked = ", ".join(str(peer) for peer in self._masters)
+        last = sweep.last_error
+        text = (
+            f"{name} had no answer from a leader within {timeout_ms / 1000:g} s (masters: {asked})"
+        )
+        if last is not None:
+            text += f"; last: {last.message}"
+        if sweep.outcome_unknown and sweep.mutates:
+            return OutcomeUnknown(text)
+        if last is None or sweep.outcome_unknown:
+            return DeadlineExceeded(text)
+        return type(last)(text, **last.fields)
+
+
+class _Sweep:
+    """What one call has tried so far."""
+
+    def __init__(
+        self, deadline: Deadline, backoff: Backoff, *, idempotent: bool, mutates: bool
+    ) -> None:
+        self.deadline = deadline
+        self.backoff = backoff
+        self.mutates = mutates
+        self.attempts = 0
+        self.asked: set[str] = set()
+        self.last_error: PydfsError | None = None
+        self.outcome_unknown = False
+        self._idempotent = idempotent
+
+    def note(self, error: PydfsError, asked: Peer) -> None:
+        self.last_error = error
+        self.asked.add(asked.node_id)
+        # DeadlineExceeded before our own deadline is one attempt's patience: sent or not, unknown.
+        if error.retry is Retry.SAME_OP_ID or isinstance(error, DeadlineExceeded):
+            self.outcome_unknown = True
+
+    def may_retry(self, error: PydfsError) -> bool:
+        if error.retry is Retry.SAME_OP_ID or isinstance(error, DeadlineExceeded):
+            return self._idempotent
+        return error.retry is not Retry.NEVER
+
+
+def _parse_hint(hint: str) -> Peer | None:
+    """The hinted leader, or None for "" and for what no master would send."""
+    node_id, separator, listen = hint.partition("=")
+    return Peer(node_id, listen) if separator and node_id and is_address(listen) else None

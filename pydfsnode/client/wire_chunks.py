@@ -1,0 +1,116 @@
+"""The messages of the Chunk service as plain values: protobuf of the chunk path ends here.
+
+The pipelines and copies between chunkservers use it too: towards the next server they are clients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from pydfsnode.client.model import Replica
+from pydfsnode.errors import MalformedMessage
+from pydfsnode.rpc.pb import dfs_pb2 as pb
+
+WRITE_CHUNK = "/pydfs.v1.Chunk/WriteChunk"
+READ_CHUNK = "/pydfs.v1.Chunk/ReadChunk"
+SEAL_CHUNK = "/pydfs.v1.Chunk/SealChunk"
+
+STALL_MS = 30_000  # limits.py candidate
+"""A chunkserver that makes no progress for this long has failed."""
+STALL_STEP_MS = 5_000  # limits.py candidate
+"""More for each server behind it, so that the one next to the failed server notices first."""
+
+LAST_WORD_S = 2.0
+"""How long the reason is waited for when sending on a stream failed."""
+
+
+class ChunkStream(Protocol):
+    """A streaming call to a chunkserver, as `rpc.channel` gives it."""
+
+    async def send(self, message: Any) -> None:
+        """Send a raw packet, in pieces or whole; waits for the stream's window."""
+
+    async def close_send(self) -> None:
+        """Say that nothing more is sent."""
+
+    async def receive(self) -> Any | None:
+        """The next message or raw packet; None after the last."""
+
+    async def cancel(self) -> None:
+        """End the call; nothing when it has ended."""
+
+
+class ChunkPeer(Protocol):
+    """A connection to a chunkserver, as `rpc.channel` gives it."""
+
+    async def unary(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+        """Ask and wait for the answer."""
+
+    def stream(
+        self, path: str, first_message: Any, *, timeout_ms: int | None = None
+    ) -> Awaitable[ChunkStream]:
+        """Open a streaming call."""
+
+
+Connect = Callable[[str, str], ChunkPeer]
+"""(node id, host:port) to a connection that accepts only that chunkserver there."""
+
+
+class WriteAck(NamedTuple):
+    """What a pipeline says: bytes that all have; durable: on all disks; who failed, or ""."""
+
+    acked_bytes: int
+    durable: bool
+    crc32c: int
+    failed_node_id: str
+
+
+async def open_write(
+    peer: ChunkPeer, chunk_id: int, version: int, epoch: int, downstream: Sequence[Replica]
+) -> ChunkStream:
+    """Begin a chunk on *peer*, which forwards it to *downstream*, in order."""
+    opening = pb.WriteChunkOpen(
+        chunk_id=chunk_id,
+        version=version,
+        epoch=epoch,
+        downstream=[pb.Address(node_id=r.node_id, listen=r.listen) for r in downstream],
+    )
+    return await peer.stream(WRITE_CHUNK, pb.WriteChunkPacket(open=opening))
+
+
+def parse_ack(message: Any) -> WriteAck:
+    """An answer of WriteChunk as a value."""
+    if not isinstance(message, pb.WriteChunkAck):
+        raise MalformedMessage(f"{WRITE_CHUNK} answered with a {type(message).__name__}")
+    return WriteAck(message.acked_bytes, message.durable, message.crc32c, message.failed_node_id)
+
+
+async def open_read(
+    peer: ChunkPeer, chunk_id: int, version: int, offset: int, length: int
+) -> ChunkStream:
+    """Ask for a range of a chunk; the stream gives raw packets (`rpc.chunk_packets`)."""
+    request = pb.ReadChunkRequest(chunk_id=chunk_id, version=version, offset=offset, length=length)
+    return await peer.stream(READ_CHUNK, request)
+
+
+async def seal(
+    peer: ChunkPeer,
+    chunk_id: int,
+    version: int,
+    new_version: int,
+    length: int,
+    epoch: int,
+    timeout_ms: int,
+) -> tuple[int, int]:
+    """(length, crc32c) of the chunk that *peer* sealed; raises what it answered."""
+    request = pb.SealChunkRequest(
+        chunk_id=chunk_id, version=version, new_version=new_version, length=length, epoch=epoch
+    )
+    response = await peer.unary(SEAL_CHUNK, request, timeout_ms=timeout_ms)
+    return int(response.length), int(response.crc32c)
+
+
+def stall_s(servers: int) -> float:
+    """Seconds without progress after which the first of *servers* in a row has failed."""
+    return (STALL_MS + STALL_STEP_MS * (servers - 1)) / 1000
