@@ -192,15 +192,18 @@ class Fleet:
     # ---- time
 
     async def run(self, driver: RaftDriver) -> None:
-        """Expire the silent, and order repairs while leading; runs until cancelled."""
+        """Do `step` every PLAN_INTERVAL_MS; runs until cancelled."""
         while True:
             await asyncio.sleep(PLAN_INTERVAL_MS / 1000)
-            now_ms = self._clock.monotonic_ms()
-            for node_id in self._servers.expire(now_ms):
-                _log.warning("chunkserver silent", chunkserver=node_id)
-                self._replicas.server_dead(node_id)
-            if driver.is_leader:
-                await self._lead(driver)
+            await self.step(driver)
+
+    async def step(self, driver: RaftDriver) -> None:
+        """Expire the silent; as leader, order what is needed now."""
+        for node_id in self._servers.expire(self._clock.monotonic_ms()):
+            _log.warning("chunkserver silent", chunkserver=node_id)
+            self._replicas.server_dead(node_id)
+        if driver.is_leader:
+            await self._lead(driver)
 
     async def _lead(self, driver: RaftDriver) -> None:
         try:

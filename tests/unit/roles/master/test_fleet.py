@@ -1,0 +1,103 @@
+"""The fleet of a master: who is live, who is ordered what, by virtual time."""
+
+from __future__ import annotations
+
+from pydfsnode.fleet.bounds import WARM_UP_MS
+from pydfsnode.fleet.repair import Copy
+from pydfsnode.meta import ops
+from pydfsnode.meta.state import Namespace
+from pydfsnode.roles.master.fleet import Fleet, Heartbeat
+
+LENGTH = 5
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_ms = 0
+
+    def monotonic_ms(self) -> int:
+        return self.now_ms
+
+    def wall_ms(self) -> int:
+        return self.now_ms
+
+
+class Driver:
+    """A leader that has just committed in its term."""
+
+    term = 1
+    is_leader = True
+
+    async def read_barrier(self) -> None:
+        return None
+
+
+def namespace_with_a_file(replication: int) -> tuple[Namespace, int]:
+    namespace = Namespace()
+    head = iter((9, seq, seq, 1, "alice") for seq in range(1, 10))
+    create = namespace.apply(ops.Create(*next(head), "/f", replication, 1 << 20), 1)
+    inode_id = create.result.inode_id  # type: ignore[union-attr]
+    targets = ("c1", "c2")
+    chunk = namespace.apply(ops.AllocateChunk(*next(head), inode_id, None, 0, targets), 2)
+    chunk_id = chunk.result.chunk_id  # type: ignore[union-attr]
+    done = ops.ChunkDone(chunk_id, 1, LENGTH, 7)
+    namespace.apply(ops.Complete(*next(head), inode_id, done), 3)
+    return namespace, chunk_id
+
+
+def beat(node_id: str, *replicas: tuple[int, int, int], seq: int = 0) -> Heartbeat:
+    return Heartbeat(
+        node_id, f"{node_id}:1", "r", 0, 1 << 40, 0, 0, 1, seq, list(replicas), [], [], []
+    )
+
+
+async def test_a_dead_servers_chunk_is_ordered_copied_to_one_that_lacks_it() -> None:
+    namespace, chunk_id = namespace_with_a_file(replication=2)
+    clock, driver = Clock(), Driver()
+    fleet = Fleet(namespace, clock, 1000, lambda: 0.5)
+    fleet.namespace_changed()
+    for name in ("c1", "c2", "c3"):
+        held = [(chunk_id, 1, LENGTH)] if name != "c3" else []
+        fleet.heartbeat(beat(name), leads=True)
+        fleet.full_report(name, 1, 0, held, first=True, last=True)
+    assert fleet.under_replicated == 0
+    clock.now_ms = WARM_UP_MS
+    for name in ("c1", "c3"):
+        fleet.heartbeat(beat(name), leads=True)
+    await fleet.step(driver)  # type: ignore[arg-type]
+    assert (fleet.live_count, fleet.dead_count, fleet.under_replicated) == (2, 1, 1)
+    assert fleet.readable(chunk_id) == ["c1"]
+    assert fleet.heartbeat(beat("c1"), leads=True)[1] == []
+    (order,) = fleet.heartbeat(beat("c3"), leads=True)[1]
+    assert order == Copy("c3", chunk_id, 1, LENGTH, ("c1",))
+    fleet.heartbeat(beat("c3", (chunk_id, 1, LENGTH), seq=1), leads=True)
+    assert fleet.under_replicated == 0
+    assert sorted(fleet.readable(chunk_id)) == ["c1", "c3"]
+
+
+async def test_only_a_leader_orders_and_a_new_term_voids_old_orders() -> None:
+    namespace, chunk_id = namespace_with_a_file(replication=3)
+    clock, driver = Clock(), Driver()
+    fleet = Fleet(namespace, clock, 1000, lambda: 0.5)
+    fleet.namespace_changed()
+    clock.now_ms = WARM_UP_MS
+    for name in ("c1", "c2", "c3"):
+        held = [(chunk_id, 1, LENGTH)] if name != "c3" else []
+        fleet.heartbeat(beat(name), leads=True)
+        fleet.full_report(name, 1, 0, held, first=True, last=True)
+    await fleet.step(driver)  # type: ignore[arg-type]
+    assert fleet.heartbeat(beat("c3"), leads=False)[1] == []
+    driver.term = 2
+    await fleet.step(driver)  # type: ignore[arg-type]
+    assert len(fleet.heartbeat(beat("c3"), leads=True)[1]) == 1  # one order, not one a term
+
+
+def test_a_deleted_files_chunk_has_no_location() -> None:
+    namespace, chunk_id = namespace_with_a_file(replication=2)
+    fleet = Fleet(namespace, Clock(), 1000, lambda: 0.5)
+    fleet.namespace_changed()
+    fleet.heartbeat(beat("c1", (chunk_id, 1, LENGTH), seq=1), leads=True)
+    assert fleet.readable(chunk_id)
+    namespace.apply(ops.Delete(9, 4, 4, 1, "alice", "/f"), 4)
+    fleet.namespace_changed()
+    assert fleet.readable(chunk_id) == []

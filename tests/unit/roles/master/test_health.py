@@ -1,0 +1,54 @@
+"""Each condition has its named check, and a healthy cluster none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pydfsnode.raft.types import PeerView
+from pydfsnode.roles.master.health import ERROR, OK, WARN, Condition, check, overall
+
+HEALTHY = Condition(
+    voters=3,
+    peers=[PeerView("m2", 9, True), PeerView("m3", 9, True)],
+    fsync="always",
+    live_chunkservers=3,
+    dead_chunkservers=[],
+    chunks=10,
+    under_replicated=0,
+    missing=0,
+    replication=3,
+)
+
+
+def test_a_healthy_cluster_has_no_findings() -> None:
+    assert check(HEALTHY) == []
+    assert overall([]) == OK
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "severity"),
+    [
+        ({"peers": [PeerView("m2", 9, False)]}, "MASTER_DOWN", WARN),
+        ({"fsync": "batch"}, "FSYNC_UNSAFE", WARN),
+        ({"live_chunkservers": 0}, "NO_CHUNKSERVERS", ERROR),
+        ({"live_chunkservers": 2}, "FEW_CHUNKSERVERS", WARN),
+        ({"dead_chunkservers": ["c1"]}, "CHUNKSERVER_DOWN", WARN),
+        ({"under_replicated": 1}, "UNDER_REPLICATED", WARN),
+        ({"missing": 1}, "MISSING_CHUNKS", ERROR),
+    ],
+)
+def test_each_condition_is_named_with_a_remedy(
+    change: dict[str, object], code: str, severity: str
+) -> None:
+    (finding,) = check(replace(HEALTHY, **change))  # type: ignore[arg-type]
+    assert (finding.code, finding.severity) == (code, severity)
+    assert finding.message
+    assert finding.remedy
+    assert overall([finding]) == severity
+
+
+def test_the_worst_finding_comes_first() -> None:
+    found = check(replace(HEALTHY, under_replicated=1, missing=1))
+    assert [f.severity for f in found] == [ERROR, WARN]

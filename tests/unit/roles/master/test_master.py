@@ -1,0 +1,220 @@
+"""A whole master in this process: handlers, consensus of one, store and restart."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pydfsnode.errors import (
+    AlreadyExists,
+    ConfigError,
+    InvalidArgument,
+    KeyUnavailable,
+    LeaseExpired,
+    NoChunkservers,
+    NotFound,
+    NotLeader,
+)
+from pydfsnode.roles.master.store import open_store
+from pydfsnode.rpc.methods import METHODS
+from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.security.tls import TlsStore
+from tests.support.masters import Master, node_config
+
+MIB = 1 << 20
+SERVERS = ("c1", "c2", "c3")
+
+
+@pytest.fixture
+async def master(tmp_path: Path) -> AsyncIterator[Master]:
+    running = await Master(node_config(tmp_path)).start()
+    yield running
+    await running.stop()
+
+
+async def restarted(master: Master) -> Master:
+    await master.stop()
+    seq = master.seq
+    master.__init__(master.config)  # type: ignore[misc]
+    master.seq = seq
+    return await master.start()
+
+
+async def written(master: Master, path: str = "/f") -> tuple[pb.FileStatus, int]:
+    """A closed file of one chunk of 5 bytes, and the chunk's id."""
+    for server in SERVERS:
+        await master.heartbeat(server)
+    created = await master.namespace("Create", pb.CreateRequest(op=master.op(), path=path))
+    inode_id = created.status.inode_id
+    allocated = await master.namespace(
+        "AllocateChunk", pb.AllocateChunkRequest(op=master.op(), inode_id=inode_id)
+    )
+    done = pb.ChunkDone(chunk_id=allocated.chunk_id, version=1, length=5, crc32c=0x1234)
+    completed = await master.namespace(
+        "Complete", pb.CompleteRequest(op=master.op(), inode_id=inode_id, last=done)
+    )
+    return completed.status, allocated.chunk_id
+
+
+async def test_every_method_that_masters_serve_has_a_handler(master: Master) -> None:
+    served = {path for path, row in METHODS.items() if "master" in row.served_by}
+    assert set(master.role.handlers) == served
+
+
+async def test_a_file_is_created_allocated_completed_and_located(master: Master) -> None:
+    status, chunk_id = await written(master)
+    assert (status.size, status.checksum, status.owner) == (5, "crc32c:00001234", "alice")
+    located = await master.namespace("Locate", pb.LocateRequest(path="/f"))
+    (chunk,) = located.chunks
+    assert (chunk.chunk_id, chunk.length, chunk.offset) == (chunk_id, 5, 0)
+    assert {a.node_id: a.listen for a in chunk.replicas} == {s: f"{s}.test:1" for s in SERVERS}
+
+
+async def test_the_same_op_id_takes_effect_once_also_after_a_restart(master: Master) -> None:
+    request = pb.MkdirsRequest(op=master.op(), path="/once")
+    create = pb.CreateRequest(op=master.op(), path="/file")
+    first = await master.namespace("Mkdirs", request)
+    made = await master.namespace("Create", create)
+    assert await master.namespace("Mkdirs", request) == first
+    again = await restarted(master)
+    assert await again.namespace("Create", create) == made  # INV-ONCE: no AlreadyExists
+    with pytest.raises(AlreadyExists):
+        await again.namespace("Create", pb.CreateRequest(op=again.op(), path="/file"))
+
+
+async def test_what_was_acknowledged_is_there_after_a_restart(master: Master) -> None:
+    status, _ = await written(master)
+    again = await restarted(master)
+    found = await again.namespace("Stat", pb.StatRequest(path="/f"))
+    assert found.status == status
+
+
+async def test_neither_names_nor_the_key_are_readable_in_the_data_directory(
+    master: Master,
+) -> None:
+    await master.namespace("Mkdirs", pb.MkdirsRequest(op=master.op(), path="/planted-marker-17"))
+    again = await restarted(master)  # the rows of the state table are written by now too
+    await again.stop()
+    await again.start()
+    files = [p for p in Path(master.config.data_dir).rglob("*") if p.is_file()]
+    assert files
+    assert not [p for p in files if b"planted-marker" in p.read_bytes()]
+
+
+async def test_a_mutation_without_an_op_id_is_refused(master: Master) -> None:
+    with pytest.raises(InvalidArgument, match="op id"):
+        await master.namespace("Mkdirs", pb.MkdirsRequest(path="/x"))
+
+
+async def test_allocation_needs_the_file_and_live_chunkservers(master: Master) -> None:
+    created = await master.namespace("Create", pb.CreateRequest(op=master.op(), path="/f"))
+    request = pb.AllocateChunkRequest(op=master.op(), inode_id=created.status.inode_id)
+    with pytest.raises(NoChunkservers):
+        await master.namespace("AllocateChunk", request)
+    for server in SERVERS:
+        await master.heartbeat(server)
+    request.exclude.append("c2")
+    allocated = await master.namespace("AllocateChunk", request)
+    assert {t.node_id for t in allocated.targets} == {"c1", "c3"}
+    assert allocated.epoch == 1
+    gone = pb.AllocateChunkRequest(op=master.op(), inode_id=999)
+    with pytest.raises(LeaseExpired):
+        await master.namespace("AllocateChunk", gone)
+
+
+async def test_a_master_without_a_majority_names_no_leader_and_serves_nothing(
+    tmp_path: Path,
+) -> None:
+    masters = [f"m{i}=127.0.0.1:{7000 + i}" for i in (1, 2, 3)]
+    alone = await Master(node_config(tmp_path, masters=masters)).start(elect=False)
+    try:
+        with pytest.raises(NotLeader) as caught:
+            await alone.namespace("Stat", pb.StatRequest(path="/"))
+        assert caught.value.leader_hint == ""
+        with pytest.raises(NotLeader):
+            await alone.namespace("Mkdirs", pb.MkdirsRequest(op=alone.op(), path="/x"))
+        assert alone.role.ready()[0] is False
+    finally:
+        await alone.stop()
+
+
+async def test_listing_renaming_and_deleting(master: Master) -> None:
+    for name in ("b", "a", "c"):
+        await master.namespace("Mkdirs", pb.MkdirsRequest(op=master.op(), path=f"/d/{name}"))
+    page = await master.namespace("List", pb.ListRequest(path="/d", limit=2))
+    assert ([e.path for e in page.entries], page.more) == (["/d/a", "/d/b"], True)
+    rename = pb.RenameRequest(op=master.op(), source="/d/a", destination="/moved")
+    assert (await master.namespace("Rename", rename)).status.path == "/moved"
+    gone = pb.DeleteRequest(op=master.op(), path="/d", recursive=True)
+    assert (await master.namespace("Delete", gone)).inodes == 3
+    with pytest.raises(NotFound):
+        await master.namespace("Stat", pb.StatRequest(path="/d"))
+    summary = await master.namespace("Summary", pb.SummaryRequest(path="/"))
+    assert (summary.directories, summary.files) == (2, 0)
+
+
+async def test_a_bad_replica_is_reported_only_where_there_is_one(master: Master) -> None:
+    _, chunk_id = await written(master)
+    await master.report("c1", [(chunk_id, 1, 5)])
+    report = pb.ReportBadReplicaRequest(chunk_id=chunk_id, node_id="c1", reason="checksum")
+    await master.namespace("ReportBadReplica", report)
+    located = await master.namespace("Locate", pb.LocateRequest(path="/f"))
+    assert "c1" not in {a.node_id for a in located.chunks[0].replicas}
+    with pytest.raises(NotFound):
+        await master.namespace(
+            "ReportBadReplica", pb.ReportBadReplicaRequest(chunk_id=chunk_id, node_id="c9")
+        )
+
+
+async def test_status_tells_the_whole_cluster(master: Master) -> None:
+    path = "/pydfs.v1.Cluster/Status"
+    before = await master.call(path, pb.ClusterStatusRequest())
+    assert (before.health, before.checks[0].code) == ("ERROR", "NO_CHUNKSERVERS")
+    await written(master)
+    status = await master.call(path, pb.ClusterStatusRequest())
+    assert (status.health, status.leader, status.files, status.chunks) == ("OK", "m1", 1, 1)
+    assert [c.id for c in status.chunkservers] == list(SERVERS)
+    assert [(m.id, m.role, m.lag) for m in status.masters] == [("m1", "leader", 0)]
+
+
+async def test_pages_and_health_tell_the_raft_state(master: Master) -> None:
+    page = master.role.pages["/raft/state"]()
+    assert isinstance(page, dict)
+    assert (page["role"], page["term"], page["fsync"]) == ("leader", 1, "always")
+    assert master.role.health()["warning"] == ""
+
+
+async def test_an_unsafe_fsync_mode_is_said_where_the_node_reports(tmp_path: Path) -> None:
+    unsafe = await Master(node_config(tmp_path, fsync="off")).start()
+    try:
+        assert "unsafe" in unsafe.role.health()["warning"]
+        status = await unsafe.call("/pydfs.v1.Cluster/Status", pb.ClusterStatusRequest())
+        assert "FSYNC_UNSAFE" in {c.code for c in status.checks}
+    finally:
+        await unsafe.stop()
+
+
+async def test_other_members_than_the_recorded_ones_are_refused(master: Master) -> None:
+    await master.stop()
+    config = master.config
+    other = node_config(Path(config.data_dir).parent / "b", data_dir=config.data_dir,
+                        tls=config.tls, masters=[*config.masters, "m2=127.0.0.1:7009"])  # fmt: skip
+    identity = TlsStore.load(config.tls).identity
+    with pytest.raises(ConfigError, match="m1, m2"):
+        open_store(other, identity)
+    await master.start()
+
+
+async def test_a_lost_keyring_is_named_and_nothing_is_made_new(master: Master) -> None:
+    await master.stop()
+    keyring = Path(master.config.data_dir) / "keys" / "keyring.json"
+    kept = keyring.read_bytes()
+    keyring.unlink()
+    with pytest.raises(KeyUnavailable, match=r"keyring\.json"):
+        open_store(master.config, TlsStore.load(master.config.tls).identity)
+    assert not keyring.exists()
+    keyring.write_bytes(kept)
+    keyring.chmod(0o600)
+    await master.start()
