@@ -48,7 +48,7 @@ def up(
     with cluster.locked():
         spec = cluster.prepare(masters, chunkservers)
         started = cluster.start(spec)
-        cluster.wait_until_serving(spec, timeout)
+        cluster.wait_until_serving(spec, timeout, started)
     if as_json:
         print_json(cluster.status())
         return

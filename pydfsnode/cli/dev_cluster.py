@@ -6,16 +6,19 @@ import fcntl
 import getpass
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydfsnode.cli.dev_layout import ClusterSpec, Layout, NodeSpec
 from pydfsnode.cli.dev_ports import HOST, choose_ports
 from pydfsnode.cli.processes import Process, self_command, start_detached
 from pydfsnode.errors import ClusterError, ConfigError, DirectoryLocked, Unavailable, UsageError
+
+if TYPE_CHECKING:
+    from pydfsnode.client.model import ClusterStatus
 
 CERTIFICATE_DAYS = 365
 MASTERS_ALLOWED = (1, 3, 5, 7)
@@ -93,7 +96,9 @@ class DevCluster:
         """
         spec = self.layout.load()
         if spec is None:
-            return self._make(masters or 3, 3 if chunkservers is None else chunkservers)
+            return self._make(
+                3 if masters is None else masters, 3 if chunkservers is None else chunkservers
+            )
         found = len(spec.of_role("master"))
         if masters not in (None, found):
             raise UsageError(
@@ -162,24 +167,22 @@ class DevCluster:
         return started
 
     def wait_until_serving(
-        self,
-        spec: ClusterSpec,
-        timeout_seconds: float,
-        said: Callable[[str], None] = lambda _: None,
+        self, spec: ClusterSpec, timeout_seconds: float, started: Collection[str] = ()
     ) -> None:
-        """Return when a leader is elected and all chunkservers report to it.
+        """Return when a leader is elected and all masters and chunkservers are in touch with it.
 
         Args:
-            said: hears now and then what is waited for.
+            started: ids of nodes that were just started: what the leader heard of their earlier
+                life does not count.
         Raises:
             Unavailable: a node ended, naming it with its last words; or the time is over.
         """
         from pydfsnode.client.event_loop import run
 
-        run(self._serving(spec, timeout_seconds, said))
+        run(self._serving(spec, timeout_seconds, started))
 
     async def _serving(
-        self, spec: ClusterSpec, timeout_seconds: float, said: Callable[[str], None]
+        self, spec: ClusterSpec, timeout_seconds: float, started: Collection[str]
     ) -> None:
         import asyncio
 
@@ -188,21 +191,21 @@ class DevCluster:
 
         config = load_client_config(self.layout.client_config)
         config.timeout_ms = 1_000
-        wanted = {node.id for node in spec.of_role("chunkserver")}
-        deadline = time.monotonic() + timeout_seconds
+        began = time.monotonic()
+        deadline = began + timeout_seconds
         async with await AsyncFileSystem.connect(config) as fs:
             while True:
                 self._require_running(spec)
                 waiting_for = "a leader"
                 try:
                     status = await fs.cluster_status()
-                    missing = sorted(wanted - {s.id for s in status.live_chunkservers()})
+                    age_ms = int((time.monotonic() - began) * 1000)
+                    missing = sorted(_not_heard(spec, status, started, age_ms))
                     if status.leader and not missing:
                         return
                     waiting_for = ", ".join(missing) if status.leader else waiting_for
                 except ClusterError as error:
                     waiting_for += f" ({error.message})"
-                said(waiting_for)
                 if time.monotonic() > deadline:
                     raise Unavailable(
                         f"the cluster did not serve within {timeout_seconds:g} s, waiting for "
@@ -272,6 +275,19 @@ def last_line(log: Path) -> str:
     except OSError:
         return "it left no log"
     return lines[-1].removeprefix("pydfsnode: ")[:500] if lines else "it said nothing"
+
+
+def _not_heard(
+    spec: ClusterSpec, status: ClusterStatus, started: Collection[str], age_ms: int
+) -> set[str]:
+    """Ids of nodes that the leader is not in touch with, or not since they were started."""
+    heard = {master.id for master in status.masters if master.recently_active}
+    heard |= {
+        server.id
+        for server in status.live_chunkservers()
+        if server.id not in started or server.last_heartbeat_ms_ago < age_ms
+    }
+    return {node.id for node in spec.nodes} - heard
 
 
 def _selected(spec: ClusterSpec, only: Sequence[str]) -> list[NodeSpec]:

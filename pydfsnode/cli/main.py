@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_FAILED
     except OSError as error:
         return _fail(_os_message(error), EXIT_FAILED)
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a sentence, not a traceback
+    except Exception as error:  # noqa: BLE001 - the last defence: a sentence
         return _internal(error)
     return result if isinstance(result, int) else EXIT_DONE
 

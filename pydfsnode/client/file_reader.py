@@ -189,7 +189,7 @@ class AsyncFileReader:
             try:
                 return await self._chunks.read(chunk, segment.offset, segment.length)
             except ChunkUnavailable:
-                # A new leader may not have heard from all chunkservers yet, or it is being repaired.
+                # A new leader may not have heard from all chunkservers yet; a repair may be on.
                 if not await retries.pause():
                     raise
             chunk = await self._locate_again(chunk)

@@ -94,8 +94,6 @@ class RawWriter(io.RawIOBase):
         if self.closed:
             return
         super().close()
-        if self._aborted:
-            return
         try:
             self._thread.run(self._writer.close())
         except BaseException:

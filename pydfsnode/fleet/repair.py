@@ -50,9 +50,9 @@ class RepairPlanner:
         self._copies = CopyOrders(servers, replicas)
         self._deletes = DeleteOrders(servers, replicas, reports)
 
-    def new_epoch(self) -> None:
-        """This master became leader: what was ordered before is void, trust starts anew."""
-        self._reports.new_epoch()
+    def new_epoch(self, epoch: int = 0) -> None:
+        """This master leads in *epoch*: what was ordered before is void, trust starts anew."""
+        self._reports.new_epoch(epoch)
         self._copies.clear()
         self._deletes.clear()
 

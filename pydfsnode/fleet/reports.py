@@ -5,9 +5,10 @@ it, so pages skip what changed since the first one. At the last page, what was n
 added meanwhile is gone.
 
 A server is *confirmed* when its word is good enough to delete replicas elsewhere: its current
-process has reported everything, and it was heard twice since this epoch began. By the second
-heartbeat it knows the epoch, refuses orders of an older one, and has told what it did for that one
-(INV-FENCE, INV-SUM).
+process has reported everything, and has told changes that it collected when it knew this epoch
+already. From then on it refuses orders of an older epoch, and what it did for that one has been
+told (INV-FENCE, INV-SUM). A server that does not say which epoch it knows counts as knowing it from
+the second heartbeat on, which holds only while no answer is lost.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ class _Reporter:
     """One process of a chunkserver. `listed` and `changed` are not None while pages come in."""
 
     __slots__ = (
-        "changed", "complete", "heard", "heard_since_page", "incarnation", "listed", "report_seq",
+        "changed", "complete", "epoch", "heard", "heard_since_page", "incarnation", "listed", "report_seq",
     )  # fmt: skip
 
     def __init__(self, incarnation: int) -> None:
         self.incarnation = incarnation
         self.report_seq = -1
         self.complete = False
+        self.epoch: int | None = None
         self.heard = 0
         self.heard_since_page = 0
         self.listed: set[int] | None = None
@@ -53,6 +55,7 @@ class ReplicaReports:
     def __init__(self, replicas: ReplicaMap) -> None:
         self._replicas = replicas
         self._reporters: dict[str, _Reporter] = {}
+        self._epoch = 0
 
     def heartbeat(
         self,
@@ -62,6 +65,7 @@ class ReplicaReports:
         added: Iterable[Replica] = (),
         removed: Iterable[int] = (),
         corrupt: Iterable[int] = (),
+        epoch: int | None = None,
     ) -> bool:
         """Take the changes of one heartbeat; returns whether a full report is wanted.
 
@@ -70,11 +74,13 @@ class ReplicaReports:
             report_seq: number of the last batch of changes in it: the one before plus one, or the
                 same when there is none. After a gap a full report is wanted.
             corrupt: chunks whose own copy failed verification there.
+            epoch: the highest that the server knew when it collected these changes; None: unsaid.
         """
         reporter = self._reporters.get(node_id)
         if reporter is None or reporter.incarnation != incarnation:
             reporter = self._reporters[node_id] = _Reporter(incarnation)
         reporter.heard += 1
+        reporter.epoch = epoch
         in_order = report_seq in (reporter.report_seq, reporter.report_seq + 1)
         if report_seq >= reporter.report_seq:
             # Single changes are true even when others before them were missed.
@@ -145,8 +151,9 @@ class ReplicaReports:
             reporter.changed = set()
             reporter.complete = True
 
-    def new_epoch(self) -> None:
-        """This master became leader: nobody is confirmed, nothing counts as ordered deleted."""
+    def new_epoch(self, epoch: int) -> None:
+        """This master leads in *epoch*: nobody is confirmed, nothing counts as ordered deleted."""
+        self._epoch = epoch
         self._replicas.pardon_condemned()
         for reporter in self._reporters.values():
             reporter.heard = 0
@@ -159,4 +166,8 @@ class ReplicaReports:
     def is_confirmed(self, node_id: str) -> bool:
         """See the module."""
         reporter = self._reporters.get(node_id)
-        return reporter is not None and reporter.complete and reporter.heard >= _HEARD_TO_CONFIRM
+        if reporter is None or not reporter.complete:
+            return False
+        if reporter.epoch is None:
+            return reporter.heard >= _HEARD_TO_CONFIRM
+        return reporter.epoch >= self._epoch

@@ -226,7 +226,7 @@ class Tree:
 
     def drop_last_chunk(self, file: File) -> None:
         """Forget the open last chunk of *file*, of which nothing counts."""
-        file.chunks.pop()
+        self._free(file.chunks.pop())
         self.touched_inodes[file.inode_id] = None
 
     def _free(self, chunk_id: int) -> None:

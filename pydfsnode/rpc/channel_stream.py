@@ -13,7 +13,8 @@ from pydfsnode.rpc.framed_stream import as_buffers
 
 if TYPE_CHECKING:
     from pydfsnode.rpc.channel import FramedChannel
-    from pydfsnode.rpc.client_connection import ClientConnection, StreamCall
+    from pydfsnode.rpc.client_call import StreamCall
+    from pydfsnode.rpc.client_connection import ClientConnection
     from pydfsnode.rpc.schema import Rpc
 
 

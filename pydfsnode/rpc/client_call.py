@@ -1,4 +1,4 @@
-"""Open calls on the calling side of a framed connection, and what becomes of them when they fail."""
+"""Open calls on the calling side of a framed connection, and what becomes of failed ones."""
 
 from __future__ import annotations
 

@@ -29,9 +29,8 @@ from pydfsnode.rpc.framing import (
 )  # fmt: skip
 
 TURN_FRAMES = 16
-"""Frames handled in one turn of the loop. The answers to the first leave while the next are handled,
-so that both ends work at the same time (measured at 64 in flight: see rpc/PROTOCOL.md), and no
-connection holds up the others."""
+"""Frames handled in one turn of the loop: the answers to the first leave while the next are handled,
+so that both ends work at the same time, and no connection holds up the others."""
 BACKLOG_FRAMES_MAX = 1024
 """Frames cut and not yet handled; past it reading pauses."""
 CONNECTION_QUEUE_BYTES_MAX = 128 * limits.MIB  # limits.py candidate
@@ -52,6 +51,10 @@ class Call(Protocol):
 
 class FramedConnection(asyncio.BufferedProtocol):
     """What server and client connections share. Subclasses implement `frame` and the hooks."""
+
+    reads_only_when_read = False
+    """Whether a peer that does not take our answers is not listened to. Of one end only: else both
+    could wait for each other."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -193,10 +196,12 @@ class FramedConnection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """The transport's buffer is full."""
         self.writer.paused = True
+        self._adapt_reading()
 
     def resume_writing(self) -> None:
         """The transport's buffer has drained."""
         self.writer.resume()
+        self._adapt_reading()
 
     # ---- sending: `send_frame`, `send_buffers`, `flush` and `writable` are the writer's
 
@@ -250,6 +255,7 @@ class FramedConnection(asyncio.BufferedProtocol):
             not self._streams_over
             and self.queued_bytes <= CONNECTION_QUEUE_BYTES_MAX
             and len(self._backlog) <= BACKLOG_FRAMES_MAX
+            and not (self.reads_only_when_read and self.writer.paused)
         )
         if wanted != self._reading and not self.closed:
             self._reading = wanted

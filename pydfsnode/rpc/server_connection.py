@@ -54,6 +54,8 @@ RETRY_AFTER_MS = 100
 class ServerConnection(FramedConnection):
     """One authenticated peer and the calls it has open."""
 
+    reads_only_when_read = True
+
     def __init__(self, server: FramedServer, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.server = server

@@ -33,13 +33,13 @@ class Applier:
         core: CommittedEntries,
         machine: StateMachine,
         on_applied: Callable[[int, Sequence[bytes], Sequence[object]], None],
-        loop_time: Callable[[], float],
+        stopwatch_s: Callable[[], float],
     ) -> None:
         self.applied_index = self.target = machine.applied_index
         self._core = core
         self._machine = machine
         self._on_applied = on_applied
-        self._time = loop_time
+        self._time = stopwatch_s
         self._batch_entries = 64
 
     @property

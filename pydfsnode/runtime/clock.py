@@ -18,6 +18,14 @@ class Clock(Protocol):
         ...
 
 
+def stopwatch_s() -> float:
+    """Seconds of a fine clock without origin, from any thread: only to measure how long work took.
+
+    uvloop's `loop.time()` counts whole milliseconds and belongs to the loop's thread.
+    """
+    return time.perf_counter()
+
+
 class SystemClock:
     """The machine's clocks."""
 

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydfsnode.raft.effects import Persist
+from pydfsnode.runtime.clock import stopwatch_s
 from pydfsnode.runtime.ports import FsyncMode, LogStorage, Row, SerialExecutor
+from pydfsnode.runtime.raft_metrics import RaftMetrics
 
 IN_FLIGHT_MAX = 2
 
@@ -41,7 +43,9 @@ class GroupCommit:
         drain_rows: Callable[[], list[Row]],
         on_durable: Callable[[int], None],
         on_failure: Callable[[BaseException], None],
+        metrics: RaftMetrics,
     ) -> None:
+        self._metrics = metrics
         self.counters = CommitCounters()
         self.in_flight = 0
         self._log = log
@@ -120,16 +124,20 @@ class GroupCommit:
                 return
         self._unsynced = not sync
         self.in_flight += 1
-        io_id = 0
-        if persist is not None:
-            io_id = persist.io_id
-            self.counters.entries_written += len(persist.entries)
+        io_id, count = (persist.io_id, len(persist.entries)) if persist is not None else (0, 0)
+        self.counters.entries_written += count
         self.counters.groups_written += 1
+        took_s = 0.0
 
         def work() -> None:
+            nonlocal took_s
+            started_s = stopwatch_s()
             self._log.write(persist, rows, sync)
+            took_s = stopwatch_s() - started_s
 
         def done(failure: BaseException | None) -> None:
+            if failure is None:
+                self._metrics.group_written(count, took_s)
             self._finish(io_id, failure)
 
         self._executor.submit(work, done)

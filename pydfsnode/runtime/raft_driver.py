@@ -20,7 +20,7 @@ from pydfsnode.raft.effects import Effects
 from pydfsnode.raft.messages import Message, Promise
 from pydfsnode.runtime.answers import refuse
 from pydfsnode.runtime.applier import Applier
-from pydfsnode.runtime.clock import Clock
+from pydfsnode.runtime.clock import Clock, stopwatch_s
 from pydfsnode.runtime.group_commit import GroupCommit
 from pydfsnode.runtime.ports import (
     FsyncMode,
@@ -31,6 +31,7 @@ from pydfsnode.runtime.ports import (
     Transport,
 )
 from pydfsnode.runtime.proposals import Proposals
+from pydfsnode.runtime.raft_metrics import RaftMetrics
 from pydfsnode.runtime.raft_status import FSYNC_WARNINGS, RaftStatus
 from pydfsnode.runtime.reads import ReadBarriers
 from pydfsnode.runtime.serial_thread import SerialThread
@@ -82,10 +83,17 @@ class RaftDriver:
         self._addresses = addresses
         self._fsync: FsyncMode = fsync
         self._executor = executor or SerialThread(f"log-{core.node_id}")
+        self._metrics = RaftMetrics()
         self._commits = GroupCommit(
-            log, self._executor, fsync, self._drain_rows, self._on_durable, self._on_write_failure
+            log,
+            self._executor,
+            fsync,
+            self._drain_rows,
+            self._on_durable,
+            self._on_write_failure,
+            self._metrics,
         )
-        self._applier = Applier(core, machine, self._on_applied, self._loop.time)
+        self._applier = Applier(core, machine, self._on_applied, stopwatch_s)
         self._proposals = Proposals(self._loop)
         self._reads = ReadBarriers(self._loop)
         self._inbox: list[Message] = []
@@ -240,7 +248,7 @@ class RaftDriver:
             self._feed()
             self._execute(self._core.take_effects())
             self._apply()
-        except Exception as error:  # noqa: BLE001 - a callback has no owner: the supervisor hears it
+        except Exception as error:  # noqa: BLE001 - a callback has no owner to see it
             self._fail(error)
 
     def _feed(self) -> None:
@@ -327,6 +335,7 @@ class RaftDriver:
             return
         was_leader = self._role[0] == "leader"
         self._role = role
+        self._metrics.elections_started(self._core.counters()["elections_started"])
         _log.info("role changed", role=role[0], term=role[1], leader=self._core.leader)
         if was_leader:
             self._proposals.leadership_lost(self._core.commit_index)

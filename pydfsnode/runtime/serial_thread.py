@@ -47,6 +47,6 @@ class SerialThread:
             if failure is None:
                 try:
                     work()
-                except Exception as error:  # noqa: BLE001 - carried to the loop, which stops the node
+                except Exception as error:  # noqa: BLE001 - carried to the loop, whose it is
                     failure = error
             self._loop.call_soon_threadsafe(done, failure)

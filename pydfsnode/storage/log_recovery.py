@@ -175,7 +175,7 @@ def _walk(store: SealedStore, bounds: LogBounds) -> list[tuple[int, int]]:
     for first, entries in _slices(store):
         if first != expected:
             raise CorruptionError(f"log entry {expected}: the record is missing; {REMEDY}")
-        for index, entry_term, _, entry in check_entries(first, entries):
+        for index, entry_term, _, _ in check_entries(first, entries):
             if entry_term < term:
                 raise CorruptionError(
                     f"log entry {index}: its term {entry_term} is below {term} of the one before; "
@@ -184,7 +184,7 @@ def _walk(store: SealedStore, bounds: LogBounds) -> list[tuple[int, int]]:
             if entry_term > term:
                 runs.append((index, entry_term))
                 term = entry_term
-            crc = entry_crc(entry)
+        crc = entry_crc(entries[-1])
         expected += len(entries)
     if expected != bounds.last_index + 1:
         raise CorruptionError(

@@ -6,6 +6,7 @@ written: what is on disk is unknown until the log is opened anew (INV-STOP, trap
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -77,14 +78,20 @@ class RaftLog:
                 message names it and the remedy, and the node must not start.
             StorageError: the store cannot be read.
         """
-        marked_group = mark.load() if mark is not None else None
-        recovered = recover(store, marked_group)
-        if mark is not None and marked_group is None:
-            if not recovered.is_new:
-                raise CorruptionError(
-                    f"{mark.path}: the durable mark is missing though the log is not new; {REMEDY}"
-                )
-            mark.create()
+        with contextlib.ExitStack() as undo:
+            if mark is None:
+                return cls(store, None, recover(store, None))
+            undo.callback(mark.close)
+            marked_group = mark.load()
+            recovered = recover(store, marked_group)
+            if marked_group is None:
+                if not recovered.is_new:
+                    raise CorruptionError(
+                        f"{mark.path}: the durable mark is missing though the log is not new; "
+                        f"{REMEDY}"
+                    )
+                mark.create()
+            undo.pop_all()
         return cls(store, mark, recovered)
 
     @property

@@ -71,13 +71,18 @@ class NamespaceModel:
     def describe(self, path: str) -> dict[str, Any]:
         entry = self.resolve(split(path))
         if entry["kind"] == "directory":
-            return {"type": "directory", "id": entry["id"], "children": len(self.list_directory(path))}
+            return {
+                "type": "directory",
+                "id": entry["id"],
+                "children": len(self.list_directory(path)),
+            }
         content = b"".join(chunk["bytes"] for chunk in entry["chunks"] if chunk["done"])
         is_open = entry["holder"] is not None
+        done = [chunk for chunk in entry["chunks"] if chunk["done"]]
         return {
             "type": "file", "id": entry["id"], "size": len(content), "open": is_open,
             "checksum": "" if is_open else f"crc32c:{crc32c(content):08x}",
-            "chunks": [(c["id"], c["version"], len(c["bytes"])) for c in entry["chunks"] if c["done"]],
+            "chunks": [(c["id"], c["version"], len(c["bytes"])) for c in done],
         }  # fmt: skip
 
     # ---- changing

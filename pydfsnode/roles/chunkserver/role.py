@@ -58,8 +58,8 @@ class ChunkserverRole:
     async def make(cls, node: Node) -> ChunkserverRole:
         """Open the disk and list what is there."""
         directory = Path(node.config.data_dir)
-        store = await ChunkStore.open(directory, node.config.reserved_bytes)
         epoch = EpochFile(directory)
+        store = await ChunkStore.open(directory, node.config.reserved_bytes)
         _log.info(
             "opened",
             chunks=len(store.index),

@@ -1,0 +1,76 @@
+"""What every `KeyValue` keeps: subclass `KeyValueConformance` and give it a store.
+
+A file of tests for an implementation supplies `store` (an open, empty one) and `reopened` (the
+same rows after a clean close).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pydfsnode.storage.kv import KeyValue
+
+Reopen = Callable[[KeyValue], KeyValue]
+
+
+class KeyValueConformance:
+    @pytest.fixture
+    def store(self) -> KeyValue:
+        raise AssertionError("a subclass supplies the store")
+
+    @pytest.fixture
+    def reopen(self) -> Reopen:
+        raise AssertionError("a subclass says how to open a store again")
+
+    def test_an_absent_key_has_no_value(self, store: KeyValue) -> None:
+        assert store.get(b"a") is None
+
+    def test_a_written_value_is_read_back(self, store: KeyValue) -> None:
+        store.write([(b"a", b"1"), (b"\x00\xff", b"")], sync=True)
+        assert store.get(b"a") == b"1"
+        assert store.get(b"\x00\xff") == b""
+
+    def test_none_deletes_a_key_and_an_absent_one_may_be_deleted(self, store: KeyValue) -> None:
+        store.write([(b"a", b"1")], sync=False)
+        store.write([(b"a", None), (b"never", None)], sync=False)
+        assert store.get(b"a") is None
+
+    def test_a_batch_takes_effect_in_its_order(self, store: KeyValue) -> None:
+        store.write([(b"a", b"1"), (b"a", None), (b"b", None), (b"b", b"2")], sync=False)
+        assert list(store.scan(b"", b"\xff")) == [(b"b", b"2")]
+
+    def test_an_empty_batch_is_allowed(self, store: KeyValue) -> None:
+        store.write([], sync=True)
+        assert list(store.scan(b"", b"\xff")) == []
+
+    def test_a_scan_is_half_open_and_ascends_by_bytes(self, store: KeyValue) -> None:
+        keys = [b"\x01", b"\x01\x00", b"\x01\xff", b"\x02", b"\x10", b"\x80", b"\xff"]
+        store.write([(key, key * 2) for key in reversed(keys)], sync=False)
+        assert [key for key, _ in store.scan(b"\x01\x00", b"\x80")] == keys[1:5]
+        assert list(store.scan(b"\x02", b"\x02")) == []
+        assert list(store.scan(b"\x02", b"\x02\x00")) == [(b"\x02", b"\x02\x02")]
+
+    def test_a_scan_sees_one_moment(self, store: KeyValue) -> None:
+        store.write([(b"a", b"1"), (b"b", b"1"), (b"c", b"1")], sync=False)
+        rows = store.scan(b"", b"\xff")
+        assert next(rows) == (b"a", b"1")
+        store.write([(b"b", None), (b"c", b"2"), (b"d", b"2")], sync=False)
+        assert list(rows) == [(b"b", b"1"), (b"c", b"1")]
+
+    def test_a_scan_left_early_does_no_harm(self, store: KeyValue) -> None:
+        store.write([(bytes([i]), b"v") for i in range(50)], sync=False)
+        assert next(store.scan(b"", b"\xff")) == (b"\x00", b"v")
+        store.write([(b"\x00", b"w")], sync=False)
+        assert next(store.scan(b"", b"\xff")) == (b"\x00", b"w")
+
+    def test_rows_are_there_after_a_clean_close(self, store: KeyValue, reopen: Reopen) -> None:
+        store.write([(b"a", b"1")], sync=True)
+        store.write([(b"b", b"x" * 100_000), (b"a", None)], sync=False)
+        again = reopen(store)
+        assert list(again.scan(b"", b"\xff")) == [(b"b", b"x" * 100_000)]
+
+    def test_close_may_be_called_twice(self, store: KeyValue) -> None:
+        store.close()
+        store.close()

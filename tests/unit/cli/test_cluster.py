@@ -1,0 +1,71 @@
+"""`pydfsnode cluster status`: the promised keys, and text with codes and remedies."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pydfsnode.client.filesystem import AsyncFileSystem
+from pydfsnode.client.model import ChunkserverState, ClusterStatus, HealthCheck, MasterState
+from pydfsnode.errors import Unavailable
+from tests.unit.cli.conftest import Run
+
+STATUS = ClusterStatus(
+    cluster_id="abc",
+    health="WARN",
+    checks=[HealthCheck("MASTER_DOWN", "WARN", "m3 not heard from", "start it again")],
+    leader="m1",
+    term=4,
+    commit_index=1200,
+    applied_index=1200,
+    masters=[MasterState("m1", "leader", 1200, 0, "127.0.0.1:1", True)],
+    chunkservers=[
+        ChunkserverState("c1", "live", 7, 3 << 20, 5 << 30, "r1", "127.0.0.1:2", 120),
+        ChunkserverState("c2", "dead", 0, 0, 0, "r1", "127.0.0.1:3", 60_000),
+    ],
+    chunks=7,
+)
+
+
+@pytest.fixture(autouse=True)
+def _answers(cluster: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def status(_fs: AsyncFileSystem) -> ClusterStatus:
+        return STATUS
+
+    monkeypatch.setattr(AsyncFileSystem, "cluster_status", status)
+
+
+def test_json_has_the_promised_keys(run: Run) -> None:
+    found = json.loads(run("cluster", "status", "--json").out)
+    assert {"cluster_id", "health", "checks", "leader", "term", "commit_index", "masters",
+            "chunkservers"} <= set(found)  # fmt: skip
+    assert {"code", "message", "remedy"} <= set(found["checks"][0])
+    assert {"id", "role", "match_index", "lag"} <= set(found["masters"][0])
+    assert {"id", "state", "chunks", "used_bytes", "free_bytes", "rack"} <= set(
+        found["chunkservers"][0]
+    )
+    assert found["chunkservers"][0]["used_bytes"] == 3 << 20
+
+
+def test_text_names_each_finding_with_its_remedy(run: Run) -> None:
+    shown = run("cluster", "status").out
+    assert "cluster  abc   WARN" in shown
+    assert "MASTER_DOWN: m3 not heard from\n      -> start it again" in shown
+    assert "leader m1   term 4   commit 1,200" in shown
+    assert "c2           dead" in shown
+    assert "3.0 MiB  5.0 GiB" in shown
+
+
+def test_a_leader_that_answers_is_success_whatever_the_health(run: Run) -> None:
+    assert run("cluster", "status").code == 0
+
+
+def test_no_leader_is_1_with_one_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def status(_fs: AsyncFileSystem) -> ClusterStatus:
+        raise Unavailable("Status had no answer")
+
+    monkeypatch.setattr(AsyncFileSystem, "cluster_status", status)
+    result = run("cluster", "status")
+    assert (result.code, result.err) == (1, "pydfsnode: Status had no answer\n")
+    assert result.out == ""

@@ -1,0 +1,216 @@
+"""Masters and chunkservers in memory: the real namespace and service behind the real wire layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from pydfsnode._fast import crc32c
+from pydfsnode.client.chunk_io import Packet
+from pydfsnode.client.chunk_writer import SealedChunk
+from pydfsnode.client.filesystem import AsyncFileSystem
+from pydfsnode.client.model import AllocatedChunk, ChunkDone, ChunkLocation
+from pydfsnode.client.patience import Patience
+from pydfsnode.client.session import OpSession
+from pydfsnode.client.wire import MasterCalls
+from pydfsnode.errors import ChunkUnavailable, NoChunkservers, PipelineBroken, PydfsError
+from pydfsnode.meta.results import Rejected
+from pydfsnode.meta.state import Namespace
+from pydfsnode.roles.master.allocation import Allocation
+from pydfsnode.roles.master.service.namespace import NamespaceService
+from pydfsnode.rpc.context import CallContext
+from pydfsnode.rpc.methods import METHODS
+from pydfsnode.runtime.clock import ManualClock
+from pydfsnode.security.identity import Identity
+
+USER = Identity("testcluster", "user", "ann")
+
+
+class FakeConsensus:
+    """Applies at once: a cluster of one that never fails."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self.namespace = namespace
+        self.term = 7
+        self.proposed: list[Any] = []
+
+    def wall_ms(self) -> int:
+        return 1_700_000_000_000
+
+    def require_leader(self) -> None:
+        return
+
+    async def read(self) -> Namespace:
+        return self.namespace
+
+    async def propose(self, op: Any, _result: type) -> Any:
+        self.proposed.append(op)
+        outcome = self.namespace.apply(op, self.namespace.applied_index + 1)
+        if isinstance(outcome, Rejected):
+            raise outcome.error()
+        return outcome.result
+
+
+class FakeFleet:
+    """Chunkservers c1..cN; places on the first `replication` that are not excluded."""
+
+    def __init__(self, servers: Sequence[str]) -> None:
+        self.servers = list(servers)
+        self.readable_by_chunk: dict[int, list[str]] = {}
+        self.excluded: list[list[str]] = []
+        self.suspected: list[tuple[int, str]] = []
+
+    def choose_targets(
+        self, replication: int, exclude: Sequence[str], _size: int
+    ) -> tuple[str, ...]:
+        self.excluded.append(list(exclude))
+        found = [name for name in self.servers if name not in exclude][:replication]
+        if not found:
+            raise NoChunkservers("nobody is left")
+        return tuple(found)
+
+    def listen_of(self, node_id: str) -> str:
+        return f"{node_id}.test:7000"
+
+    def readable(self, chunk_id: int) -> list[str]:
+        return self.readable_by_chunk.get(chunk_id, self.servers)
+
+    def holds(self, _chunk_id: int, _node_id: str) -> bool:
+        return True
+
+    def suspect(self, chunk_id: int, node_id: str, _who: str) -> None:
+        self.suspected.append((chunk_id, node_id))
+
+
+class FakeRouter:
+    """Calls the service's handlers; `before` may raise for a call (path, request)."""
+
+    def __init__(self, service: NamespaceService) -> None:
+        self._handlers: dict[str, Any] = dict(service.handlers())
+        self.calls: list[str] = []
+        self.before: Callable[[str, Any], None] = lambda _path, _request: None
+
+    async def call(
+        self, path: str, request: Any, *, timeout_ms: int, final: tuple[type[PydfsError], ...] = ()
+    ) -> Any:
+        assert path in METHODS
+        self.calls.append(path.rpartition("/")[2])
+        self.before(path, request)
+        # What travels is bytes: a field that the schema does not know must not sneak through.
+        sent = type(request).FromString(request.SerializeToString())
+        context = cast(CallContext, _Context())
+        answer = await self._handlers[path](sent, context)
+        return type(answer).FromString(answer.SerializeToString())
+
+    def waiting_because(self) -> str | None:
+        return None
+
+
+class _Context:
+    identity = USER
+
+
+class FakeSink:
+    """A pipeline into the servers' memory that breaks where `FakeChunks.breaks` says."""
+
+    def __init__(self, chunks: FakeChunks, chunk: AllocatedChunk) -> None:
+        self._chunks = chunks
+        self._chunk = chunk
+        self._received = bytearray()
+        self.acked_bytes = 0
+        self.cancelled = False
+
+    async def write(self, packet: Packet) -> None:
+        self._received += packet
+        for target in self._chunk.targets:
+            self._chunks.stored[target.node_id, self._chunk.chunk_id] = (
+                self._chunk.version,
+                bytes(self._received),
+            )
+        self._chunks.maybe_break("write", self._chunk, self)
+        self.acked_bytes = len(self._received)
+
+    async def finish(self) -> ChunkDone:
+        self._chunks.maybe_break("finish", self._chunk, self)
+        data = bytes(self._received)
+        return ChunkDone(self._chunk.chunk_id, self._chunk.version, len(data), crc32c(data))
+
+    async def seal(self) -> SealedChunk:
+        assert self.acked_bytes, "nothing was acknowledged"
+        chunk, data = self._chunk, bytes(self._received[: self.acked_bytes])
+        survivors = [t for t in chunk.targets if t.node_id not in self._chunks.dead]
+        if not survivors or self._chunks.seals_fail:
+            raise ChunkUnavailable("no server could keep what was written")
+        for target in survivors:
+            self._chunks.stored[target.node_id, chunk.chunk_id] = (chunk.version + 1, data)
+        done = ChunkDone(chunk.chunk_id, chunk.version + 1, len(data), crc32c(data))
+        return SealedChunk(done, tuple(survivors))
+
+    async def cancel(self) -> None:
+        self.cancelled = True
+
+
+class FakeChunks:
+    """The chunkservers: (server, chunk id) to (version, bytes)."""
+
+    def __init__(self) -> None:
+        self.stored: dict[tuple[str, int], tuple[int, bytes]] = {}
+        self.dead: set[str] = set()
+        self.seals_fail = False
+        self.sinks: list[FakeSink] = []
+        self.breaks: Callable[[str, AllocatedChunk, FakeSink | None], str | None] = (
+            lambda _step, _chunk, _sink: None
+        )
+        self.reads: list[tuple[int, int, int]] = []
+        self.before_read: Callable[[ChunkLocation], None] = lambda _chunk: None
+
+    def maybe_break(self, step: str, chunk: AllocatedChunk, sink: FakeSink | None) -> None:
+        failed = self.breaks(step, chunk, sink)
+        if failed is not None:
+            raise PipelineBroken(f"broken at {step}", failed_node_id=failed)
+
+    async def open_sink(self, chunk: AllocatedChunk) -> FakeSink:
+        self.maybe_break("open", chunk, None)
+        sink = FakeSink(self, chunk)
+        self.sinks.append(sink)
+        return sink
+
+    async def read(self, chunk: ChunkLocation, offset: int, length: int) -> list[Packet]:
+        self.reads.append((chunk.chunk_id, offset, length))
+        self.before_read(chunk)
+        for replica in chunk.replicas:
+            version, data = self.stored.get((replica.node_id, chunk.chunk_id), (0, b""))
+            if replica.node_id not in self.dead and version == chunk.version:
+                assert len(data) == chunk.length, "the masters believe in another length"
+                assert crc32c(data) == chunk.crc32c, "the masters believe in another checksum"
+                found = data[offset : offset + length]
+                middle = len(found) // 2
+                return [memoryview(found[:middle]), memoryview(found[middle:])]
+        raise ChunkUnavailable("no replica could be read")
+
+    async def close(self) -> None:
+        return
+
+
+class FakeCluster:
+    """Everything together; `connect` gives a client of it."""
+
+    def __init__(self, chunk_bytes: int, servers: Sequence[str] = ("c1", "c2", "c3")) -> None:
+        self.namespace = Namespace()
+        self.consensus = FakeConsensus(self.namespace)
+        self.fleet = FakeFleet(servers)
+        allocation = Allocation(cast(Any, self.consensus), cast(Any, self.fleet), self.namespace)
+        self.service = NamespaceService(
+            cast(Any, self.consensus), allocation, cast(Any, self.fleet), 3, chunk_bytes
+        )
+        self.chunks = FakeChunks()
+        self.clock = ManualClock()
+        self.router = FakeRouter(self.service)
+
+    async def sleep(self, seconds: float) -> None:
+        self.clock.advance(max(1, int(seconds * 1000)))
+
+    def connect(self, parallel: int = 4) -> AsyncFileSystem:
+        calls = MasterCalls(self.router, OpSession(), 10_000)
+        patience = Patience(self.clock, 10_000, random=lambda: 0.5, sleep=self.sleep)
+        return AsyncFileSystem(calls, self.chunks, patience, parallel=parallel)

@@ -1,0 +1,149 @@
+"""AsyncFileReader: any range, reading ahead within bounds, replicas that moved."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from pydfsnode import limits
+from pydfsnode.client import file_reader
+from pydfsnode.client.model import ChunkLocation
+from pydfsnode.errors import ChunkUnavailable, InvalidArgument, IsADirectory, NotFound
+from tests.unit.client.fakes import FakeCluster
+
+MIB = limits.MIB
+DATA = random.Random(5).randbytes(5 * MIB + 123)
+
+
+@pytest.fixture
+async def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    monkeypatch.setattr(file_reader, "SEGMENT_BYTES", MIB // 2)
+    cluster = FakeCluster(2 * MIB)
+    await cluster.connect().pipe_file("/f", DATA)
+    return cluster
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [(0, 0), (0, 1), (0, None), (None, None), (MIB, 3 * MIB + 7), (2 * MIB - 1, 2 * MIB + 1),
+     (-10, None), (None, -10), (5 * MIB, 50 * MIB), (9 * MIB, 10 * MIB), (-99 * MIB, 5)],
+)  # fmt: skip
+async def test_a_range_is_what_python_slices(
+    cluster: FakeCluster, start: int | None, end: int | None
+) -> None:
+    assert await cluster.connect().cat_file("/f", start, end) == DATA[start:end]
+
+
+async def test_reads_in_order_give_the_file_whatever_their_sizes(cluster: FakeCluster) -> None:
+    chance = random.Random(3)
+    async with await cluster.connect().open_reader("/f") as reader:
+        found = bytearray()
+        while piece := await reader.read(chance.randrange(1, 700_000)):
+            found += piece
+            assert reader.tell() == len(found)
+    assert found == DATA
+
+
+async def test_seeks_between_reads_give_the_right_bytes(cluster: FakeCluster) -> None:
+    chance = random.Random(4)
+    async with await cluster.connect().open_reader("/f") as reader:
+        for _ in range(200):
+            position = chance.randrange(len(DATA) + 10)
+            if chance.random() < 0.5:
+                assert await reader.seek(position) == position
+            position = reader.tell()
+            size = chance.randrange(200_000)
+            assert await reader.read(size) == DATA[position : position + size]
+
+
+async def test_read_without_a_size_gives_the_rest(cluster: FakeCluster) -> None:
+    async with await cluster.connect().open_reader("/f") as reader:
+        await reader.seek(-100, 2)
+        assert await reader.read() == DATA[-100:]
+        assert await reader.read() == b""
+        with pytest.raises(InvalidArgument):
+            await reader.seek(-1)
+
+
+async def test_a_single_read_after_a_seek_fetches_only_that(cluster: FakeCluster) -> None:
+    async with await cluster.connect().open_reader("/f") as reader:
+        await reader.seek(2 * MIB + 100)
+        await reader.read(10)
+    assert cluster.chunks.reads == [(2, 100, 10)]
+
+
+async def test_no_more_than_the_bound_is_fetched_ahead(cluster: FakeCluster) -> None:
+    fs = cluster.connect()
+    reader = await fs.open_reader("/f")
+    packets = reader.packets()
+    await anext(packets)
+    await asyncio.sleep(0)
+    assert len(cluster.chunks.reads) <= file_reader.SEGMENTS_AHEAD_MAX
+    await packets.aclose()
+
+
+async def test_replicas_that_moved_are_found_by_asking_the_masters_again(
+    cluster: FakeCluster,
+) -> None:
+    fs = cluster.connect()
+    reader = await fs.open_reader("/f")
+    for chunk_id in (1, 2, 3):
+        for server in ("c1", "c2", "c3"):
+            cluster.chunks.stored["c9", chunk_id] = cluster.chunks.stored.pop((server, chunk_id)) \
+                if (server, chunk_id) in cluster.chunks.stored else \
+                cluster.chunks.stored["c9", chunk_id]  # fmt: skip
+    cluster.fleet.servers = ["c9"]
+    assert await reader.read() == DATA
+    assert cluster.router.calls.count("Locate") >= 2
+
+
+async def test_a_chunk_without_replicas_is_waited_for_until_the_timeout(
+    cluster: FakeCluster,
+) -> None:
+    cluster.chunks.dead = {"c1", "c2", "c3"}
+    began = cluster.clock.monotonic_ms()
+    with pytest.raises(ChunkUnavailable):
+        await cluster.connect().cat_file("/f", 0, 10)
+    assert cluster.clock.monotonic_ms() - began == 10_000
+
+
+async def test_replicas_that_come_back_in_time_are_read(cluster: FakeCluster) -> None:
+    cluster.chunks.dead = {"c1", "c2", "c3"}
+
+    def recover(_chunk: ChunkLocation) -> None:
+        if len(cluster.chunks.reads) == 4:
+            cluster.chunks.dead.clear()
+
+    cluster.chunks.before_read = recover
+    assert await cluster.connect().cat_file("/f", 0, 10) == DATA[:10]
+
+
+async def test_a_file_that_was_replaced_while_it_was_read_is_an_error(cluster: FakeCluster) -> None:
+    fs = cluster.connect()
+    reader = await fs.open_reader("/f")
+    await fs.pipe_file("/f", b"another")
+    cluster.chunks.stored = {k: v for k, v in cluster.chunks.stored.items() if k[1] == 4}
+    with pytest.raises(ChunkUnavailable, match="was changed while it was read"):
+        await reader.read()
+
+
+async def test_a_failed_read_can_be_repeated_at_the_same_position(cluster: FakeCluster) -> None:
+    reader = await cluster.connect().open_reader("/f")
+    assert await reader.read(100) == DATA[:100]
+    cluster.chunks.dead = {"c1", "c2", "c3"}
+    with pytest.raises(ChunkUnavailable):
+        await reader.read(3 * MIB)
+    cluster.chunks.dead = set()
+    assert reader.tell() == 100
+    assert await reader.read(3 * MIB) == DATA[100 : 100 + 3 * MIB]
+
+
+async def test_directories_and_missing_files_cannot_be_opened(cluster: FakeCluster) -> None:
+    fs = cluster.connect()
+    await fs.mkdir("/d")
+    with pytest.raises(IsADirectory):
+        await fs.open_reader("/d")
+    with pytest.raises(NotFound):
+        await fs.open_reader("/nothing")

@@ -1,0 +1,291 @@
+"""LeaderRouter: hints, sweeps, retries with the same request, the deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pydfsnode.client.routing import ATTEMPT_MS, LeaderRouter
+from pydfsnode.config import Peer
+from pydfsnode.errors import (
+    ConfigError,
+    DeadlineExceeded,
+    NoChunkservers,
+    NotFound,
+    NotLeader,
+    OutcomeUnknown,
+    Overloaded,
+    PermissionDenied,
+    PydfsError,
+    Unavailable,
+)
+from pydfsnode.rpc.methods import METHODS
+from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.runtime.clock import ManualClock
+
+STAT = "/pydfs.v1.Namespace/Stat"
+MKDIRS = "/pydfs.v1.Namespace/Mkdirs"
+MASTERS = [Peer(f"m{n}", f"10.0.0.{n}:7001") for n in (1, 2, 3)]
+Behaviour = Callable[[Any, int], Any]
+
+
+class FakeMasters:
+    """Three masters; each answers by its behaviour, and time passes only where told."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.asked: list[str] = []
+        self.requests: list[Any] = []
+        self.slept_ms: list[int] = []
+        self.behaviour: dict[str, Behaviour] = {}
+        self.router = LeaderRouter(
+            MASTERS, self._channel, clock=self.clock, random=lambda: 0.5, sleep=self._sleep
+        )
+
+    def _channel(self, peer: Peer) -> _FakeChannel:
+        return _FakeChannel(self, peer)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept_ms.append(round(seconds * 1000))
+        self.clock.advance(max(1, round(seconds * 1000)))
+
+    def leads(self, leader: str | None) -> None:
+        """*leader* answers, the others hint at it."""
+        hint = next((str(peer) for peer in MASTERS if peer.node_id == leader), "")
+        for peer in MASTERS:
+            self.behaviour[peer.node_id] = (
+                answers if peer.node_id == leader else fails(NotLeader("no", leader_hint=hint))
+            )
+
+    async def stat(self, timeout_ms: int = 30_000) -> Any:
+        return await self.router.call(STAT, pb.StatRequest(path="/"), timeout_ms=timeout_ms)
+
+    async def mkdirs(self, timeout_ms: int = 30_000, **more: Any) -> Any:
+        request = pb.MkdirsRequest(op=pb.OpId(client_id=9, seq=4), path="/d")
+        return await self.router.call(MKDIRS, request, timeout_ms=timeout_ms, **more)
+
+
+class _FakeChannel:
+    def __init__(self, masters: FakeMasters, peer: Peer) -> None:
+        self._masters = masters
+        self._peer = peer
+
+    async def unary(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+        assert path in METHODS
+        self._masters.asked.append(self._peer.node_id)
+        self._masters.requests.append(request)
+        return self._masters.behaviour[self._peer.node_id](request, timeout_ms)
+
+
+def answers(_request: Any, _timeout_ms: int) -> str:
+    return "answer"
+
+
+def fails(error: PydfsError) -> Behaviour:
+    def fail(_request: Any, _timeout_ms: int) -> Any:
+        raise error
+
+    return fail
+
+
+def first(*behaviours: Behaviour) -> Behaviour:
+    """Each behaviour once, the last for ever."""
+    left = list(behaviours)
+
+    def behave(request: Any, timeout_ms: int) -> Any:
+        return (left.pop(0) if len(left) > 1 else left[0])(request, timeout_ms)
+
+    return behave
+
+
+@pytest.fixture
+def masters() -> FakeMasters:
+    return FakeMasters()
+
+
+def hangs(masters: FakeMasters, reason: str = "timeout") -> Behaviour:
+    """Sent, and no answer until the attempt's patience is over."""
+
+    def hang(_request: Any, timeout_ms: int) -> Any:
+        masters.clock.advance(timeout_ms)
+        raise OutcomeUnknown("no answer", reason=reason)
+
+    return hang
+
+
+async def test_a_hint_costs_one_extra_round_trip_and_no_pause(masters: FakeMasters) -> None:
+    masters.leads("m3")
+    assert await masters.stat() == "answer"
+    assert masters.asked == ["m1", "m3"]
+    assert masters.slept_ms == []
+
+
+async def test_the_leader_is_remembered(masters: FakeMasters) -> None:
+    masters.leads("m3")
+    await masters.stat()
+    await masters.stat()
+    assert masters.asked == ["m1", "m3", "m3"]
+    assert masters.router.leader == MASTERS[2]
+
+
+async def test_a_dead_hint_costs_one_attempt_and_is_forgotten(masters: FakeMasters) -> None:
+    masters.leads("m3")
+    await masters.stat()
+    masters.asked.clear()
+    masters.leads("m2")
+    masters.behaviour["m1"] = fails(NotLeader("no", leader_hint=str(MASTERS[2])))
+    masters.behaviour["m3"] = fails(Unavailable("connection refused"))
+    await masters.stat()
+    assert masters.asked == ["m3", "m1", "m2"]
+    await masters.stat()
+    assert masters.asked[3:] == ["m2"]
+    assert masters.slept_ms == []
+
+
+async def test_a_leader_that_cannot_be_reached_is_forgotten_at_once(masters: FakeMasters) -> None:
+    masters.leads("m2")
+    await masters.stat()
+    for peer in MASTERS:
+        masters.behaviour[peer.node_id] = fails(Unavailable("down"))
+    with pytest.raises(Unavailable):
+        await masters.stat(timeout_ms=100)
+    assert masters.router.leader is None
+
+
+async def test_masters_that_hint_at_each_other_are_asked_with_pauses(masters: FakeMasters) -> None:
+    masters.behaviour["m1"] = fails(NotLeader("no", leader_hint=str(MASTERS[1])))
+    masters.behaviour["m2"] = fails(NotLeader("no", leader_hint=str(MASTERS[0])))
+    masters.behaviour["m3"] = first(*[fails(Unavailable("down"))] * 5, answers)
+    await masters.stat()
+    assert len(masters.slept_ms) == 5
+    assert masters.slept_ms == sorted(masters.slept_ms), "pauses grow"
+
+
+async def test_a_hint_at_a_master_that_is_not_configured_is_followed(masters: FakeMasters) -> None:
+    masters.leads(None)
+    masters.behaviour["m1"] = fails(NotLeader("no", leader_hint="m9=10.0.0.9:7001"))
+    masters.behaviour["m9"] = answers
+    await masters.stat()
+    assert masters.asked == ["m1", "m9"]
+
+
+@pytest.mark.parametrize("hint", ["", "m3", "m3=", "=10.0.0.3:1", "m3=nowhere", "m3=h:99999"])
+async def test_a_hint_that_is_none_leads_to_the_next_master(
+    masters: FakeMasters, hint: str
+) -> None:
+    masters.leads("m2")
+    masters.behaviour["m1"] = fails(NotLeader("no", leader_hint=hint))
+    await masters.stat()
+    assert masters.asked == ["m1", "m2"]
+
+
+async def test_every_attempt_carries_the_same_op_id(masters: FakeMasters) -> None:
+    masters.leads("m3")
+    masters.behaviour["m1"] = fails(OutcomeUnknown("connection lost", reason="lost"))
+    masters.behaviour["m2"] = fails(Unavailable("down"))
+    await masters.mkdirs()
+    assert len(masters.requests) == 3
+    assert {request.op.SerializeToString() for request in masters.requests} == {
+        pb.OpId(client_id=9, seq=4).SerializeToString()
+    }
+
+
+async def test_a_lost_answer_is_asked_for_again(masters: FakeMasters) -> None:
+    masters.leads("m1")
+    masters.behaviour["m1"] = first(fails(OutcomeUnknown("lost", reason="lost")), answers)
+    assert await masters.mkdirs() == "answer"
+    assert masters.asked[0] == "m1"
+    assert masters.asked[-1] == "m1"
+
+
+async def test_an_overloaded_master_is_asked_again_after_what_it_says(
+    masters: FakeMasters,
+) -> None:
+    masters.leads("m1")
+    masters.behaviour["m1"] = first(fails(Overloaded("later", retry_after_ms=700)), answers)
+    await masters.stat()
+    assert masters.asked == ["m1", "m1"]
+    assert 700 <= masters.slept_ms[0] < 800
+
+
+@pytest.mark.parametrize("error", [NotFound("no such file"), PermissionDenied("not for you")])
+async def test_a_final_answer_is_raised_at_once(masters: FakeMasters, error: PydfsError) -> None:
+    masters.leads("m1")
+    masters.behaviour["m1"] = fails(error)
+    with pytest.raises(type(error)) as raised:
+        await masters.mkdirs()
+    assert raised.value is error
+    assert masters.asked == ["m1"]
+
+
+async def test_errors_that_the_caller_calls_final_are_not_retried(masters: FakeMasters) -> None:
+    masters.behaviour["m1"] = fails(NoChunkservers("none left"))
+    with pytest.raises(NoChunkservers):
+        await masters.mkdirs(final=(NoChunkservers,))
+    assert masters.asked == ["m1"]
+
+
+async def test_without_a_leader_the_deadline_is_kept(masters: FakeMasters) -> None:
+    masters.leads(None)
+    with pytest.raises(NotLeader, match=r"Mkdirs had no answer from a leader within 2 s"):
+        await masters.mkdirs(timeout_ms=2_000)
+    assert masters.clock.monotonic_ms() == 2_000
+    assert 5 < len(masters.asked) < 100
+
+
+async def test_an_unreachable_cluster_is_named_with_its_masters(masters: FakeMasters) -> None:
+    for peer in MASTERS:
+        masters.behaviour[peer.node_id] = fails(Unavailable(f"{peer.listen}: cannot connect"))
+    with pytest.raises(Unavailable) as raised:
+        await masters.stat(timeout_ms=1_000)
+    assert "m1=10.0.0.1:7001, m2=10.0.0.2:7001, m3=10.0.0.3:7001" in raised.value.message
+    assert "cannot connect" in raised.value.message
+
+
+async def test_a_change_that_may_have_happened_ends_as_outcome_unknown(
+    masters: FakeMasters,
+) -> None:
+    masters.leads(None)
+    masters.behaviour["m2"] = hangs(masters)
+    with pytest.raises(OutcomeUnknown):
+        await masters.mkdirs(timeout_ms=5_000)
+    assert masters.clock.monotonic_ms() == 5_000
+
+
+async def test_a_read_that_was_never_answered_ends_as_deadline_exceeded(
+    masters: FakeMasters,
+) -> None:
+    for peer in MASTERS:
+        masters.behaviour[peer.node_id] = hangs(masters)
+    with pytest.raises(DeadlineExceeded):
+        await masters.stat(timeout_ms=5_000)
+
+
+async def test_a_frozen_leader_is_left_after_the_attempts_patience(masters: FakeMasters) -> None:
+    masters.leads("m1")
+    await masters.stat()
+    masters.leads("m2")
+    masters.behaviour["m1"] = hangs(masters)
+    assert await masters.stat() == "answer"
+    assert masters.clock.monotonic_ms() == ATTEMPT_MS
+    assert masters.asked == ["m1", "m1", "m2"]
+
+
+async def test_a_problem_is_told_while_it_lasts(masters: FakeMasters) -> None:
+    told: list[str | None] = []
+
+    def look(_request: Any, _timeout_ms: int) -> str:
+        told.append(masters.router.waiting_because())
+        return "answer"
+
+    masters.behaviour = {"m1": fails(Unavailable("m1 is down")), "m2": look, "m3": answers}
+    await masters.stat()
+    assert told == ["m1 is down"]
+    assert masters.router.waiting_because() is None
+
+
+def test_a_router_without_masters_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no masters"):
+        LeaderRouter([], FakeMasters()._channel, clock=ManualClock(), random=lambda: 0.0)

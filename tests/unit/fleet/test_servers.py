@@ -1,0 +1,64 @@
+"""Who lives."""
+
+from __future__ import annotations
+
+import pytest
+
+from pydfsnode.errors import Overloaded
+from pydfsnode.fleet.servers import ServerTable
+
+DEAD_AFTER_MS = 10_000
+
+
+def beat(table: ServerTable, node_id: str, now_ms: int, incarnation: int = 1) -> bool:
+    return table.heartbeat(
+        node_id, now_ms, f"{node_id}:1", "r1", used_bytes=5, free_bytes=7, chunks=1, streams=0,
+        incarnation=incarnation,
+    )  # fmt: skip
+
+
+def test_the_first_heartbeat_makes_a_server_live_the_next_changes_nothing() -> None:
+    table = ServerTable(DEAD_AFTER_MS)
+    assert beat(table, "c1", 0)
+    assert not beat(table, "c1", 1000)
+    assert table.is_live("c1")
+    assert table.listen_of("c1") == "c1:1"
+    assert [server.free_bytes for server in table.live()] == [7]
+
+
+def test_silence_for_exactly_the_limit_is_death_told_once() -> None:
+    table = ServerTable(DEAD_AFTER_MS)
+    for node_id in ("c2", "c1", "c3"):
+        beat(table, node_id, 0)
+    beat(table, "c3", 1)
+    assert table.expire(DEAD_AFTER_MS - 1) == []
+    assert table.expire(DEAD_AFTER_MS) == ["c1", "c2"]
+    assert table.expire(DEAD_AFTER_MS) == []
+    assert [server.node_id for server in table.live()] == ["c3"]
+    assert [server.state for server in table.all()] == ["dead", "dead", "live"]
+
+
+def test_a_dead_server_that_is_heard_again_is_news() -> None:
+    table = ServerTable(DEAD_AFTER_MS)
+    beat(table, "c1", 0)
+    table.expire(DEAD_AFTER_MS)
+    assert beat(table, "c1", DEAD_AFTER_MS + 1)
+    assert table.is_live("c1")
+
+
+def test_unknown_servers_are_neither_live_nor_reachable() -> None:
+    table = ServerTable(DEAD_AFTER_MS)
+    assert not table.is_live("c9")
+    assert table.listen_of("c9") == ""
+    table.forget("c9")
+
+
+def test_the_table_is_bounded_and_says_so() -> None:
+    table = ServerTable(DEAD_AFTER_MS, servers_max=2)
+    beat(table, "c1", 0)
+    beat(table, "c2", 0)
+    with pytest.raises(Overloaded):
+        beat(table, "c3", 0)
+    beat(table, "c2", 1)
+    table.forget("c1")
+    assert beat(table, "c3", 2)

@@ -1,0 +1,93 @@
+"""create: one writer, no surprise overwrites."""
+
+from __future__ import annotations
+
+import pytest
+
+from pydfsnode import limits
+from pydfsnode.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    IsADirectory,
+    LeaseExpired,
+    NotADirectory,
+    NotFound,
+)
+from pydfsnode.meta import ops, queries
+
+from .harness import MIB, Harness
+
+
+def test_a_new_file_is_empty_and_under_construction() -> None:
+    view = Harness().create("/f", replication=2)
+    assert (view.type, view.size, view.replication, view.chunk_bytes) == ("file", 0, 2, MIB)
+    assert view.under_construction
+    assert view.checksum == ""
+    assert view.mode == 0o644
+
+
+def test_the_parent_must_exist_unless_asked_for() -> None:
+    harness = Harness()
+    error = harness.refusal(ops.Create, "/a/b/f", 3, MIB, 0, False, False)
+    assert isinstance(error, NotFound)
+    assert error.fields["path"] == "/a"
+    harness.create("/a/b/f", create_parents=True)
+    assert queries.stat(harness.namespace, "/a/b").mode == 0o755
+
+
+def test_an_existing_file_is_refused_open_or_closed() -> None:
+    harness = Harness()
+    harness.create("/open")
+    harness.write("/closed", 10)
+    for path in ("/open", "/closed"):
+        for client in (1, 2):
+            error = harness.refusal(
+                ops.Create, path, 3, MIB, 0, False, False, client=client
+            )  # fmt: skip
+            assert isinstance(error, AlreadyExists)
+
+
+def test_overwrite_frees_the_old_files_chunks() -> None:
+    harness = Harness()
+    old = harness.write("/f", 10, 20)
+    chunks = [c.chunk_id for c in queries.locate(harness.namespace, "/f")[1]]
+    harness.namespace.drain_freed()
+    new = harness.create("/f", overwrite=True)
+    assert new.inode_id != old.inode_id
+    assert new.size == 0
+    assert sorted(harness.namespace.drain_freed()) == chunks
+    assert harness.namespace.file_count == 1
+
+
+def test_overwriting_a_half_written_file_ends_its_writers_lease() -> None:
+    harness = Harness()
+    old = harness.create("/f")
+    harness.create("/f", overwrite=True, client=2)
+    error = harness.refusal(ops.Complete, old.inode_id, None, 0)
+    assert isinstance(error, LeaseExpired)
+
+
+def test_a_directory_is_never_overwritten() -> None:
+    harness = Harness()
+    harness.mkdirs("/d")
+    for path in ("/d", "/"):
+        error = harness.refusal(ops.Create, path, 3, MIB, 0, True, True)
+        assert isinstance(error, IsADirectory)
+
+
+def test_a_file_as_parent_is_refused() -> None:
+    harness = Harness()
+    harness.write("/f")
+    for create_parents in (False, True):
+        error = harness.refusal(ops.Create, "/f/x/y", 3, MIB, 0, False, create_parents)
+        assert isinstance(error, NotADirectory)
+        assert error.fields["path"] == "/f"
+
+
+@pytest.mark.parametrize(
+    ("replication", "chunk_bytes"),
+    [(0, MIB), (17, MIB), (3, limits.CHUNK_BYTES_MIN - 1), (3, limits.CHUNK_BYTES_MAX + 1)],
+)
+def test_a_layout_out_of_bounds_is_refused(replication: int, chunk_bytes: int) -> None:
+    error = Harness().refusal(ops.Create, "/f", replication, chunk_bytes, 0, False, False)
+    assert isinstance(error, InvalidArgument)

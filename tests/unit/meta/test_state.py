@@ -1,0 +1,165 @@
+"""Rows out and in again, hashes, and the order of the log."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from pydfsnode.errors import CorruptionError, InvariantViolation
+from pydfsnode.meta import ops, queries, rows
+from pydfsnode.meta.state import Namespace
+
+from .harness import Harness
+
+
+def populated() -> Harness:
+    harness = Harness()
+    harness.write("/a/b/f", 10, 20, create_parents=True)
+    harness.mkdirs("/c/ü")
+    harness.rename("/a/b", "/c/ü/b")  # a child older than its parent
+    harness.allocate(harness.create("/open").inode_id)
+    harness.drain()
+    return harness
+
+
+def test_a_fresh_namespace_is_loaded_from_no_rows() -> None:
+    namespace = Namespace()
+    namespace.finish_load()
+    assert namespace.applied_index == 0
+    assert queries.stat(namespace, "/").type == "directory"
+
+
+def test_indexes_must_follow_each_other() -> None:
+    namespace = Namespace()
+    namespace.advance(1)
+    for index in (1, 3):
+        with pytest.raises(InvariantViolation):
+            namespace.advance(index)
+    with pytest.raises(InvariantViolation):
+        namespace.apply(ops.Mkdirs(1, 1, 1, 0, "u", "/a"), 5)
+    assert namespace.applied_index == 1
+
+
+def test_a_drain_gives_what_was_touched_since_the_last_one() -> None:
+    harness = Harness()
+    harness.mkdirs("/a/b")
+    first = {row[:2] for row in harness.namespace.drain_rows()}
+    assert {key for table, key in first if table == rows.TABLE_INODE} == {
+        rows.ID.pack(number) for number in (1, 2, 3)
+    }
+    assert harness.namespace.drain_rows() == []
+    harness.mkdirs("/a/b/c")
+    second = harness.namespace.drain_rows()
+    assert {row[1] for row in second if row[0] == rows.TABLE_INODE} == {
+        rows.ID.pack(number) for number in (3, 4)
+    }
+    assert [row[0] for row in second].count(rows.TABLE_HEAD) == 1
+
+
+def test_an_entry_without_operation_moves_the_stored_index() -> None:
+    harness = populated()
+    harness.namespace.advance(harness.namespace.applied_index + 1)
+    ((table, _, value),) = harness.namespace.drain_rows()
+    assert table == rows.TABLE_HEAD
+    assert value is not None
+    assert rows.decode_head(rows.HEAD_KEY, value).applied_index == harness.namespace.applied_index
+
+
+def test_what_was_made_and_deleted_between_drains_leaves_no_row() -> None:
+    harness = Harness()
+    harness.drain()
+    harness.write("/f", 10)
+    harness.delete("/f")
+    harness.drain()
+    assert {table for table, _ in harness.rows if table == rows.TABLE_CHUNK} == set()
+    assert [key for table, key in harness.rows if table == rows.TABLE_INODE] == [rows.ID.pack(1)]
+
+
+def test_the_state_comes_back_from_its_rows_in_any_order() -> None:
+    harness = populated()
+    state = harness.namespace.state_hash()
+    stored = list(harness.rows.items())
+    for seed in range(5):
+        random.Random(seed).shuffle(stored)
+        again = Namespace()
+        for (table, key), value in stored:
+            again.load_row(table, key, value)
+        again.finish_load()
+        assert again.state_hash() == state
+        assert again.drain_rows() == []
+        assert (again.file_count, again.directory_count, again.chunk_count) == (2, 5, 3)
+        assert queries.locate(again, "/c/ü/b/f") == queries.locate(
+            harness.namespace, "/c/ü/b/f"
+        )  # fmt: skip
+
+
+def test_a_restarted_master_gives_out_the_same_ids() -> None:
+    harness = populated()
+    twin = populated()
+    harness.restart()
+    for side in (harness, twin):
+        view = side.write("/next", 5)
+        assert queries.locate(side.namespace, "/next")[1][0].chunk_id == 4
+    assert queries.stat(twin.namespace, "/next") == view
+    assert harness.namespace.state_hash() == twin.namespace.state_hash()
+
+
+def test_equal_trees_made_in_another_order_differ_only_by_their_history() -> None:
+    one, other = Harness(), Harness()
+    one.mkdirs("/a")
+    other.mkdirs("/b")
+    assert one.namespace.state_hash() != other.namespace.state_hash()
+
+
+@pytest.mark.parametrize("table", rows.TABLES)
+def test_a_damaged_row_is_refused(table: int) -> None:
+    harness = populated()
+    for (row_table, key), value in harness.rows.items():
+        if row_table == table:
+            with pytest.raises(CorruptionError):
+                Namespace().load_row(table, key, value[:-1])
+            with pytest.raises(CorruptionError):
+                Namespace().load_row(table, key, b"")
+
+
+@pytest.mark.parametrize("table", [rows.TABLE_HEAD, rows.TABLE_INODE, rows.TABLE_CHUNK])
+def test_a_row_under_another_key_is_refused(table: int) -> None:
+    harness = populated()
+    key, value = next((k, v) for (t, k), v in harness.rows.items() if t == table)
+    with pytest.raises(CorruptionError):
+        Namespace().load_row(table, key[:-1] + b"\x63", value)
+
+
+@pytest.mark.parametrize(
+    ("table", "number"),
+    [
+        (rows.TABLE_HEAD, 0),
+        (rows.TABLE_INODE, 1),
+        (rows.TABLE_INODE, 3),
+        (rows.TABLE_INODE, 4),
+        (rows.TABLE_CHUNK, 1),
+        (rows.TABLE_CHUNK, 3),
+    ],
+)
+def test_a_table_with_a_hole_is_refused(table: int, number: int) -> None:
+    harness = populated()
+    del harness.rows[table, rows.ID.pack(number)]
+    with pytest.raises(CorruptionError):
+        harness.restart()
+
+
+def test_a_table_of_another_format_is_refused_by_name() -> None:
+    head = rows.encode(rows.Head(99, 0, 2, 1, 0, 0))
+    with pytest.raises(CorruptionError, match="format 99"):
+        Namespace().load_row(rows.TABLE_HEAD, rows.HEAD_KEY, head)
+
+
+def test_a_row_of_an_unknown_table_is_refused() -> None:
+    with pytest.raises(CorruptionError):
+        Namespace().load_row(42, bytes(8), b"\x90")
+
+
+def test_no_row_key_holds_a_name() -> None:
+    harness = populated()
+    assert all(len(key) in (8, 16) for _, key in harness.rows)

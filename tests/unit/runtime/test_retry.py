@@ -1,0 +1,58 @@
+"""Backoff with full jitter, and deadlines."""
+
+from __future__ import annotations
+
+import pytest
+
+from pydfsnode.errors import DeadlineExceeded
+from pydfsnode.runtime.clock import ManualClock, SystemClock
+from pydfsnode.runtime.retry import Backoff, Deadline
+
+
+def test_delays_double_up_to_the_ceiling() -> None:
+    backoff = Backoff(10, 100, lambda: 0.999999)
+    assert [backoff.next_ms() for _ in range(6)] == [9, 19, 39, 79, 99, 99]
+
+
+def test_jitter_is_full() -> None:
+    assert Backoff(100, 1000, lambda: 0.0).next_ms() == 0
+    assert Backoff(100, 1000, lambda: 0.5).next_ms() == 50
+
+
+def test_a_servers_wish_is_the_least() -> None:
+    backoff = Backoff(100, 1000, lambda: 0.5)
+    assert backoff.next_ms(at_least_ms=300) == 350
+
+
+def test_success_begins_anew() -> None:
+    backoff = Backoff(10, 1000, lambda: 0.5)
+    for _ in range(5):
+        backoff.next_ms()
+    backoff.reset()
+    assert backoff.next_ms() == 5
+
+
+def test_very_many_attempts_stay_at_the_ceiling() -> None:
+    backoff = Backoff(10, 1000, lambda: 0.5)
+    assert [backoff.next_ms() for _ in range(1000)][-1] == 500
+
+
+def test_a_deadline_runs_out() -> None:
+    clock = ManualClock(1000)
+    deadline = Deadline.after(clock, 50)
+    clock.advance(49)
+    assert deadline.remaining_ms() == 1
+    deadline.check("stat /a")
+    clock.advance(1)
+    assert deadline.passed
+    with pytest.raises(DeadlineExceeded, match="stat /a"):
+        deadline.check("stat /a")
+    clock.advance(100)
+    assert deadline.remaining_ms() == 0
+
+
+def test_the_systems_clocks_are_in_milliseconds() -> None:
+    clock = SystemClock()
+    first = clock.monotonic_ms()
+    assert clock.monotonic_ms() >= first
+    assert 1_600_000_000_000 < clock.wall_ms() < 10_000_000_000_000

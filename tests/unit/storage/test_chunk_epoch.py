@@ -1,0 +1,51 @@
+"""The highest epoch is kept, and what is older is refused."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pydfsnode.errors import CorruptionError, DurabilityFailure, StaleEpoch
+from pydfsnode.storage.chunk_epoch import EpochFile
+
+
+def test_the_highest_epoch_is_kept_over_restarts(tmp_path: Path) -> None:
+    epoch = EpochFile(tmp_path)
+    assert epoch.highest == 0
+    for seen in (3, 9, 7):
+        epoch.advance(seen)
+    assert EpochFile(tmp_path).highest == epoch.highest == 9
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch"]
+
+
+def test_an_older_epoch_is_refused_with_the_one_of_now(tmp_path: Path) -> None:
+    epoch = EpochFile(tmp_path)
+    epoch.advance(9)
+    epoch.check(9)
+    epoch.check(10)
+    with pytest.raises(StaleEpoch) as refused:
+        epoch.check(8)
+    assert refused.value.fields["epoch"] == 9
+
+
+@pytest.mark.parametrize("position", range(20))
+def test_a_damaged_file_is_not_read_as_an_epoch(tmp_path: Path, position: int) -> None:
+    EpochFile(tmp_path).advance(9)
+    content = bytearray((tmp_path / "epoch").read_bytes())
+    content[position] ^= 1
+    (tmp_path / "epoch").write_bytes(content)
+    with pytest.raises(CorruptionError, match="remove the file"):
+        EpochFile(tmp_path)
+
+
+def test_an_epoch_that_is_not_durable_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(fd: int) -> None:
+        raise OSError(5, "broken")
+
+    epoch = EpochFile(tmp_path)
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(DurabilityFailure):
+        epoch.advance(9)
+    assert epoch.highest == 0

@@ -1,0 +1,224 @@
+"""The chunk store as the event loop sees it: threads, cancellation, kept chunks, failures."""
+
+import asyncio
+import errno
+import os
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pydfsnode._fast import crc32c
+from pydfsnode.errors import (
+    ConfigError,
+    CorruptionError,
+    DurabilityFailure,
+    InvalidArgument,
+    ReplicaNotFound,
+    StaleChunkVersion,
+    Unavailable,
+)
+from pydfsnode.limits import BLOCK_BYTES, MIB, PACKET_BYTES
+from pydfsnode.storage import chunk_store
+from pydfsnode.storage.chunk_store import ChunkStore
+
+CONTENT = (bytes(range(251)) * (3 * MIB // 251))[: 2 * MIB + 77]
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[ChunkStore]:
+    opened = await ChunkStore.open(tmp_path, 0)
+    yield opened
+    await opened.close()
+
+
+def _tmp_files(path: Path) -> list[str]:
+    return [entry.name for entry in (path / "tmp").iterdir()]
+
+
+async def _no_tmp_files(path: Path) -> None:
+    async with asyncio.timeout(20):
+        while _tmp_files(path):
+            await asyncio.sleep(0.002)
+
+
+async def test_packets_end_at_multiples_of_their_size_and_carry_their_checksum(
+    store: ChunkStore,
+) -> None:
+    await store.create(7, 1).finish([CONTENT], None)
+    packets = [packet async for packet in store.read(7, 1, 5, len(CONTENT) - 5)]
+    assert [packet.offset for packet in packets] == [5, PACKET_BYTES, 2 * PACKET_BYTES]
+    assert b"".join(packet.data for packet in packets) == CONTENT[5:]
+    assert [packet.crc32c for packet in packets] == [crc32c(packet.data) for packet in packets]
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 0), (0, len(CONTENT) + 1), (len(CONTENT), 1)])
+async def test_a_range_outside_the_chunk_is_refused(
+    store: ChunkStore, offset: int, length: int
+) -> None:
+    await store.create(7, 1).finish([CONTENT], None)
+    with pytest.raises(InvalidArgument, match="not inside"):
+        await anext(store.read(7, 1, offset, length))
+
+
+async def test_no_byte_of_a_bad_block_leaves_and_the_replica_is_marked(
+    store: ChunkStore, tmp_path: Path
+) -> None:
+    await store.create(7, 1).finish([CONTENT], None)
+    file = tmp_path / "chunks" / "07" / "0000000000000007.1"
+    damaged = bytearray(file.read_bytes())
+    damaged[PACKET_BYTES + BLOCK_BYTES] ^= 128
+    file.write_bytes(damaged)
+    packets = store.read(7, 1, 0, len(CONTENT))
+    assert (await anext(packets)).data == CONTENT[:PACKET_BYTES]
+    with pytest.raises(CorruptionError):
+        await anext(packets)
+    assert store.index.corrupt() == [7]
+    with pytest.raises(CorruptionError):
+        await anext(store.read(7, 1, 0, 1))
+
+
+async def test_a_read_that_is_left_closes_its_file(store: ChunkStore) -> None:
+    await store.create(7, 1).finish([CONTENT], None)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        packets = store.read(7, 1, 0, len(CONTENT))
+        await anext(packets)
+        await packets.aclose()  # type: ignore[attr-defined]
+    await store.run(lambda: None)
+    async with asyncio.timeout(20):
+        while len(os.listdir("/proc/self/fd")) > before:
+            await asyncio.sleep(0.002)
+
+
+async def test_a_read_goes_on_while_its_chunk_is_deleted(store: ChunkStore) -> None:
+    await store.create(7, 1).finish([CONTENT], None)
+    packets = store.read(7, 1, 0, len(CONTENT))
+    found = bytes((await anext(packets)).data)
+    await store.delete(7, 1)
+    found += b"".join([bytes(packet.data) async for packet in packets])
+    assert found == CONTENT
+    with pytest.raises(ReplicaNotFound):
+        await anext(store.read(7, 1, 0, 1))
+
+
+async def test_a_cancelled_finish_goes_on_and_is_seen(
+    store: ChunkStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncing, go = threading.Event(), threading.Event()
+    fdatasync = os.fdatasync
+
+    def slow(fd: int) -> None:
+        syncing.set()
+        go.wait(20)
+        fdatasync(fd)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    chunk = store.create(7, 1)
+    finishing = asyncio.ensure_future(chunk.finish([CONTENT], None))
+    await asyncio.to_thread(syncing.wait, 20)
+    finishing.cancel()
+    await asyncio.wait([finishing])
+    chunk.keep(0)
+    sealing = asyncio.ensure_future(store.seal(7, 1, 2, 100))
+    go.set()
+    assert await sealing == crc32c(CONTENT[:100])
+    assert store.find(7, 2).length == 100
+    store.sweep(10**9)
+    assert store.find(7, 2).length == 100
+
+
+async def test_listeners_hear_of_changes_in_the_loop(store: ChunkStore) -> None:
+    heard: list[str] = []
+    changed = asyncio.Event()
+
+    def listener() -> None:
+        heard.append(threading.current_thread().name)
+        changed.set()
+
+    store.on_change(listener)
+    await store.create(7, 1).finish([CONTENT], None)
+    await changed.wait()
+    assert set(heard) == {threading.current_thread().name}
+
+
+async def test_a_kept_chunk_promises_no_room_and_too_many_are_not_kept(
+    store: ChunkStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk_store, "BROKEN_CHUNKS_MAX", 2)
+    free = store.free_bytes()
+    for chunk_id in (1, 2, 3):
+        chunk = store.create(chunk_id, 1)
+        await chunk.append([b"some"])
+        assert store.free_bytes() < free - 60 * MIB
+        chunk.keep(0)
+        assert store.free_bytes() > free - 60 * MIB
+    async with asyncio.timeout(20):
+        while store.growing() > 2:
+            await asyncio.sleep(0.002)
+    with pytest.raises(ReplicaNotFound):
+        await store.seal(1, 1, 2, 4)
+    assert await store.seal(3, 1, 2, 4) == crc32c(b"some")
+
+
+async def test_a_stream_without_a_byte_leaves_nothing_to_keep(
+    store: ChunkStore, tmp_path: Path
+) -> None:
+    store.create(7, 1).keep(0)
+    async with asyncio.timeout(20):
+        while store.growing():
+            await asyncio.sleep(0.002)
+    with pytest.raises(InvalidArgument, match="at least one byte"):
+        await store.create(7, 1).finish([], None)
+    await store.create(7, 1).finish([b"now it works"], None)
+
+
+async def test_a_newer_version_revokes_the_stream_of_the_older(
+    store: ChunkStore, tmp_path: Path
+) -> None:
+    older = store.create(7, 1)
+    await older.append([b"old"])
+    newer = store.create(7, 2)
+    assert older.revoked.is_set()
+    with pytest.raises(StaleChunkVersion):
+        await older.append([b"more"])
+    older.keep(0)
+    await newer.finish([b"new"], None)
+    assert store.find(7, 2).length == 3
+    await _no_tmp_files(tmp_path)
+
+
+async def test_a_failure_of_the_disk_is_told_even_if_nobody_waits(
+    store: ChunkStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", failing)
+    chunk = store.create(7, 1)
+    await chunk.append([CONTENT])
+    finishing = asyncio.ensure_future(chunk.finish([], None))
+    await asyncio.sleep(0)
+    finishing.cancel()
+    assert isinstance(await store.failed, DurabilityFailure)
+    for attempt in (store.seal(7, 1, 2, 1), store.delete(7, 1)):
+        with pytest.raises(DurabilityFailure):
+            await attempt
+
+
+async def test_a_closed_store_is_unavailable_and_leaves_no_temporary_file(tmp_path: Path) -> None:
+    store = await ChunkStore.open(tmp_path, 0)
+    await store.create(7, 1).append([b"some"])
+    assert len(_tmp_files(tmp_path)) == 1
+    await store.close()
+    await store.close()
+    assert _tmp_files(tmp_path) == []
+    with pytest.raises(Unavailable):
+        store.create(8, 1)
+
+
+async def test_a_directory_that_cannot_be_used_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "chunks").write_text("a file where a directory should be")
+    with pytest.raises(ConfigError, match="chunks"):
+        await ChunkStore.open(tmp_path, 0)
