@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 FILE, DIRECTORY = "file", "directory"
 
 
@@ -27,8 +29,8 @@ class Replica:
     listen: str
 
 
-@dataclass(frozen=True, slots=True)
-class FileStatus:
+# A Struct: its construction, once for each stat and each listed entry, takes a fifth of the time.
+class FileStatus(msgspec.Struct, frozen=True, gc=False):
     """What the namespace knows of one path. Sizes in bytes, times in milliseconds since 1970."""
 
     path: str

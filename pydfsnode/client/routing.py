@@ -100,19 +100,21 @@ class LeaderRouter:
             OutcomeUnknown: the deadline passed and an attempt may have taken effect.
             ClusterError: the deadline passed; the last attempt's class, or DeadlineExceeded.
         """
-        sweep = _Sweep(
-            Deadline.after(self._clock, timeout_ms),
-            Backoff(PAUSE_MS, PAUSE_MS_MAX, self._random),
-            idempotent=METHODS[path].idempotent,
-            mutates=hasattr(request, "op"),
-        )
-        target = self._first_target()
-        while remaining_ms := sweep.deadline.remaining_ms():
-            patience = min(remaining_ms, self._attempt_ms << min(sweep.attempts, 16))
-            sweep.attempts += 1
+        deadline = Deadline.after(self._clock, timeout_ms)
+        sweep: _Sweep | None = None  # made with the first failure: nearly every call needs none
+        target = self._leader or self._masters[0]
+        attempts = 0
+        while remaining_ms := deadline.remaining_ms():
+            patience_ms = min(remaining_ms, self._attempt_ms << min(attempts, 16))
+            attempts += 1
             try:
-                answer = await self._channel_for(target).unary(path, request, timeout_ms=patience)
+                answer = await self._channel_for(target).unary(
+                    path, request, timeout_ms=patience_ms
+                )
             except PydfsError as error:
+                if sweep is None:
+                    backoff = Backoff(PAUSE_MS, PAUSE_MS_MAX, self._random)
+                    sweep = _Sweep(deadline, backoff, METHODS[path].idempotent)
                 sweep.note(error, target)
                 retry = sweep.may_retry(error) and not isinstance(error, final)
                 self._problem = error.message if retry else None
@@ -123,10 +125,7 @@ class LeaderRouter:
                 self._leader = target
                 self._problem = None
                 return answer
-        raise self._expired(path, timeout_ms, sweep)
-
-    def _first_target(self) -> Peer:
-        return self._leader or self._masters[0]
+        raise self._expired(path, timeout_ms, sweep, mutates=hasattr(request, "op"))
 
     async def _next_target(self, error: PydfsError, asked: Peer, sweep: _Sweep) -> Peer:
         """Whom to ask after *error* from *asked*; waits when everybody has been asked in vain."""
@@ -157,32 +156,29 @@ class LeaderRouter:
         wait_ms = sweep.backoff.next_ms(at_least_ms)
         await self._sleep(min(wait_ms, sweep.deadline.remaining_ms()) / 1000)
 
-    def _expired(self, path: str, timeout_ms: int, sweep: _Sweep) -> PydfsError:
+    def _expired(
+        self, path: str, timeout_ms: int, sweep: _Sweep | None, *, mutates: bool
+    ) -> PydfsError:
         name = path.rpartition("/")[2]
         asked = ", ".join(str(peer) for peer in self._masters)
-        last = sweep.last_error
         text = (
             f"{name} had no answer from a leader within {timeout_ms / 1000:g} s (masters: {asked})"
         )
-        if last is not None:
-            text += f"; last: {last.message}"
-        if sweep.outcome_unknown and sweep.mutates:
-            return OutcomeUnknown(text)
-        if last is None or sweep.outcome_unknown:
+        last = sweep.last_error if sweep is not None else None
+        if sweep is None or last is None:
             return DeadlineExceeded(text)
+        text += f"; last: {last.message}"
+        if sweep.outcome_unknown:
+            return OutcomeUnknown(text) if mutates else DeadlineExceeded(text)
         return type(last)(text, **last.fields)
 
 
 class _Sweep:
     """What one call has tried so far."""
 
-    def __init__(
-        self, deadline: Deadline, backoff: Backoff, *, idempotent: bool, mutates: bool
-    ) -> None:
+    def __init__(self, deadline: Deadline, backoff: Backoff, idempotent: bool) -> None:
         self.deadline = deadline
         self.backoff = backoff
-        self.mutates = mutates
-        self.attempts = 0
         self.asked: set[str] = set()
         self.last_error: PydfsError | None = None
         self.outcome_unknown = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydfsnode import limits
+
 SERVERS_MAX = 4096  # limits.py candidate
 """Chunkservers that are known, dead ones included."""
 EXPECT_MS = 30_000
@@ -10,6 +12,11 @@ ORPHAN_MS = 60_000
 """How long a replica of no known chunk is kept: to make data less durable takes patience."""
 WARM_UP_MS = 15_000
 """After a start, servers get this long to report before anything is repaired or deleted."""
+COPY_ORDERS_MAX = 64
+"""Copies that a chunkserver may have before it, running or waiting, to take and to give each: it
+must not run dry between two heartbeats, and small chunks are copied in milliseconds."""
+COPY_ORDER_BYTES_MAX = 512 * limits.MIB
+"""Bytes of those copies beyond the COPIES_PER_CHUNKSERVER_MAX that run at once."""
 COPY_TIMEOUT_MS = 120_000
 """A copy not reported by then may be ordered elsewhere."""
 FAILED_COPY_MS = 30_000

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pydfsnode import limits
 from pydfsnode.errors import NoChunkservers
-from pydfsnode.fleet.bounds import COPY_TIMEOUT_MS, FAILED_COPY_MS, SCAN_CHUNKS_MAX
+from pydfsnode.fleet.bounds import (
+    COPY_ORDER_BYTES_MAX,
+    COPY_ORDERS_MAX,
+    COPY_TIMEOUT_MS,
+    FAILED_COPY_MS,
+    SCAN_CHUNKS_MAX,
+)
 from pydfsnode.fleet.orders import Copy
 from pydfsnode.fleet.placement import choose_targets
 from pydfsnode.fleet.replicas import ReplicaMap
@@ -18,18 +25,37 @@ from pydfsnode.fleet.servers import Server, ServerTable
 class _Running:
     source: str
     until_ms: int
+    length: int
+
+
+@dataclass(slots=True)
+class _Load:
+    """What a server has to take or to give: a few copies always, more while they are small."""
+
+    copies: int = 0
+    size: int = 0
+
+    @property
+    def has_room(self) -> bool:
+        if self.copies < limits.COPIES_PER_CHUNKSERVER_MAX:
+            return True
+        return self.copies < COPY_ORDERS_MAX and self.size < COPY_ORDER_BYTES_MAX
+
+    def add(self, copies: int, size: int) -> None:
+        self.copies += copies
+        self.size += size
 
 
 class CopyOrders:
-    """Copies by (chunk, target); each server gives and takes COPIES_PER_CHUNKSERVER_MAX at most."""
+    """Copies by (chunk, target); each server gives and takes its `_Load` at most."""
 
     def __init__(self, servers: ServerTable, replicas: ReplicaMap) -> None:
         self._servers = servers
         self._replicas = replicas
         self._running: dict[tuple[int, str], _Running] = {}
         self._failed: dict[tuple[int, str], int] = {}  # until when not to ask again
-        self._taking: dict[str, int] = {}
-        self._giving: dict[str, int] = {}
+        self._taking: defaultdict[str, _Load] = defaultdict(_Load)
+        self._giving: defaultdict[str, _Load] = defaultdict(_Load)
         self._of_chunk: dict[int, list[str]] = {}
 
     @property
@@ -103,7 +129,7 @@ class CopyOrders:
             sources = self._sources(chunk_id)
             if not sources:
                 break
-            self._start(chunk_id, target, sources[0], now_ms)
+            self._start(chunk_id, target, _Running(sources[0], now_ms + COPY_TIMEOUT_MS, length))
             orders.append(Copy(target, chunk_id, version, length, tuple(sources)))
         return orders
 
@@ -113,30 +139,25 @@ class CopyOrders:
             node for node in self._replicas.suspects(chunk_id)
             if self._replicas.is_condemned(chunk_id, node)
         ]  # fmt: skip
-        free = [node for node in holders if self._giving.get(node, 0) < _PER_SERVER_MAX]
-        return sorted(free, key=lambda node: (self._giving.get(node, 0), node))
+        free = [node for node in holders if self._giving[node].has_room]
+        return sorted(free, key=lambda node: (self._giving[node].copies, node))
 
     def _is_refused(self, chunk_id: int, node_id: str) -> bool:
-        return (
-            self._taking.get(node_id, 0) >= _PER_SERVER_MAX or (chunk_id, node_id) in self._failed
-        )
+        return not self._taking[node_id].has_room or (chunk_id, node_id) in self._failed
 
     def _has_room(self, live: Collection[Server]) -> bool:
-        return any(self._taking.get(s.node_id, 0) < _PER_SERVER_MAX for s in live)
+        return any(self._taking[s.node_id].has_room for s in live)
 
-    def _start(self, chunk_id: int, target: str, source: str, now_ms: int) -> None:
-        self._running[chunk_id, target] = _Running(source, now_ms + COPY_TIMEOUT_MS)
-        self._taking[target] = self._taking.get(target, 0) + 1
-        self._giving[source] = self._giving.get(source, 0) + 1
+    def _start(self, chunk_id: int, target: str, running: _Running) -> None:
+        self._running[chunk_id, target] = running
+        self._taking[target].add(1, running.length)
+        self._giving[running.source].add(1, running.length)
         self._of_chunk.setdefault(chunk_id, []).append(target)
 
     def _end(self, chunk_id: int, target: str) -> None:
         running = self._running.pop((chunk_id, target))
-        self._taking[target] -= 1
-        self._giving[running.source] -= 1
+        self._taking[target].add(-1, -running.length)
+        self._giving[running.source].add(-1, -running.length)
         self._of_chunk[chunk_id].remove(target)
         if not self._of_chunk[chunk_id]:
             del self._of_chunk[chunk_id]
-
-
-_PER_SERVER_MAX = limits.COPIES_PER_CHUNKSERVER_MAX

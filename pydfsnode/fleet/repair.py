@@ -50,7 +50,7 @@ class RepairPlanner:
         self._copies = CopyOrders(servers, replicas)
         self._deletes = DeleteOrders(servers, replicas, reports)
 
-    def new_epoch(self, epoch: int = 0) -> None:
+    def new_epoch(self, epoch: int | None = None) -> None:
         """This master leads in *epoch*: what was ordered before is void, trust starts anew."""
         self._reports.new_epoch(epoch)
         self._copies.clear()

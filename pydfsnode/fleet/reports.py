@@ -29,7 +29,8 @@ class _Reporter:
     """One process of a chunkserver. `listed` and `changed` are not None while pages come in."""
 
     __slots__ = (
-        "changed", "complete", "epoch", "heard", "heard_since_page", "incarnation", "listed", "report_seq",
+        "changed", "complete", "epoch", "heard", "heard_since_page", "incarnation", "listed",
+        "report_seq",
     )  # fmt: skip
 
     def __init__(self, incarnation: int) -> None:
@@ -55,7 +56,7 @@ class ReplicaReports:
     def __init__(self, replicas: ReplicaMap) -> None:
         self._replicas = replicas
         self._reporters: dict[str, _Reporter] = {}
-        self._epoch = 0
+        self._epoch: int | None = None
 
     def heartbeat(
         self,
@@ -151,7 +152,7 @@ class ReplicaReports:
             reporter.changed = set()
             reporter.complete = True
 
-    def new_epoch(self, epoch: int) -> None:
+    def new_epoch(self, epoch: int | None) -> None:
         """This master leads in *epoch*: nobody is confirmed, nothing counts as ordered deleted."""
         self._epoch = epoch
         self._replicas.pardon_condemned()
@@ -168,6 +169,6 @@ class ReplicaReports:
         reporter = self._reporters.get(node_id)
         if reporter is None or not reporter.complete:
             return False
-        if reporter.epoch is None:
+        if reporter.epoch is None or self._epoch is None:
             return reporter.heard >= _HEARD_TO_CONFIRM
         return reporter.epoch >= self._epoch

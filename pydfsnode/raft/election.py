@@ -29,6 +29,8 @@ def tick(state: State, now_ms: int) -> None:
         _check_quorum(state, overslept)
     elif overslept:
         state.reset_election_deadline()
+    elif state.role == CANDIDATE and state.campaign_io > state.io_durable:
+        return  # its own vote is not on disk yet: another term would only queue behind it
     elif state.now_ms >= state.election_deadline_ms and state.node_id in state.voters:
         start_pre_vote(state)
 

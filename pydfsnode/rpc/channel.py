@@ -25,6 +25,8 @@ from pydfsnode.rpc.schema import Rpc, rpc_of
 from pydfsnode.security.tls import TlsStore
 
 CONNECT_S = 10.0
+CONNECT_ATTEMPTS = 3
+"""A connection may end between being made and being used; a peer that always ends it is not used."""
 
 
 class FramedChannel:
@@ -128,7 +130,7 @@ class FramedChannel:
         timeout = None if deadline == math.inf else deadline
         try:
             async with asyncio.timeout_at(timeout):
-                while True:
+                for _ in range(CONNECT_ATTEMPTS):
                     connection = self._connection
                     if connection is None or not connection.usable:
                         # Shielded: others wait for the same connection.
@@ -136,6 +138,9 @@ class FramedChannel:
                     await connection.writable()
                     if connection.usable:
                         return connection
+                    if connection.refusal is not None:
+                        raise connection.refusal
+                raise Unavailable(f"{self.address}: ends every connection at once")
         except TimeoutError:
             raise DeadlineExceeded(f"{path}: no connection to {self.address} in time") from None
         except asyncio.CancelledError:

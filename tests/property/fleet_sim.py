@@ -250,7 +250,9 @@ class FleetSim:
         for chunk_id, ok in server.done:
             master.planner.copy_done(chunk_id, server.name, ok)
         leads = number == self.leader
-        orders = master.orders.pop(server.name, []) if leads else []
+        # What was planned in an epoch before this one must not leave under the name of this one.
+        is_current = leads and master.led_epoch == self.epoch
+        orders = master.orders.pop(server.name, []) if is_current else []
         if self.rng.random() < self.loss:
             return  # the answer is lost, and the orders with it
         cursor = server.cursors[number]

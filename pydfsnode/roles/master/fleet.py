@@ -88,8 +88,12 @@ class Fleet:
 
     # ---- what chunkservers tell
 
-    def heartbeat(self, beat: Heartbeat, *, leads: bool) -> tuple[bool, list[Copy | Delete]]:
-        """Take a heartbeat; return whether a full report is wanted, and orders when *leads*.
+    def heartbeat(self, beat: Heartbeat, led_term: int | None) -> tuple[bool, list[Copy | Delete]]:
+        """Take a heartbeat; return whether a full report is wanted, and orders.
+
+        Args:
+            led_term: the term that this master leads, None when it does not lead. Orders leave only
+                in the term that they were planned in (INV-FENCE).
 
         Raises:
             Overloaded: too many chunkservers.
@@ -107,7 +111,7 @@ class Fleet:
         )
         for chunk_id, succeeded in beat.copied:
             self._planner.copy_done(chunk_id, beat.node_id, succeeded)
-        return full_wanted, self._take_orders(beat.node_id) if leads else []
+        return full_wanted, self._take_orders(beat.node_id, led_term)
 
     def full_report(
         self, node_id: str, incarnation: int, report_seq: int, replicas: list[Replica],
@@ -185,6 +189,11 @@ class Fleet:
         return self._replicas.missing_count
 
     @property
+    def warming_up(self) -> bool:
+        """Whether this master started so lately that not all chunkservers may have reported."""
+        return self._planner.status().warming_up
+
+    @property
     def repairs_running(self) -> int:
         """Copies ordered and not yet reported."""
         return self._planner.status().copies_running
@@ -199,7 +208,9 @@ class Fleet:
 
     async def step(self, driver: RaftDriver) -> None:
         """Expire the silent; as leader, order what is needed now."""
-        for node_id in self._servers.expire(self._clock.monotonic_ms()):
+        now_ms = self._clock.monotonic_ms()
+        self._replicas.tick(now_ms)
+        for node_id in self._servers.expire(now_ms):
             _log.warning("chunkserver silent", chunkserver=node_id)
             self._replicas.server_dead(node_id)
         if driver.is_leader:
@@ -220,9 +231,9 @@ class Fleet:
         for order in orders:
             self._orders.setdefault(order.node_id, deque()).append(order)
 
-    def _take_orders(self, node_id: str) -> list[Copy | Delete]:
+    def _take_orders(self, node_id: str, led_term: int | None) -> list[Copy | Delete]:
         queue = self._orders.get(node_id)
-        if not queue:
+        if not queue or led_term is None or led_term != self._led_term:
             return []
         count = min(len(queue), limits.COMMANDS_PER_HEARTBEAT_MAX)
         taken = [queue.popleft() for _ in range(count)]

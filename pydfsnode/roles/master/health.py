@@ -32,6 +32,7 @@ class Condition:
     under_replicated: int
     missing: int
     replication: int
+    warming_up: bool = False
 
 
 def overall(checks: list[Check]) -> str:
@@ -106,6 +107,9 @@ def _chunkservers(condition: Condition) -> list[Check]:
 
 def _chunks(condition: Condition) -> list[Check]:
     found = []
+    if condition.warming_up and (condition.missing or condition.under_replicated):
+        message = "this leader started lately and does not know all replicas yet"
+        return [Check("WARMING_UP", WARN, message, "wait until the chunkservers have reported")]
     if condition.missing:
         found.append(
             Check(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
@@ -27,16 +28,21 @@ def compile_c(out: Path, *arguments: str) -> Path:
     return out
 
 
-@pytest.fixture(scope="session")
-def pack() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "pydfsnode_build_pack", ROOT / "build" / "pack.py"
-    )
+def load_script(path: str) -> ModuleType:
+    """A script of this tree as a module; *path* is relative to the root."""
+    name = "script_" + path.replace("/", "_").removesuffix(".py")
+    spec = importlib.util.spec_from_file_location(name, ROOT / path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def pack() -> ModuleType:
+    return load_script("build/pack.py")
 
 
 @pytest.fixture(scope="session")

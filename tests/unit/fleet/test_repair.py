@@ -8,6 +8,8 @@ import pytest
 
 from pydfsnode import limits
 from pydfsnode.fleet.bounds import (
+    COPY_ORDER_BYTES_MAX,
+    COPY_ORDERS_MAX,
     COPY_TIMEOUT_MS,
     DELETE_TIMEOUT_MS,
     DELETES_PER_CHUNKSERVER_MAX,
@@ -44,13 +46,18 @@ class Leader:
             self.beat(name)
 
     def beat(
-        self, name: str, *, added: tuple[int, ...] = (), removed: tuple[int, ...] = ()
+        self,
+        name: str,
+        *,
+        added: tuple[int, ...] = (),
+        removed: tuple[int, ...] = (),
+        length: int = 10,
     ) -> None:
         if self.servers.heartbeat(
             name, self.now_ms, f"{name}:1", "r", 0, self.free.get(name, GIB), 0, 0, 1
         ):
             self.replicas.server_live(name)
-        self.reports.heartbeat(name, 1, 0, [(c, 1, 10) for c in added], removed)
+        self.reports.heartbeat(name, 1, 0, [(c, 1, length) for c in added], removed)
 
     def die(self, name: str) -> None:
         self.servers.forget(name)
@@ -62,10 +69,10 @@ class Leader:
             self.now_ms, lambda chunk_id: chunk_id < self.garbage_below, self.rng.random
         )
 
-    def want(self, chunk_id: int, *holders: str, replication: int = 3) -> None:
-        self.replicas.want(chunk_id, 1, 10, replication)
+    def want(self, chunk_id: int, *holders: str, replication: int = 3, length: int = 10) -> None:
+        self.replicas.want(chunk_id, 1, length, replication)
         for name in holders:
-            self.beat(name, added=(chunk_id,))
+            self.beat(name, added=(chunk_id,), length=length)
 
 
 def test_a_short_chunk_is_copied_from_its_holders_to_another_server() -> None:
@@ -129,16 +136,23 @@ def test_a_target_that_dies_gives_its_order_to_another() -> None:
 
 def test_the_most_endangered_go_first_and_no_server_gets_more_than_its_share() -> None:
     leader = Leader(6)
-    for chunk_id in range(1, 60):
+    for chunk_id in range(1, 6 * COPY_ORDERS_MAX):
         leader.want(chunk_id, *(("c1", "c2") if chunk_id % 2 else ("c1",)))
     orders = [order for order in leader.plan() if isinstance(order, Copy)]
     assert {order.chunk_id % 2 for order in orders[: len(orders) // 2]} == {0}
     giving = [order.sources[0] for order in orders]
-    most = limits.COPIES_PER_CHUNKSERVER_MAX
+    most = COPY_ORDERS_MAX
     assert all(giving.count(name) <= most for name in leader.names)
     for name in leader.names:
         assert sum(order.node_id == name for order in orders) <= most
     assert len(orders) == 2 * most, "both holders give as much as they may"
+
+
+def test_of_large_chunks_a_server_has_only_as_many_before_it_as_run_at_once() -> None:
+    leader = Leader(2)
+    for chunk_id in range(1, 40):
+        leader.want(chunk_id, "c1", replication=2, length=COPY_ORDER_BYTES_MAX // 8)
+    assert len(leader.plan()) == limits.COPIES_PER_CHUNKSERVER_MAX
 
 
 def test_chunks_that_cannot_be_helped_do_not_hold_up_others() -> None:
@@ -317,3 +331,26 @@ def test_a_new_epoch_forgets_what_was_ordered() -> None:
     assert len(leader.plan()) == 1
     leader.planner.new_epoch()
     assert len(leader.plan()) == 1
+
+
+def test_servers_that_gave_their_share_give_again_when_copies_are_reported() -> None:
+    leader = Leader(3)
+    for chunk_id in range(1, 3 * COPY_ORDERS_MAX + 1):
+        leader.want(chunk_id, "c1", replication=2)
+    rounds = 0
+    while leader.planner.status().under_replicated and rounds < 10:
+        orders = leader.plan(1000)
+        assert 0 < len(orders) <= COPY_ORDERS_MAX
+        for order in orders:
+            leader.beat(order.node_id, added=(order.chunk_id,))
+        rounds += 1
+    assert rounds == 3
+
+
+def test_in_a_new_epoch_what_an_older_one_condemned_counts_again() -> None:
+    leader = Leader(4)
+    leader.free = {"c4": 1}
+    leader.want(7, *leader.names)
+    assert leader.plan() == [Delete("c4", 7, 1)]
+    leader.planner.new_epoch(2)
+    assert leader.replicas.good(7) == leader.names

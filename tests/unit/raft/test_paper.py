@@ -99,6 +99,17 @@ def test_a_vote_request_leaves_only_behind_the_own_durable_vote() -> None:  # tr
     assert node.role == "leader"
 
 
+def test_a_candidate_waits_for_its_own_disk_instead_of_raising_its_term() -> None:
+    node = RaftCore("m1", ("m1",), start([]), HardState(), TIMING, lambda: 0.0, 0)
+    for now_ms in range(250, 5000, 250):
+        node.tick(now_ms)
+    effects = node.take_effects()
+    assert (node.role, node.term) == ("candidate", 1)
+    assert effects.persist is not None
+    node.persisted(effects.persist.io_id)
+    assert (node.role, node.term) == ("leader", 1)
+
+
 def test_a_vote_is_given_once_a_term_and_only_to_a_complete_log() -> None:  # §5.2, §5.4.1
     node = core([1, 1, 2], term=2)
     node.step(VoteRequest(3, "m2", 2, 2))  # shorter log

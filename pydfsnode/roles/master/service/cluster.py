@@ -92,6 +92,7 @@ class ClusterService:
             under_replicated=self._fleet.under_replicated,
             missing=self._fleet.missing,
             replication=self._config.replication,
+            warming_up=self._fleet.warming_up,
         )
 
     def _masters(self, raft: RaftStatus) -> list[pb.MasterState]:

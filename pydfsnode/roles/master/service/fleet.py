@@ -30,10 +30,12 @@ class FleetService:
         self, request: pb.HeartbeatRequest, call: CallContext
     ) -> pb.HeartbeatResponse:
         """Note that a chunkserver lives and what changed on it; the leader answers with work."""
-        leads = self._driver.is_leader
-        full_wanted, orders = self._fleet.heartbeat(_heartbeat(request, call), leads=leads)
+        leads, term = self._driver.is_leader, self._driver.term
+        full_wanted, orders = self._fleet.heartbeat(
+            _heartbeat(request, call), term if leads else None
+        )
         return pb.HeartbeatResponse(
-            epoch=self._driver.term,
+            epoch=term,
             is_leader=leads,
             full_report_wanted=full_wanted,
             commands=[self._command(order) for order in orders],

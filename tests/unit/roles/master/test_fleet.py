@@ -58,19 +58,19 @@ async def test_a_dead_servers_chunk_is_ordered_copied_to_one_that_lacks_it() -> 
     fleet.namespace_changed()
     for name in ("c1", "c2", "c3"):
         held = [(chunk_id, 1, LENGTH)] if name != "c3" else []
-        fleet.heartbeat(beat(name), leads=True)
+        fleet.heartbeat(beat(name), led_term=1)
         fleet.full_report(name, 1, 0, held, first=True, last=True)
     assert fleet.under_replicated == 0
     clock.now_ms = WARM_UP_MS
     for name in ("c1", "c3"):
-        fleet.heartbeat(beat(name), leads=True)
+        fleet.heartbeat(beat(name), led_term=1)
     await fleet.step(driver)  # type: ignore[arg-type]
     assert (fleet.live_count, fleet.dead_count, fleet.under_replicated) == (2, 1, 1)
     assert fleet.readable(chunk_id) == ["c1"]
-    assert fleet.heartbeat(beat("c1"), leads=True)[1] == []
-    (order,) = fleet.heartbeat(beat("c3"), leads=True)[1]
+    assert fleet.heartbeat(beat("c1"), led_term=1)[1] == []
+    (order,) = fleet.heartbeat(beat("c3"), led_term=1)[1]
     assert order == Copy("c3", chunk_id, 1, LENGTH, ("c1",))
-    fleet.heartbeat(beat("c3", (chunk_id, 1, LENGTH), seq=1), leads=True)
+    fleet.heartbeat(beat("c3", (chunk_id, 1, LENGTH), seq=1), led_term=1)
     assert fleet.under_replicated == 0
     assert sorted(fleet.readable(chunk_id)) == ["c1", "c3"]
 
@@ -83,20 +83,21 @@ async def test_only_a_leader_orders_and_a_new_term_voids_old_orders() -> None:
     clock.now_ms = WARM_UP_MS
     for name in ("c1", "c2", "c3"):
         held = [(chunk_id, 1, LENGTH)] if name != "c3" else []
-        fleet.heartbeat(beat(name), leads=True)
+        fleet.heartbeat(beat(name), led_term=1)
         fleet.full_report(name, 1, 0, held, first=True, last=True)
     await fleet.step(driver)  # type: ignore[arg-type]
-    assert fleet.heartbeat(beat("c3"), leads=False)[1] == []
+    assert fleet.heartbeat(beat("c3"), led_term=None)[1] == []
     driver.term = 2
+    assert fleet.heartbeat(beat("c3"), led_term=2)[1] == []  # planned in term 1: never stamped 2
     await fleet.step(driver)  # type: ignore[arg-type]
-    assert len(fleet.heartbeat(beat("c3"), leads=True)[1]) == 1  # one order, not one a term
+    assert len(fleet.heartbeat(beat("c3"), led_term=2)[1]) == 1  # one order, not one a term
 
 
 def test_a_deleted_files_chunk_has_no_location() -> None:
     namespace, chunk_id = namespace_with_a_file(replication=2)
     fleet = Fleet(namespace, Clock(), 1000, lambda: 0.5)
     fleet.namespace_changed()
-    fleet.heartbeat(beat("c1", (chunk_id, 1, LENGTH), seq=1), leads=True)
+    fleet.heartbeat(beat("c1", (chunk_id, 1, LENGTH), seq=1), led_term=1)
     assert fleet.readable(chunk_id)
     namespace.apply(ops.Delete(9, 4, 4, 1, "alice", "/f"), 4)
     fleet.namespace_changed()

@@ -37,6 +37,7 @@ def test_a_healthy_cluster_has_no_findings() -> None:
         ({"dead_chunkservers": ["c1"]}, "CHUNKSERVER_DOWN", WARN),
         ({"under_replicated": 1}, "UNDER_REPLICATED", WARN),
         ({"missing": 1}, "MISSING_CHUNKS", ERROR),
+        ({"missing": 1, "under_replicated": 2, "warming_up": True}, "WARMING_UP", WARN),
     ],
 )
 def test_each_condition_is_named_with_a_remedy(

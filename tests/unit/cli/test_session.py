@@ -1,0 +1,61 @@
+"""How commands reach the cluster: the configuration, the timeout, and a word while they wait."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pydfsnode.cli import session
+from pydfsnode.client.filesystem import AsyncFileSystem
+from tests.unit.cli.conftest import Run
+from tests.unit.client.fakes import FakeCluster
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@pytest.fixture
+def slow_listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call takes far longer than the patience of a person."""
+    monkeypatch.setattr(session, "_PATIENCE_SECONDS", 0.01)
+
+    async def info(_fs: AsyncFileSystem, _path: str) -> object:
+        await asyncio.sleep(0.2)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(AsyncFileSystem, "info", info)
+
+
+@pytest.mark.usefixtures("slow_listing")
+def test_a_command_that_gets_no_answer_says_once_why_it_waits(
+    run: Run, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster.router, "waiting_because", lambda: "127.0.0.1:7001: cannot connect")
+    told = run("fs", "stat", "/x").err.splitlines()
+    assert told[0] == (
+        "pydfsnode: still waiting: 127.0.0.1:7001: cannot connect (Ctrl-C to give up)"
+    )
+    assert len(told) == 2, "and the error at the end"
+
+
+@pytest.mark.usefixtures("slow_listing")
+def test_a_slow_answer_without_a_problem_is_no_reason_to_talk(run: Run) -> None:
+    assert "waiting" not in run("fs", "stat", "/x").err
+
+
+def test_a_timeout_replaces_the_configurations(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    async def connect(config: object) -> AsyncFileSystem:
+        seen.append(config.timeout_ms)  # type: ignore[attr-defined]
+        return FakeCluster(1 << 20).connect()
+
+    monkeypatch.setattr(AsyncFileSystem, "connect", connect)
+    monkeypatch.setattr(session, "given_client_config", lambda: None)
+
+    async def nothing(_fs: AsyncFileSystem) -> None:
+        return
+
+    session.with_file_system(nothing)
+    session.with_file_system(nothing, timeout_ms=1234)
+    assert seen == [30_000, 1234]
