@@ -92,8 +92,9 @@ fix: build ## format and fix sources: the only target that rewrites them
 test: build ## unit, property, fast, conformance and tidy tests
 	$(PYTEST) $(TESTED) --durations=5
 
-sim: build ## simulated clusters: make sim N=200 SEED=1
-	PYDFSNODE_SIM_RUNS=$(N) PYDFSNODE_SIM_SEED=$(SEED) $(PYTEST) tests/sim
+N ?= 60
+sim: build ## simulated clusters: make sim N=200, or one: make sim SEED=17
+	PYDFSNODE_SIM_SEEDS=$(N) $(if $(SEED),PYDFSNODE_SIM_SEED=$(SEED)) $(PYTEST) tests/sim
 
 integration: build ## real processes of the executable
 	$(PYTEST) tests/integration -m 'not binary'

@@ -95,11 +95,10 @@ def _write_random(path: Path, size: int) -> None:
 
 def _copy_stdlib(destination: Path, scale: float) -> None:
     source = Path(sysconfig.get_path("stdlib"))
-    wanted = [
-        path
-        for path in files_below(source)
-        if not {"site-packages", "dist-packages", "__pycache__"} & set(path.parts)
-    ]
+    wanted = []
+    for directory, names, files in os.walk(source):
+        names[:] = sorted(set(names) - {"site-packages", "dist-packages", "__pycache__"})
+        wanted += [Path(directory, name) for name in sorted(files)]
     for path in wanted[:: max(1, round(1 / scale))]:
         copy = destination / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ def decode_op(payload: bytes) -> AnyOp:
     """
     try:
         op: AnyOp = _DECODER.decode(payload)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptionError(
             f"a log entry of {len(payload)} bytes is no operation that this version knows: {error}"
         ) from None

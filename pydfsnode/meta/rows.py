@@ -101,5 +101,5 @@ def broken(table: int, key: bytes, why: str) -> CorruptionError:
 def _decode(decoder: msgspec.msgpack.Decoder[T], table: int, key: bytes, value: bytes) -> T:
     try:
         return decoder.decode(value)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise broken(table, key, f"cannot be read ({error})") from None

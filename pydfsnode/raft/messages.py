@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
+from pydfsnode.errors import MalformedMessage
+
 
 class _Message(msgspec.Struct, frozen=True, array_like=True):
     term: int
@@ -117,6 +119,9 @@ def decode_message(data: bytes | bytearray | memoryview) -> Message:
     """The message in *data*.
 
     Raises:
-        msgspec.DecodeError, msgspec.ValidationError: it is not one.
+        MalformedMessage: it is not one.
     """
-    return _decoder.decode(data)
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedMessage(f"{len(data)} bytes are no message of a master: {error}") from None

@@ -113,6 +113,7 @@ async def _start(
     stack.push_async_callback(supervisor.stop)
     role = await make_role(Node(config, tls, supervisor, SystemClock()))
     stack.push_async_callback(role.stop)
+
     def on_invariant(error: BaseException) -> None:
         supervisor.fail(error, "handler")
 

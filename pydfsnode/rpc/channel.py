@@ -26,7 +26,7 @@ from pydfsnode.security.tls import TlsStore
 
 CONNECT_S = 10.0
 CONNECT_ATTEMPTS = 3
-"""A connection may end between being made and being used; a peer that always ends it is not used."""
+"""A connection may end between being made and being used; a peer that always does is not used."""
 
 
 class FramedChannel:
@@ -165,17 +165,21 @@ class FramedChannel:
             self._connection = task.result()
 
     async def _connect(self) -> ClientConnection:
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_S):
-                connected, host = await self._dial()
-                _, connection = await loop.create_connection(
-                    lambda: ClientConnection(
-                        loop, self._tls, self.address, *self._expected, self._metadata
-                    ),
-                    sock=connected, ssl=self._tls.client_context(), server_hostname=host,
-                    ssl_handshake_timeout=limits.HANDSHAKE_MS_MAX / 1000, ssl_shutdown_timeout=2.0,
-                )  # fmt: skip
+                try:
+                    return await self._greeted()
+                except Unavailable:
+                    pass
+                # It may have gone away just then; a second time it means us.
+                try:
+                    return await self._greeted()
+                except Unavailable as error:
+                    raise PeerUnauthenticated(
+                        f"{error.message}: it does not accept our certificate "
+                        f"{self._tls.files.cert} (its log says why), or is no pydfsnode",
+                        found="closed",
+                    ) from None
         except ssl.SSLCertVerificationError as error:
             raise PeerUnauthenticated(
                 f"{self.address}: its certificate is of another CA: {error.verify_message}",
@@ -186,8 +190,29 @@ class FramedChannel:
                 f"{self.address}: cannot connect: {error or type(error).__name__}",
                 address=self.address,
             ) from None
-        if connection.refusal is not None:
-            raise connection.refusal
+
+    async def _greeted(self) -> ClientConnection:
+        """A connection whose peer has answered once.
+
+        Raises:
+            Unavailable: TLS was established and then the peer ended it.
+            PydfsError: the peer is not who was meant, or said why it refuses us.
+            OSError: no connection.
+        """
+        loop = asyncio.get_running_loop()
+        connected, host = await self._dial()
+        _, connection = await loop.create_connection(
+            lambda: ClientConnection(
+                loop, self._tls, self.address, *self._expected, self._metadata
+            ),
+            sock=connected, ssl=self._tls.client_context(), server_hostname=host,
+            ssl_handshake_timeout=limits.HANDSHAKE_MS_MAX / 1000, ssl_shutdown_timeout=2.0,
+        )  # fmt: skip
+        try:
+            await connection.ready
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     async def _dial(self) -> tuple[socket.socket, str]:

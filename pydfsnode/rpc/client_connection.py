@@ -18,6 +18,7 @@ from pydfsnode.errors import (
     PeerUnauthenticated,
     PydfsError,
     RemoteProtocolError,
+    Unavailable,
     from_wire,
 )  # fmt: skip
 from pydfsnode.obs.log import get_logger
@@ -36,6 +37,7 @@ from pydfsnode.rpc.framing import (
     RESPONSE,
     STREAM_ID_MAX,
     TRACEPARENT_KEY,
+    WIRE_PING,
 )  # fmt: skip
 from pydfsnode.rpc.methods import Method, Shape
 from pydfsnode.rpc.pb import ttrpc_pb2
@@ -48,7 +50,7 @@ _log = get_logger("rpc.client")
 KEEPALIVE_S = 15.0
 """With calls open and nothing heard for this long a Ping asks; as long again: the peer is gone."""
 RETRY_AFTER_MS = 20
-PING = ("pydfs.v1.Node", "Ping")
+PING_TIMEOUT_NANO = 5_000_000_000
 _KeyValue = ttrpc_pb2.KeyValue
 
 
@@ -69,14 +71,19 @@ class ClientConnection(FramedConnection):
         self._expected = (expect_role, expect_name)
         self._metadata = metadata
         self._next_id = 1
-        self._heard = False
+        self.ready: asyncio.Future[None] = loop.create_future()
+        """Done when the server answered the first Ping: it accepted us, and said what it knows."""
         self._probed_at = 0.0
         self._tag = randbytes(8).hex()
 
     # ---- connection
 
     def opened(self) -> None:
-        """Check that the peer is who was meant."""
+        """Check that the peer is who was meant, and ask whether it takes us.
+
+        In TLS 1.3 the server looks at our certificate after we think that we are connected. A call
+        sent at once and never answered would leave an unknown outcome behind; a Ping leaves none.
+        """
         try:
             self.identity = self._tls.peer_of(self.transport.get_extra_info("ssl_object"))
             expect_peer(self.identity, *self._expected)
@@ -84,6 +91,8 @@ class ClientConnection(FramedConnection):
             error.message = f"{self.address}: {error.message}"
             self.refusal = error
             self.close()
+        else:
+            self.probe()
 
     def broken(self, error: PydfsError) -> None:
         """The peer broke the protocol; its calls end with the connection."""
@@ -93,17 +102,19 @@ class ClientConnection(FramedConnection):
 
     def lost(self, error: BaseException | None) -> None:
         """Every open call ends now."""
-        if self.refusal is None and not self._heard and isinstance(error, ssl.SSLError):
-            # TLS 1.3: the server looks at our certificate after we think that we are connected.
+        if self.refusal is None and isinstance(error, ssl.SSLError):
             self.refusal = PeerUnauthenticated(
-                f"{self.address}: refused our certificate: {error.reason or error}"
+                f"{self.address}: TLS failed: {error.reason or error}", found="alert"
             )
+        if not self.ready.done():
+            self.ready.set_exception(
+                self.refusal
+                or Unavailable(f"{self.address}: ended the connection before it answered")
+            )
+            self.ready.exception()  # nobody may be waiting
         calls, self.calls = self.calls, {}
         for call in calls.values():
-            if isinstance(self.refusal, PeerUnauthenticated):
-                call.fail(self.refusal)
-            else:
-                call.lost()
+            call.lost()
 
     def control(self, kind: int, stream_id: int, value: int) -> None:
         """A control record of the server."""
@@ -169,9 +180,13 @@ class ClientConnection(FramedConnection):
 
     def probe(self) -> None:
         """Send a Ping whose answer nobody waits for: any frame that comes back is the sign."""
-        request = ttrpc_pb2.Request(service=PING[0], method=PING[1], timeout_nano=5_000_000_000)
-        self._announce_flow(request)
-        self.send_frame(self._take_id(), REQUEST, 0, request.SerializeToString())
+        number = self._take_id()
+        request = ttrpc_pb2.Request(
+            service=WIRE_PING[0], method=WIRE_PING[1], timeout_nano=PING_TIMEOUT_NANO
+        )
+        if number == 1:
+            request.metadata.append(_KeyValue(key=FLOW_KEY, value=FLOW_VERSION))
+        self.send_frame(number, REQUEST, 0, request.SerializeToString())
 
     def _take_id(self) -> int:
         if len(self.calls) >= limits.STREAMS_PER_CONNECTION_MAX:
@@ -206,12 +221,7 @@ class ClientConnection(FramedConnection):
         )
         if self._metadata:
             request.metadata.extend(self._metadata)
-        if number == 1:
-            self._announce_flow(request)
         self.send_frame(number, REQUEST, flags, request.SerializeToString())
-
-    def _announce_flow(self, request: ttrpc_pb2.Request) -> None:
-        request.metadata.append(_KeyValue(key=FLOW_KEY, value=FLOW_VERSION))
 
     # ---- frames
 
@@ -219,8 +229,9 @@ class ClientConnection(FramedConnection):
         """One frame of the server. Raises `RemoteProtocolError` to end the connection."""
         if not stream_id & 1 or stream_id >= self._next_id or kind == REQUEST:
             raise RemoteProtocolError(f"frame of type {kind} on stream {stream_id}, never opened")
-        if not self._heard:
-            self._hear_first()
+        if not self.ready.done():
+            self.flow = bool(self.flow)  # ours says HELLO before anything else
+            self.ready.set_result(None)
         call = self.calls.get(stream_id)
         if call is None:
             return  # dropped: timed out or cancelled
@@ -234,16 +245,9 @@ class ClientConnection(FramedConnection):
         else:
             raise RemoteProtocolError(f"stream {stream_id}: Data for a unary call")
 
-    def _hear_first(self) -> None:
-        self._heard = True
-        if self.flow is None:  # ours says HELLO before anything else
-            self.flow = False
-            for stream in self.streams.values():
-                stream.wake_sender()
-
     def _response(self, call: UnaryCall | StreamCall, payload: bytes | memoryview) -> None:
         try:
-            response = ttrpc_pb2.Response.FromString(payload)  # type: ignore[arg-type]  # any buffer
+            response = ttrpc_pb2.Response.FromString(bytes(payload))
         except DecodeError as error:
             raise RemoteProtocolError(f"stream {call.stream_id}: not a Response: {error}") from None
         self._end(call)

@@ -29,8 +29,8 @@ from pydfsnode.rpc.framing import (
 )  # fmt: skip
 
 TURN_FRAMES = 16
-"""Frames handled in one turn of the loop: the answers to the first leave while the next are handled,
-so that both ends work at the same time, and no connection holds up the others."""
+"""Frames handled in one turn of the loop: the answers to the first leave while the next are
+handled, so that both ends work at the same time, and no connection holds up the others."""
 BACKLOG_FRAMES_MAX = 1024
 """Frames cut and not yet handled; past it reading pauses."""
 CONNECTION_QUEUE_BYTES_MAX = 128 * limits.MIB  # limits.py candidate
@@ -68,7 +68,8 @@ class FramedConnection(asyncio.BufferedProtocol):
         self.opened_at = self.received_at
         self.queued_bytes = 0
         self._reader = FrameReader(limits.FRAME_BYTES_MAX)
-        self.get_buffer = self._reader.get_buffer  # type: ignore[method-assign,assignment]  # saves a call
+        # Saves a call for every read.
+        self.get_buffer = self._reader.get_buffer  # type: ignore[method-assign,assignment]
         self.writer = writer = FrameWriter(loop)
         self.send_frame = writer.send_frame
         self.send_buffers = writer.send_buffers

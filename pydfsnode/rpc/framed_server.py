@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import ssl
 
 from pydfsnode import limits
@@ -46,6 +47,7 @@ class FramedServer:
         # Spread, so that a cluster's connections do not all come back at once.
         self.connection_age_s = connection_age_ms / 1000 * random.uniform(0.8, 1.0)
         self.connection_grace_s = connection_grace_ms / 1000
+        self._listeners: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._handshakes: set[asyncio.Task[None]] = set()
         self.drained = asyncio.Event()
@@ -59,21 +61,23 @@ class FramedServer:
             ConfigError: the host cannot be resolved or is not this machine's.
         """
         loop = asyncio.get_running_loop()
-        sockets = await bind(address)
+        self._listeners = await bind(address)
         context = self.tls.server_context()
         self._accepting = [
             loop.create_task(self._accept(listener, context), name="framed accept")
-            for listener in sockets
+            for listener in self._listeners
         ]
         for task in self._accepting:
             task.add_done_callback(log_failure)
         host, _, _ = address.rpartition(":")
-        return f"{host}:{sockets[0].getsockname()[1]}"
+        return f"{host}:{self._listeners[0].getsockname()[1]}"
 
     async def stop(self, grace_ms: int) -> None:
         """Accept no more, let running unary calls finish for *grace_ms*, then end everything."""
         self.stopping = True
         await _cancelled([*self._accepting, *self._handshakes])
+        for listener in self._listeners:
+            listener.close()
         self.drained.clear()
         for connection in list(self.connections):
             connection.leave()
@@ -107,34 +111,31 @@ class FramedServer:
         calls = (call for c in self.connections for call in c.calls.values())
         return sum(call.stream is None for call in calls)
 
-    async def _accept(self, listener: object, context: ssl.SSLContext) -> None:
+    async def _accept(self, listener: socket.socket, context: ssl.SSLContext) -> None:
         loop = asyncio.get_running_loop()
-        try:
-            while True:
-                try:
-                    connected, _ = await loop.sock_accept(listener)  # type: ignore[arg-type]
-                except OSError as error:  # out of file descriptors: wait for some to be closed
-                    _log.error("cannot accept", message=str(error))
-                    await asyncio.sleep(ACCEPT_RETRY_S)
-                    continue
-                if len(self.connections) + len(self._handshakes) >= limits.CONNECTIONS_MAX:
-                    self.dispatch.telemetry.too_many(str(connected.getpeername()))
-                    connected.close()
-                    continue
-                task = loop.create_task(self._establish(connected, context))
-                self._handshakes.add(task)
-                task.add_done_callback(log_failure)
-                task.add_done_callback(self._handshakes.discard)
-        finally:
-            listener.close()  # type: ignore[attr-defined]
+        while True:
+            try:
+                connected, peer = await loop.sock_accept(listener)
+            except OSError as error:  # out of file descriptors: wait for some to be closed
+                _log.error("cannot accept", message=str(error))
+                await asyncio.sleep(ACCEPT_RETRY_S)
+                continue
+            if len(self.connections) + len(self._handshakes) >= limits.CONNECTIONS_MAX:
+                self.dispatch.telemetry.too_many(f"{peer[0]}:{peer[1]}")
+                connected.close()
+                continue
+            task = loop.create_task(self._establish(connected, context))
+            self._handshakes.add(task)
+            task.add_done_callback(log_failure)
+            task.add_done_callback(self._handshakes.discard)
 
-    async def _establish(self, connected: object, context: ssl.SSLContext) -> None:
+    async def _establish(self, connected: socket.socket, context: ssl.SSLContext) -> None:
         """TLS of one accepted socket; `ServerConnection.opened` does the rest."""
         loop = asyncio.get_running_loop()
-        peer = keep_alive(connected)  # type: ignore[arg-type]
+        peer = keep_alive(connected)
         try:
             await loop.connect_accepted_socket(
-                lambda: ServerConnection(self, loop), connected, ssl=context,  # type: ignore[arg-type]
+                lambda: ServerConnection(self, loop), connected, ssl=context,
                 ssl_handshake_timeout=limits.HANDSHAKE_MS_MAX / 1000, ssl_shutdown_timeout=2.0,
             )  # fmt: skip
         except (OSError, EOFError, TimeoutError) as error:

@@ -129,7 +129,7 @@ class FramedStream:
                 )
             if connection.write_paused:
                 await connection.writable()
-            elif connection.flow is False or self.send_window.try_take(size):
+            elif not connection.flow or self.send_window.try_take(size):
                 break
             else:
                 self._sender = connection.loop.create_future()

@@ -15,6 +15,8 @@ CONTROL_STREAM = 0
 STREAM_ID_MAX = 0xFFFF_FFFF
 FLOW_KEY, FLOW_VERSION = "pydfs-flow", "1"
 """Metadata of a connection's first Request: the sender knows control records."""
+WIRE_PING = ("pydfs.wire.Connection", "Ping")
+"""Answered by the transport itself: the first request on a connection, and the keep-alive."""
 REQUEST_ID_KEY, TRACEPARENT_KEY = "pydfs-request-id", "traceparent"
 
 HELLO, CREDIT, CANCEL, GOAWAY, CLOSE = 0, 1, 2, 3, 4

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydfsnode import limits
 from pydfsnode.errors import (
+    Cancelled,
     ConfigError,
     DeadlineExceeded,
     MalformedMessage,
@@ -49,6 +50,8 @@ OPTIONS: list[tuple[str, int]] = [
     ("grpc.so_reuseport", 0),  # else a second node could share the port unnoticed
     ("grpc.max_receive_message_length", limits.MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", limits.MESSAGE_BYTES_MAX),
+    ("grpc.http2.bdp_probe", 0),  # else a stream's window grows without a bound of ours
+    ("grpc.http2.lookahead_bytes", limits.STREAM_WINDOW_BYTES),
     ("grpc.max_concurrent_streams", limits.STREAMS_PER_CONNECTION_MAX),
     ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
     ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE_MS),
@@ -144,6 +147,9 @@ class GrpcServer:
         except Exception as error:  # noqa: BLE001  # the RPC boundary: every error becomes a status
             if isinstance(error, TimeoutError) and scope.expired():
                 error = DeadlineExceeded(f"{route.path}: deadline exceeded")
+            elif not isinstance(error, PydfsError) and grpc_context.cancelled():
+                # What gRPC raises from a read or write of a call that the client has ended.
+                error = Cancelled(f"{route.path}: cancelled by the client")
             if isinstance(error, MalformedMessage):
                 who = context.identity.uri
                 self.dispatch.telemetry.broken("message", who, context.peer, error.message)

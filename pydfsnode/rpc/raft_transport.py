@@ -14,8 +14,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from pydfsnode import limits
 from pydfsnode.errors import MalformedMessage, PermissionDenied, PydfsError, Unavailable
 from pydfsnode.obs.log import get_logger
@@ -245,8 +243,5 @@ def parse_messages(payload: bytes | memoryview) -> Iterator[Message]:
         size = _SIZE.unpack_from(view, position)[0] if start <= end else end
         if start + size > end:
             raise MalformedMessage(f"raft frame of {end} bytes is cut at {position}")
-        try:
-            yield decode_message(view[start : start + size])
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise MalformedMessage(f"raft frame holds no message at {position}: {error}") from None
+        yield decode_message(view[start : start + size])
         position = start + size

@@ -28,7 +28,8 @@ class ServerCall(CallContext):
         self, connection: ServerConnection, stream_id: int, route: Route, request: ttrpc_pb2.Request
     ) -> None:
         loop_time = connection.loop.time
-        self.identity = connection.identity  # type: ignore[assignment]  # set before any frame is read
+        # Set before any frame is read.
+        self.identity = connection.identity  # type: ignore[assignment]
         self.method = route.method
         self.peer = connection.peer
         self.transport = FRAMED

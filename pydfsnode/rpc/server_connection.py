@@ -20,7 +20,7 @@ from pydfsnode.errors import (
     RemoteProtocolError,
     Unavailable,
 )  # fmt: skip
-from pydfsnode.rpc.framed_connection import FramedConnection
+from pydfsnode.rpc.framed_connection import HOUSEKEEPING_S, FramedConnection
 from pydfsnode.rpc.framed_stream import FramedStream
 from pydfsnode.rpc.framing import (
     CANCEL,
@@ -34,6 +34,7 @@ from pydfsnode.rpc.framing import (
     REMOTE_OPEN,
     REQUEST,
     RESPONSE,
+    WIRE_PING,
 )  # fmt: skip
 from pydfsnode.rpc.methods import Shape
 from pydfsnode.rpc.pb import ttrpc_pb2
@@ -67,6 +68,7 @@ class ServerConnection(FramedConnection):
         # Calls that we ended while the peer may still be sending: its Data is dropped, no error.
         self._ended_early: dict[int, None] = {}
         self._leaving = False
+        self._leaving_since = 0.0
 
     # ---- connection
 
@@ -117,10 +119,14 @@ class ServerConnection(FramedConnection):
                 self.close(error)
                 return
         age_s = now - self.opened_at
-        if age_s >= self.server.connection_age_s:
+        idle_ms = (now - self.received_at) * 1000
+        if age_s >= self.server.connection_age_s or (
+            not self.calls and idle_ms >= limits.CONNECTION_IDLE_MS
+        ):
             self.leave()
-        idle_s = now - self.received_at
-        if not self.calls and (self._leaving or idle_s * 1000 >= limits.CONNECTION_IDLE_MS):
+        # A call may be on its way to us; a client that knows GOAWAY closes when it has none.
+        asked_s = now - self._leaving_since if self.flow else math.inf
+        if self._leaving and not self.calls and asked_s >= HOUSEKEEPING_S:
             self.close()
         elif age_s >= self.server.connection_age_s + self.server.connection_grace_s:
             self.close(Unavailable("the connection is too old"))
@@ -129,6 +135,7 @@ class ServerConnection(FramedConnection):
         """Ask the client to open no more calls on this connection."""
         if not self._leaving:
             self._leaving = True
+            self._leaving_since = self.loop.time()
             if self.flow and not self.closed:
                 self.send_control(GOAWAY, 0, 0)
 
@@ -152,18 +159,14 @@ class ServerConnection(FramedConnection):
             raise RemoteProtocolError(f"stream {stream_id}: Request with flags {flags:#04x}")
         self._last_id = stream_id
         try:
-            request = ttrpc_pb2.Request.FromString(payload)  # type: ignore[arg-type]  # any buffer
+            request = ttrpc_pb2.Request.FromString(bytes(payload))
         except DecodeError as error:
             raise RemoteProtocolError(f"stream {stream_id}: not a Request: {error}") from None
         if self.flow is None:
             self._learn_flow(request)
         route = self._routes.get((request.service, request.method))
         if route is None:
-            assert self.identity is not None
-            self._refuse(
-                stream_id, flags,
-                self._dispatch.refusal(self.identity, request.service, request.method, self.peer),
-            )  # fmt: skip
+            self._unrouted(stream_id, flags, request.service, request.method)
             return
         try:
             self._admit(route, flags, request)
@@ -182,6 +185,14 @@ class ServerConnection(FramedConnection):
             self.streams[stream_id] = stream
             self._telemetry.streams.inc()
             call.task = self.loop.create_task(self._serve_stream(call, stream))
+
+    def _unrouted(self, stream_id: int, flags: int, service: str, method: str) -> None:
+        """A request for what this peer may not call, or for the transport itself."""
+        if (service, method) == WIRE_PING:
+            self.send_frame(stream_id, RESPONSE, 0, b"")
+        elif self.identity is not None:
+            error = self._dispatch.refusal(self.identity, service, method, self.peer)
+            self._refuse(stream_id, flags, error)
 
     def _learn_flow(self, request: ttrpc_pb2.Request) -> None:
         pairs = request.metadata

@@ -24,8 +24,9 @@ from pydfsnode.errors import (
 )
 from pydfsnode.limits import BLOCK_BYTES, MIB
 from pydfsnode.storage import chunk_format
+from pydfsnode.storage.direct_sink import DirectSink
 
-WRITEBACK_BYTES = 16 * MIB
+WRITEBACK_BYTES = 8 * MIB
 """A growing chunk is handed to the disk every so often, so that its last sync is short."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -44,9 +45,10 @@ class ChunkFileWriter:
         self.chunk_id = chunk_id
         self.version = version
         self.length = 0
-        """Bytes written; they are in the file, not necessarily on the disk."""
+        """Bytes taken; they are in the file or on their way, not necessarily on the disk."""
         self._lock = threading.RLock()
         self._fd = -1
+        self._sink: DirectSink | None = None
         self._checksums = bytearray()
         self._partial_crc = 0
         self._partial_bytes = 0
@@ -67,13 +69,15 @@ class ChunkFileWriter:
                 if self._fd < 0:
                     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                     self._fd = os.open(self.path, flags, 0o600)
+                if self._sink is None:
+                    self._sink = DirectSink(self._fd, self.length)
+                self._sink.write(buffers)
                 for buffer in buffers:
                     view = memoryview(buffer)
-                    _write_all(self._fd, view, self.length)
                     self._add_checksums(view)
                     self.length += len(view)
                     self._unsynced_bytes += len(view)
-                if self._unsynced_bytes >= WRITEBACK_BYTES:
+                if self._unsynced_bytes >= WRITEBACK_BYTES and not self._sink.is_direct:
                     self._sync()
             except OSError as error:
                 self._fail(error)
@@ -109,6 +113,7 @@ class ChunkFileWriter:
                 self.chunk_id, self.version, self.length, chunk_format.Tail(whole, checksums)
             )
             try:
+                self._settle()
                 _write_all(self._fd, memoryview(tail), self.length)
                 self._sync()
             except OSError as error:
@@ -122,6 +127,7 @@ class ChunkFileWriter:
             self._check_open()
             heir = ChunkFileWriter(self.path, self.chunk_id, self.version)
             heir.length, heir._fd = self.length, self._fd
+            heir._sink, self._sink = self._sink, None
             heir._checksums = self._checksums
             heir._partial_crc, heir._partial_bytes = self._partial_crc, self._partial_bytes
             heir._unsynced_bytes = self._unsynced_bytes
@@ -144,6 +150,7 @@ class ChunkFileWriter:
             first, kept = length // BLOCK_BYTES, length % BLOCK_BYTES
             checksums = self._all_checksums()
             try:
+                self._settle()
                 self._partial_crc = 0
                 if kept:
                     start = first * BLOCK_BYTES
@@ -191,10 +198,18 @@ class ChunkFileWriter:
         """Close the file; later calls are refused with *why*."""
         with self._lock:
             self._closed = self._closed or why
+            if self._sink is not None:
+                self._sink.release()
             if self._fd >= 0:
                 fd, self._fd = self._fd, -1
                 with contextlib.suppress(OSError):  # everything that counts was synced before
                     os.close(fd)
+
+    def _settle(self) -> None:
+        """Have every byte in the file, for reading and for what follows them."""
+        if self._sink is not None:
+            self._sink.settle()
+            self._sink = None
 
     def _check_open(self) -> None:
         if self._closed:

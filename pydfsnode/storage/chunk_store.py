@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar, TypeVarTuple
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
 from pydfsnode import limits
 from pydfsnode._fast import crc32c
@@ -268,7 +268,10 @@ class ChunkStore:
     async def run(self, work: Callable[[*Args], T], *args: *Args) -> T:
         """Run *work* in a thread of the store; a cancelled caller does not stop it."""
         self._refuse_after_failure()
-        return await self._loop.run_in_executor(self._pool, self._watched, work, *args)
+        future = self._loop.run_in_executor(self._pool, self._watched, work, *args)
+        future.add_done_callback(_look_at_error)
+        # Shielded, or work that still waits for a thread would not be done at all.
+        return await asyncio.shield(future)
 
     async def close(self) -> None:
         """Finish what runs, drop what is being written. The store cannot be used afterwards."""
@@ -331,7 +334,7 @@ class ChunkStore:
             listener()
 
 
-def _look_at_error(future: asyncio.Future[Packet]) -> None:
-    """Mark the error of a read ahead that nobody awaits any more as seen."""
+def _look_at_error(future: asyncio.Future[Any]) -> None:
+    """Mark the error of work that nobody awaits any more as seen."""
     if not future.cancelled():
         future.exception()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from pydfsnode import errors, limits
 from pydfsnode._fast import FrameReader, encode_entry, frame_head, scan_entries
 from pydfsnode.config import Peer
@@ -109,7 +107,7 @@ DECODERS = [
         "raft messages",
         messages.decode_message,
         messages.encode_message(messages.Append(3, "m1", 1, 7, 2, 6, 1, 8, _entries())),
-        (msgspec.DecodeError,),
+        (errors.MalformedMessage,),
     ),
     Decoder(
         "chunk tails",

@@ -1,11 +1,9 @@
 """Chunk files under arbitrary cuts, ranges, seals and damage."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +14,7 @@ from pydfsnode.limits import BLOCK_BYTES
 from pydfsnode.storage import chunk_format
 from pydfsnode.storage.chunk_disk import ChunkDisk
 from pydfsnode.storage.chunk_index import ChunkIndex, Replica
+from tests.support.memory_directory import memory_directory
 
 LENGTHS = st.one_of(
     st.integers(1, 200),
@@ -30,10 +29,10 @@ def _content(length: int) -> bytes:
 
 @contextmanager
 def _disk() -> Iterator[ChunkDisk]:
-    with tempfile.TemporaryDirectory() as directory:
-        disk = ChunkDisk(Path(directory), 0, lambda: None)
-        (Path(directory) / "tmp").mkdir()
-        (Path(directory) / "chunks" / "07").mkdir(parents=True)
+    with memory_directory() as directory:
+        disk = ChunkDisk(directory, 0, lambda: None)
+        (directory / "tmp").mkdir()
+        (directory / "chunks" / "07").mkdir(parents=True)
         yield disk
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,6 +26,7 @@ class Chunkserver:
 
     def __init__(self, node_id: str, directory: Path, store: ChunkStore, tls: TlsStore) -> None:
         self.node_id = node_id
+        self.tls = tls
         self.directory = directory
         self.store = store
         self.epoch = EpochFile(directory)
@@ -58,6 +60,9 @@ class Chunkserver:
         """Cut all connections at once, as a killed process does."""
         for task in self.server._accepting:
             task.cancel()
+        await asyncio.gather(*self.server._accepting, return_exceptions=True)
+        for listener in self.server._listeners:
+            listener.close()
         for connection in list(self.server.connections):
             connection.abort()
         await self.pool.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 from functools import cache
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 
 from pydfsnode._fast import encode_entry
@@ -22,6 +24,7 @@ CLUSTER, NODE = "c0ffee0123456789", "m1"
 def keyring(node_id: str = NODE) -> Keyring:
     """One keyring a test run; the seal binds node and key, so sharing it proves nothing false."""
     directory = Path(mkdtemp(prefix="pydfsnode-keyring-"))
+    atexit.register(rmtree, directory, ignore_errors=True)
     return Keyring.open(directory, directory / "kek", CLUSTER, node_id)
 
 

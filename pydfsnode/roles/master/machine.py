@@ -24,7 +24,7 @@ class NamespaceMachine:
         return self.namespace.applied_index
 
     def apply(self, first_index: int, entries: Sequence[bytes]) -> list[object]:
-        """Outcome of each entry (`Applied` or `Rejected`), None for entries without an operation."""
+        """Outcome of each entry (`Applied` or `Rejected`), None where it holds no operation."""
         outcomes: list[object] = []
         namespace = self.namespace
         for index, entry in enumerate(entries, first_index):

@@ -1,7 +1,7 @@
 """Reads of chunks: any range, verified, going on with another replica where one fails."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,18 @@ from pydfsnode.errors import (
 from pydfsnode.limits import BLOCK_BYTES, MIB
 from pydfsnode.rpc.chunk_packets import make_packet
 from tests.support.chunkservers import ChunkCluster, chunk_cluster
+from tests.support.memory_directory import memory_directory
 
 LENGTH = 3 * MIB + 4321
 CONTENT = (bytes(range(251)) * (LENGTH // 251 + 1))[:LENGTH]
 CRC = crc32c(CONTENT)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory: see `memory_directory`."""
+    with memory_directory() as directory:
+        yield directory
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pydfsnode import limits
 from pydfsnode.config import TlsFiles
 from pydfsnode.obs.metrics import metrics
 from pydfsnode.rpc.channel import FramedChannel
@@ -40,7 +41,7 @@ NAMES = {
 
 
 class World:
-    """One cluster's certificates, and one peer of a foreign cluster whose CA is trusted by mistake."""
+    """One cluster's certificates, and peers that must not get in."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -134,7 +135,15 @@ class GrpcClient:
     """`FramedChannel`'s surface on a plain gRPC channel."""
 
     def __init__(self, address: str, tls: TlsStore) -> None:
-        self._channel = grpc.aio.secure_channel(address, tls.grpc_channel_credentials())
+        self._channel = grpc.aio.secure_channel(
+            address,
+            tls.grpc_channel_credentials(),
+            options=[
+                ("grpc.use_local_subchannel_pool", 1),
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.http2.lookahead_bytes", limits.STREAM_WINDOW_BYTES // 2),
+            ],
+        )
 
     async def unary(self, path: str, request: Any, *, timeout_ms: int = 10_000, **sent: str) -> Any:
         call = self._channel.unary_unary(path)(
@@ -229,5 +238,5 @@ def counter(name: str, *labels: str) -> float:
 async def until(condition: Any) -> None:
     """Let the loop turn until *condition* holds; the test's own timeout bounds it."""
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # there is no event for what the other end has seen
             await asyncio.sleep(0)

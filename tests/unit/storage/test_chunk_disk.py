@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +21,7 @@ from pydfsnode.errors import (
 from pydfsnode.limits import BLOCK_BYTES, MIB, PACKET_BYTES
 from pydfsnode.storage.chunk_disk import ChunkDisk
 from pydfsnode.storage.chunk_index import Replica
+from tests.support.memory_directory import memory_directory
 
 SIZES = [1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, PACKET_BYTES, 2 * PACKET_BYTES + 3]
 
@@ -35,6 +36,13 @@ def _opened(directory: Path, **more: object) -> ChunkDisk:
     disk = ChunkDisk(directory, 0, lambda: None, **more)  # type: ignore[arg-type]
     disk.open()
     return disk
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory: see `memory_directory`."""
+    with memory_directory() as directory:
+        yield directory
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,8 +22,16 @@ from pydfsnode.errors import (
 from pydfsnode.limits import BLOCK_BYTES, MIB, PACKET_BYTES
 from pydfsnode.storage import chunk_store
 from pydfsnode.storage.chunk_store import ChunkStore
+from tests.support.memory_directory import memory_directory
 
 CONTENT = (bytes(range(251)) * (3 * MIB // 251))[: 2 * MIB + 77]
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory: see `memory_directory`."""
+    with memory_directory() as directory:
+        yield directory
 
 
 @pytest.fixture
@@ -127,6 +135,22 @@ async def test_a_cancelled_finish_goes_on_and_is_seen(
     assert store.find(7, 2).length == 100
     store.sweep(10**9)
     assert store.find(7, 2).length == 100
+
+
+async def test_work_that_waits_for_a_thread_is_done_though_its_caller_was_cancelled(
+    store: ChunkStore,
+) -> None:
+    go = threading.Event()
+    busy = [asyncio.ensure_future(store.run(go.wait, 20)) for _ in range(chunk_store.IO_THREADS)]
+    done = threading.Event()
+    waiting = asyncio.ensure_future(store.run(done.set))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert not done.is_set()
+    go.set()
+    assert await asyncio.to_thread(done.wait, 20)
+    await asyncio.wait(busy)
 
 
 async def test_listeners_hear_of_changes_in_the_loop(store: ChunkStore) -> None:

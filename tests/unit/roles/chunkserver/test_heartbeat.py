@@ -89,7 +89,8 @@ class Node:
             MasterLink(f"m{n}", m, store.index, self._state, self._learn, self.commands, 5)
             for n, m in enumerate(masters)
         ]
-        store.on_change(lambda: [link.wake() for link in self.links] and None)
+        for link in self.links:
+            store.on_change(link.wake)
         self.tasks = [asyncio.ensure_future(link.run()) for link in self.links]
         self.tasks.append(asyncio.ensure_future(self.commands.run()))
 

@@ -27,7 +27,7 @@ from pydfsnode.errors import (
     StaleEpoch,
 )
 from pydfsnode.limits import BLOCK_BYTES, MIB, PACKET_BYTES
-from pydfsnode.roles.chunkserver import service
+from pydfsnode.roles.chunkserver.streams import StreamSlots
 from pydfsnode.rpc.chunk_packets import make_packet, pack_head
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from tests.support.chunkservers import EPOCH, ChunkCluster, chunk_cluster
@@ -333,7 +333,7 @@ async def test_a_pipeline_with_a_server_twice_is_refused(cluster: ChunkCluster) 
 async def test_too_many_streams_are_refused_with_a_time_to_come_again(
     cluster: ChunkCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster["c1"].service, "writes", service.StreamSlots("write", 0))
+    monkeypatch.setattr(cluster["c1"].service, "writes", StreamSlots("write", 0))
     with pytest.raises(Overloaded) as refused:
         await _raw(cluster, make_packet(0, b"x"))
     assert refused.value.fields["retry_after_ms"] == 200

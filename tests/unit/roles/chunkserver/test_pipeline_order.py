@@ -62,10 +62,12 @@ class Chain:
         self.store = store
         self.chunk = store.create(7, 1)
         place = ChainPlace("c1", 5, [Replica("c2", "b:1"), Replica("c3", "c:1")])
-        pipeline = WritePipeline(
-            self.chunk, place, self.upstream, self._ack, lambda *_: self  # type: ignore[arg-type, return-value]
-        )  # fmt: skip
+        upstream: Any = self.upstream
+        pipeline = WritePipeline(self.chunk, place, upstream, self._ack, self._connect)
         self.run = asyncio.ensure_future(pipeline.run())
+
+    def _connect(self, node_id: str, listen: str) -> Any:
+        return self
 
     async def stream(self, path: str, first: Any, *, timeout_ms: int | None = None) -> Any:
         self.opening = first.open

@@ -1,0 +1,104 @@
+"""Writes a file from front to back past the page cache, in large aligned units.
+
+Copying a chunk into the page cache costs its server more CPU than TLS does, as every page is new to
+it (ADR 4), and chunks are rarely read by the server that wrote them soon after. What does not fill
+a unit, and everything on file systems without O_DIRECT, goes through the page cache.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from collections.abc import Sequence
+
+from pydfsnode import limits
+
+UNIT_BYTES = limits.MIB
+"""One write; a multiple of every disk's block."""
+_POOL_MAX = 64
+_pool: list[mmap.mmap] = []
+"""Units not in use; page-aligned, and warm: a fresh one costs a fault for every page."""
+
+
+class DirectSink:
+    """The sequential end of an open file; not for several threads at once.
+
+    Bytes given to `write` may wait in memory until `settle`. The file is at *descriptor*, which
+    stays the caller's.
+    """
+
+    def __init__(self, descriptor: int, written: int = 0) -> None:
+        """Go on behind the *written* bytes that the file holds."""
+        self._fd = descriptor
+        self._written = written
+        self._fill = 0
+        self._unit: mmap.mmap | None = None
+        self._is_direct = False
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether what was written lately went past the page cache."""
+        return self._is_direct
+
+    def write(self, buffers: Sequence[memoryview | bytes]) -> None:
+        """Take *buffers* behind what is there. Raises OSError as `os.pwrite`."""
+        for buffer in buffers:
+            view = memoryview(buffer).cast("B")
+            if self._unit is None and len(view) < UNIT_BYTES:
+                self._written += _write_all(self._fd, view, self._written)
+            else:
+                self._stage(view)
+
+    def settle(self) -> int:
+        """Put what waits into the file, which then reads as any other; returns its length."""
+        if self._is_direct:
+            self._is_direct = self._set_direct(False)
+        unit = self._unit
+        if unit is not None:
+            with memoryview(unit) as whole, whole[: self._fill] as rest:
+                self._written += _write_all(self._fd, rest, self._written)
+            self.release()
+        return self._written
+
+    def release(self) -> None:
+        """Give the unit back without writing it; harmless twice."""
+        if self._unit is not None:
+            if len(_pool) < _POOL_MAX:
+                _pool.append(self._unit)
+            self._unit = None
+            self._fill = 0
+
+    def _stage(self, view: memoryview) -> None:
+        if self._unit is None:
+            self._unit = _pool.pop() if _pool else mmap.mmap(-1, UNIT_BYTES)
+            self._fill = 0
+            # Behind a start that is no multiple of a unit, direct writes are not possible.
+            self._is_direct = self._written % UNIT_BYTES == 0 and self._set_direct(True)
+        while view:
+            taken = view[: UNIT_BYTES - self._fill]
+            self._unit[self._fill : self._fill + len(taken)] = taken
+            self._fill += len(taken)
+            view = view[len(taken) :]
+            if self._fill == UNIT_BYTES:
+                with memoryview(self._unit) as whole:
+                    self._written += _write_all(self._fd, whole, self._written)
+                self._fill = 0
+
+    def _set_direct(self, on: bool) -> bool:
+        flags = fcntl.fcntl(self._fd, fcntl.F_GETFL)
+        wanted = flags | os.O_DIRECT if on else flags & ~os.O_DIRECT
+        try:
+            fcntl.fcntl(self._fd, fcntl.F_SETFL, wanted)
+        except OSError:  # a file system without it, as tmpfs
+            return False
+        return on
+
+
+def _write_all(descriptor: int, view: memoryview, offset: int) -> int:
+    """Write all of *view* at *offset*; returns its size."""
+    done = 0
+    while done < len(view):
+        with view[done:] as rest:
+            done += os.pwrite(descriptor, rest, offset + done)
+    return done
