@@ -12,7 +12,7 @@ from pydfsnode.client.model import Replica as Server
 from pydfsnode.errors import PydfsError
 from pydfsnode.obs.log import get_logger
 from pydfsnode.roles.chunkserver.commands import Command, CommandRunner, Done, Kind
-from pydfsnode.roles.chunkserver.reports import Page, ReportCursor
+from pydfsnode.roles.chunkserver.reports import Batch, Page, ReportCursor
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.storage.chunk_index import ChunkIndex, Replica
 
@@ -39,7 +39,11 @@ class Asker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """What every heartbeat says of the node. Sizes in bytes; incarnation is random per start."""
+    """What every heartbeat says of the node.
+
+    Sizes in bytes; incarnation is random per start; epoch is the highest whose older orders have
+    all ended.
+    """
 
     listen: str
     rack: str
@@ -48,6 +52,7 @@ class NodeState:
     chunk_count: int
     active_streams: int
     incarnation: int
+    epoch: int
 
 
 class MasterLink:
@@ -115,9 +120,10 @@ class MasterLink:
     async def _beat(self) -> bool:
         """One heartbeat and what follows from its answer; whether all of it was answered."""
         self._wake.clear()
-        batch = self._cursor.next_batch()
+        state = self._state()
+        batch = self._cursor.next_batch(state.epoch)
         done = list(self._done)
-        request = _request(self._state(), batch.number, batch.added, batch.removed)
+        request = _request(state, batch)
         request.corrupt.extend(self._index.corrupt()[:CORRUPT_MAX])
         request.done.extend(
             pb.CommandDone(chunk_id=d.chunk_id, ok=d.ok, reason=d.reason, kind=d.kind) for d in done
@@ -167,9 +173,7 @@ class MasterLink:
         self.is_leader = self.is_leader and reached
 
 
-def _request(
-    state: NodeState, number: int, added: list[Replica], removed: list[int]
-) -> pb.HeartbeatRequest:
+def _request(state: NodeState, batch: Batch) -> pb.HeartbeatRequest:
     return pb.HeartbeatRequest(
         listen=state.listen,
         rack=state.rack,
@@ -178,9 +182,10 @@ def _request(
         chunk_count=state.chunk_count,
         active_streams=state.active_streams,
         incarnation=state.incarnation,
-        report_seq=number,
-        added=[_replica(replica) for replica in added],
-        removed=removed,
+        report_seq=batch.number,
+        added=[_replica(replica) for replica in batch.added],
+        removed=batch.removed,
+        epoch=batch.epoch,
     )
 
 

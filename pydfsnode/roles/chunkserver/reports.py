@@ -16,12 +16,16 @@ BATCH_CHANGES_MAX = 2_000  # limits.py candidate
 
 
 class Batch(NamedTuple):
-    """Changes up to *cursor*; empty ones repeat the number of the last batch that was not."""
+    """Changes up to *cursor*; empty ones repeat the number of the last batch that was not.
+
+    `epoch` is what this node knew when they were collected, also when they are told again.
+    """
 
     number: int
     cursor: int
     added: list[Replica]
     removed: list[int]
+    epoch: int
 
     @property
     def is_empty(self) -> bool:
@@ -57,20 +61,24 @@ class ReportCursor:
         """Whether there is something to tell at once."""
         return self._cursor is not None and self._index.cursor > self._cursor
 
-    def next_batch(self) -> Batch:
-        """What the next heartbeat carries; the same until `acknowledged`."""
+    def next_batch(self, epoch: int) -> Batch:
+        """What the next heartbeat carries; the same until `acknowledged`.
+
+        Args:
+            epoch: the highest whose older orders have all ended here.
+        """
         if self._pending is None:
-            self._pending = self._collect()
+            self._pending = self._collect(epoch)
         return self._pending
 
-    def _collect(self) -> Batch:
+    def _collect(self, epoch: int) -> Batch:
         if self._cursor is not None:
             changes = self._index.changes(self._cursor, BATCH_CHANGES_MAX)
             if changes is None:  # this master was away for too long
                 self._cursor = None
             elif changes.added or changes.removed:
-                return Batch(self._number + 1, *changes)
-        return Batch(self._number, self._cursor or 0, [], [])
+                return Batch(self._number + 1, *changes, epoch)
+        return Batch(self._number, self._cursor or 0, [], [], epoch)
 
     def acknowledged(self, batch: Batch) -> None:
         """The master has taken *batch*."""

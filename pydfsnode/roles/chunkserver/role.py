@@ -35,6 +35,7 @@ class ChunkserverRole:
         self._store = store
         self._epoch = epoch
         self._epoch_lock = asyncio.Lock()
+        self._settled_epoch = 0
         self._pool = ConnectionPool(node.tls)
         self._incarnation = random.SystemRandom().getrandbits(63) + 1
         self._service = ChunkService(config.node_id, store, epoch, self._connect, node.clock)
@@ -122,6 +123,7 @@ class ChunkserverRole:
             async with self._epoch_lock:
                 await self._store.run(self._epoch.advance, epoch)
         await self._commands.settle()
+        self._settled_epoch = max(self._settled_epoch, epoch)
 
     def _wake_links(self) -> None:
         for link in self._links:
@@ -142,6 +144,7 @@ class ChunkserverRole:
             chunk_count=len(index),
             active_streams=self._service.writes.count + self._service.reads.count,
             incarnation=self._incarnation,
+            epoch=self._settled_epoch,
         )
 
     def _page(self) -> object:

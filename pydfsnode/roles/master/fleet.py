@@ -30,7 +30,10 @@ PLAN_INTERVAL_MS = 500
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What a chunkserver tells; `copied` are (chunk id, succeeded) of copies that ended."""
+    """What a chunkserver tells; `copied` are (chunk id, succeeded) of copies that ended.
+
+    `epoch` is the highest that it knew when it collected these changes (INV-FENCE).
+    """
 
     node_id: str
     listen: str
@@ -41,6 +44,7 @@ class Heartbeat:
     streams: int
     incarnation: int
     report_seq: int
+    epoch: int
     added: list[Replica]
     removed: list[int]
     corrupt: list[int]
@@ -107,8 +111,9 @@ class Fleet:
             _log.info("chunkserver live", chunkserver=beat.node_id, listen=beat.listen)
             self._replicas.server_live(beat.node_id)
         full_wanted = self._reports.heartbeat(
-            beat.node_id, beat.incarnation, beat.report_seq, beat.added, beat.removed, beat.corrupt
-        )
+            beat.node_id, beat.incarnation, beat.report_seq, beat.added, beat.removed,
+            beat.corrupt, beat.epoch,
+        )  # fmt: skip
         for chunk_id, succeeded in beat.copied:
             self._planner.copy_done(chunk_id, beat.node_id, succeeded)
         return full_wanted, self._take_orders(beat.node_id, led_term)
@@ -224,7 +229,7 @@ class Fleet:
         if driver.term != self._led_term:
             self._led_term = driver.term
             self._orders.clear()
-            self._planner.new_epoch()
+            self._planner.new_epoch(driver.term)
         orders = self._planner.plan(
             self._clock.monotonic_ms(), self._namespace.is_garbage, self._pick
         )

@@ -991,6 +991,7 @@ class HeartbeatRequest(google.protobuf.message.Message):
     REMOVED_FIELD_NUMBER: builtins.int
     DONE_FIELD_NUMBER: builtins.int
     CORRUPT_FIELD_NUMBER: builtins.int
+    EPOCH_FIELD_NUMBER: builtins.int
     listen: builtins.str
     rack: builtins.str
     used_bytes: builtins.int
@@ -1001,6 +1002,8 @@ class HeartbeatRequest(google.protobuf.message.Message):
     """random per process start"""
     report_seq: builtins.int
     """of the last incremental report contained here; gaps force a full one"""
+    epoch: builtins.int
+    """highest known when these changes were collected, older orders ended"""
     @property
     def added(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ReplicaReport]: ...
     @property
@@ -1026,8 +1029,9 @@ class HeartbeatRequest(google.protobuf.message.Message):
         removed: collections.abc.Iterable[builtins.int] | None = ...,
         done: collections.abc.Iterable[Global___CommandDone] | None = ...,
         corrupt: collections.abc.Iterable[builtins.int] | None = ...,
+        epoch: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["active_streams", b"active_streams", "added", b"added", "chunk_count", b"chunk_count", "corrupt", b"corrupt", "done", b"done", "free_bytes", b"free_bytes", "incarnation", b"incarnation", "listen", b"listen", "rack", b"rack", "removed", b"removed", "report_seq", b"report_seq", "used_bytes", b"used_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["active_streams", b"active_streams", "added", b"added", "chunk_count", b"chunk_count", "corrupt", b"corrupt", "done", b"done", "epoch", b"epoch", "free_bytes", b"free_bytes", "incarnation", b"incarnation", "listen", b"listen", "rack", b"rack", "removed", b"removed", "report_seq", b"report_seq", "used_bytes", b"used_bytes"]) -> None: ...
 
 Global___HeartbeatRequest: typing_extensions.TypeAlias = HeartbeatRequest
 

@@ -319,15 +319,17 @@ async def test_a_peer_that_does_not_take_its_answers_is_not_listened_to(
     node: Node, world: World
 ) -> None:
     peer = await Foreign.connect(node.address, world.files["root"])
+    await peer.write(ping(1))
+    await peer.read()
     payload = b"x" * (100 * limits.KIB)
 
     async def ask_forever() -> None:
-        stream_id = 1
+        stream_id = 3
         while True:
             await peer.write(ping(stream_id, payload))
+            await asyncio.sleep(0)  # else the loop turns only when the transport is full
             stream_id += 2
 
-    peer.reader._limit = 1  # the stream stops reading from the transport
     asking = asyncio.ensure_future(ask_forever())
     served = next(c for c in node.wire.server.connections if c.identity.name == "root")
     await until(lambda: served.write_paused and not served._reading)

@@ -85,6 +85,7 @@ def _heartbeat(request: pb.HeartbeatRequest, call: CallContext) -> Heartbeat:
         streams=request.active_streams,
         incarnation=request.incarnation,
         report_seq=request.report_seq,
+        epoch=request.epoch,
         added=[(r.chunk_id, r.version, r.length) for r in request.added],
         removed=list(request.removed),
         corrupt=list(request.corrupt),

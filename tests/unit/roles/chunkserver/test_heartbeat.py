@@ -103,7 +103,7 @@ class Node:
 
     def _state(self) -> NodeState:
         index = self.store.index
-        return NodeState("h:1", "r1", index.used_bytes, 10, len(index), 0, incarnation=77)
+        return NodeState("h:1", "r1", index.used_bytes, 10, len(index), 0, incarnation=77, epoch=3)
 
     async def _learn(self, epoch: int) -> None:
         self.epoch.advance(epoch)

@@ -45,9 +45,9 @@ def namespace_with_a_file(replication: int) -> tuple[Namespace, int]:
     return namespace, chunk_id
 
 
-def beat(node_id: str, *replicas: tuple[int, int, int], seq: int = 0) -> Heartbeat:
+def beat(node_id: str, *replicas: tuple[int, int, int], seq: int = 0, epoch: int = 1) -> Heartbeat:
     return Heartbeat(
-        node_id, f"{node_id}:1", "r", 0, 1 << 40, 0, 0, 1, seq, list(replicas), [], [], []
+        node_id, f"{node_id}:1", "r", 0, 1 << 40, 0, 0, 1, seq, epoch, list(replicas), [], [], []
     )
 
 
