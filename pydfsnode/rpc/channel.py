@@ -138,8 +138,6 @@ class FramedChannel:
                     await connection.writable()
                     if connection.usable:
                         return connection
-                    if connection.refusal is not None:
-                        raise connection.refusal
                 raise Unavailable(f"{self.address}: ends every connection at once")
         except TimeoutError:
             raise DeadlineExceeded(f"{path}: no connection to {self.address} in time") from None

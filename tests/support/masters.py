@@ -46,6 +46,7 @@ def node_config(directory: Path, **changes: Any) -> NodeConfig:
         "masters": ["m1=127.0.0.1:7001"],
         "tls": certs["m1"],
         "dead_after_ms": 1000,
+        "bootstrap": True,
         "raft": RaftTiming(tick_ms=5, heartbeat_ms=20, election_timeout_ms=40),
     }
     return NodeConfig(**{**fields, **changes})

@@ -43,7 +43,9 @@ def open_store(config: NodeConfig, identity: Identity) -> MasterStore:
     Raises:
         KeyUnavailable: the key-encryption key is missing or another one.
         CorruptionError, SealBroken, StorageError: a record cannot be trusted; the node must not
-        start. ConfigError: the stored members differ from those configured.
+            start.
+        ConfigError: the recorded members differ from those configured, or there are none and
+            `bootstrap` was not asked for.
     """
     directory = Path(config.data_dir)
     kek_file = Path(config.kek_file) if config.kek_file else directory / KEK_NAME
@@ -68,9 +70,18 @@ def open_store(config: NodeConfig, identity: Identity) -> MasterStore:
 
 
 def _membership(log: RaftLog, config: NodeConfig) -> tuple[str, ...]:
-    """The voters on record; on the first start those of the configuration, made durable."""
+    """The voters on record; when a cluster is begun those of the configuration, made durable.
+
+    Never by itself: a master whose disk was lost has forgotten its votes, and would vote twice.
+    """
     configured = tuple(sorted(peer.node_id for peer in config.peers()))
     if log.membership is None:
+        if not config.bootstrap:
+            raise ConfigError(
+                f"{config.data_dir}: holds no log: to begin a new cluster, start each of its "
+                "masters once with --bootstrap; a master that lost its disk must not come back "
+                "empty under its old name: restore its data_dir"
+            )
         row = (TABLE_MEMBERSHIP, b"", msgspec.msgpack.encode(configured))
         log.write(None, [row], sync=True)
         return configured

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -107,7 +108,8 @@ class GrpcStream:
     async def _open(self) -> None:
         if not self._opened:
             self._opened = True
-            await self._call.write(self._first.SerializeToString())
+            with contextlib.suppress(asyncio.InvalidStateError):  # ended already: `read` says how
+                await _rebuilt(self._call.write(self._first.SerializeToString()))
 
     async def send(self, message: Any) -> None:
         await self._open()

@@ -14,6 +14,7 @@ from pydfsnode.errors import OutcomeUnknown, Unavailable
 from pydfsnode.rpc import framed_connection
 from pydfsnode.rpc.channel import FramedChannel
 from pydfsnode.rpc.context import CallContext
+from pydfsnode.rpc.methods import METHODS
 from pydfsnode.rpc.pb import dfs_pb2
 from pydfsnode.rpc.server import ServerStream
 from tests.unit.rpc.foreign import (
@@ -31,7 +32,7 @@ from tests.unit.rpc.foreign import (
     request,
     status_of,
 )  # fmt: skip
-from tests.unit.rpc.harness import PING, READ, WRITE, Wire, World, counter, until
+from tests.unit.rpc.harness import PING, READ, STAT, WRITE, Wire, World, counter, until
 
 NODE, CHUNK = "pydfs.v1.Node", "pydfs.v1.Chunk"
 FLOW = {"pydfs-flow": "1"}
@@ -196,6 +197,24 @@ async def test_a_message_that_is_none_fails_its_call_only(node: Node, world: Wor
     await peer.close()
 
 
+async def test_a_request_over_the_methods_limit_fails_its_call_only(
+    framed: Wire, world: World
+) -> None:
+    async def stat(message: Any, context: CallContext) -> Any:
+        return dfs_pb2.StatResponse()
+
+    peer = await Foreign.connect(await framed.serve({STAT: stat}, "m1"), world.files["root"])
+    limit = METHODS[STAT].request_bytes_max
+    for stream_id, size, code in ((1, limit + 1, 8), (3, limit, 0)):
+        payload = field(1, b"x" * (size - 4))
+        assert len(payload) == size
+        await peer.write(
+            frame(stream_id, REQUEST, 0, request("pydfs.v1.Namespace", "Stat", payload))
+        )
+        assert status_of((await peer.read())[3])[0] == code
+    await peer.close()
+
+
 async def test_a_call_in_the_wrong_shape_fails_alone(node: Node, world: World) -> None:
     peer = await Foreign.connect(node.address, world.files["root"])
     await peer.write(
@@ -296,6 +315,7 @@ async def test_a_flood_of_small_calls_is_answered_in_full_and_in_turns(
     peer = await Foreign.connect(node.address, world.files["root"])
     ids = range(1, 2 * 5000, 2)
     backlogs: list[int] = []
+    paused = False
 
     async def flood() -> None:
         await peer.write(*(ping(stream_id, b"%d" % stream_id) for stream_id in ids))
@@ -307,9 +327,11 @@ async def test_a_flood_of_small_calls_is_answered_in_full_and_in_turns(
         answered.append(stream_id)
         assert fields(payload_of(payload))[1] == [b"%d" % stream_id]
         backlogs += [len(c._backlog) for c in node.wire.server.connections]
+        paused = paused or any(not c._reading for c in node.wire.server.connections)
     await flooding
     assert answered == list(ids)
     assert max(backlogs) > 0
+    assert paused
     # What one read may bring beyond the bound: 256 KiB of frames of at least 40 bytes.
     assert max(backlogs) <= framed_connection.BACKLOG_FRAMES_MAX + 256 * limits.KIB // 40
     await peer.close()

@@ -207,6 +207,21 @@ async def test_other_members_than_the_recorded_ones_are_refused(master: Master) 
     await master.start()
 
 
+async def test_an_empty_directory_begins_a_cluster_only_when_told_so(tmp_path: Path) -> None:
+    config = node_config(tmp_path, bootstrap=False)
+    Path(config.data_dir).mkdir()
+    identity = TlsStore.load(config.tls).identity
+    for _ in range(2):  # the refusal itself makes nothing that a second start would take for a log
+        with pytest.raises(ConfigError, match="--bootstrap"):
+            open_store(config, identity)
+    config.bootstrap = True
+    begun = await Master(config).start()
+    await begun.stop()
+    config.bootstrap = False
+    kept = await Master(config).start()
+    await kept.stop()
+
+
 async def test_a_lost_keyring_is_named_and_nothing_is_made_new(master: Master) -> None:
     await master.stop()
     keyring = Path(master.config.data_dir) / "keys" / "keyring.json"
