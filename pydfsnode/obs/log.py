@@ -173,7 +173,8 @@ class _JsonSink(_PlainSink):
         self._output = output
         self._head = {"node": node_id, "role": role}
         self._bound = structlog.wrap_logger(
-            structlog.WriteLogger(output),  # type: ignore[arg-type]  # it only calls write and flush
+            # It only calls write and flush.
+            structlog.WriteLogger(output),  # type: ignore[arg-type]
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),

@@ -134,7 +134,8 @@ class Metrics:
             disable_created_metrics,
         )
 
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter that nobody reads
+        # They would be a second series for each counter, which nobody reads.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry if registry is not None else CollectorRegistry()
         self._lock = threading.Lock()
         self._metrics: dict[str, MetricWrapperBase] = {}
