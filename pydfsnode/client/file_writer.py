@@ -121,7 +121,8 @@ class AsyncFileWriter:
         return self.status
 
     async def abort(self) -> None:
-        """Drop the file and its chunks; an unreachable cluster drops it later by itself."""
+        """Drop the file and its chunks; with the cluster out of reach it stays, half written, until
+        it is overwritten or removed."""
         if self._closed:
             return
         self._closed = True
@@ -131,7 +132,7 @@ class AsyncFileWriter:
         try:
             await self._calls.abandon(self.status.inode_id)
         except PydfsError:
-            # The caller is on its way out with the error that matters; the master's lease expires.
+            # The caller is on its way out with the error that matters.
             return
 
     async def _flush_small(self) -> None:
