@@ -71,13 +71,26 @@ def tick(state: State) -> None:
 
 
 def flush(state: State) -> None:
-    """Send what followers lack and, when reads wait, the next round of confirmation."""
+    """Send what followers lack and, when reads wait, the next round of confirmation.
+
+    A round asks only as many followers as make a majority; the next heartbeat asks all, so one
+    that does not answer costs its reads at most a heartbeat's interval, once.
+    """
     for peer, progress in state.progress.items():
         while progress.next_index <= state.log.last_index and progress.can_send():
             _send_append(state, peer, progress)
     if reads.start_round(state):
-        for peer, progress in state.progress.items():
-            _send_heartbeat(state, peer, progress)
+        for peer in _quickest(state, quorum.majority(len(state.voters)) - 1):
+            _send_heartbeat(state, peer, state.progress[peer])
+
+
+def _quickest(state: State, count: int) -> list[str]:
+    """*count* followers that confirmed the latest rounds, or were heard most lately."""
+    progress = state.progress
+    ranked = sorted(
+        progress, key=lambda peer: (-progress[peer].read_round, -progress[peer].active_at_ms)
+    )
+    return ranked[:count]
 
 
 def _send_append(state: State, peer: str, progress: Progress) -> None:

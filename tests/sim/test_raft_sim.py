@@ -62,6 +62,9 @@ def run(seed: int) -> Cluster:
         for _ in range(choice.randint(0, 20)):
             serial += 1
             cluster.propose(b"op %d" % serial)
+        for node in cluster.nodes.values():
+            if node.alive and choice.random() < 0.5:
+                cluster.read(node)
         if choice.random() < 0.3:
             disturb(cluster, choice)
     cluster.heal()
@@ -87,6 +90,10 @@ def test_invariants_hold_and_progress_resumes_after_healing(seed: int) -> None:
     cluster.run_until(converged, 60_000)
     for node in cluster.nodes.values():
         assert node.applied == cluster.committed
+    leader = cluster.elect()
+    answered = len(leader.reads_done)
+    assert cluster.read(leader)
+    cluster.run_until(lambda: len(leader.reads_done) > answered, 2_000)
 
 
 def test_the_same_seed_gives_the_same_run() -> None:

@@ -79,7 +79,7 @@ class Node:
         self.waiting: list[tuple[int, str, Promise]] = []
         self.io_durable = 0
         self.disk_free_ms = cluster.now_ms
-        self.reads: dict[int, tuple[int, int]] = {}
+        self.reads: dict[int, int] = {}  # read id: entries committed anywhere when it began
         self.reads_done: list[tuple[int, int]] = []
         self.last_commit = 0
         self.fsyncs_in_flight = 0
@@ -103,6 +103,8 @@ class Node:
             self.apply(effects.apply_to)
         for ready in effects.reads_ready:
             assert ready.index <= self.core.commit_index
+            seen = self.reads.pop(ready.read_id)
+            assert ready.index >= seen, "a read misses what was committed before it (INV-LIN)"
             self.reads_done.append((ready.read_id, ready.index))
 
     def release(self) -> None:
@@ -238,6 +240,17 @@ class Cluster:
         except ClusterError:
             return False
         leader.run()
+        return True
+
+    def read(self, node: Node) -> bool:
+        """Register a read at *node*, which may be wrong about leading."""
+        self.sequence += 1
+        try:
+            node.core.read(self.sequence)
+        except ClusterError:
+            return False
+        node.reads[self.sequence] = len(self.committed)
+        node.run()
         return True
 
     def write(self, payload: bytes) -> None:

@@ -348,6 +348,26 @@ def test_a_late_answer_to_an_old_round_confirms_no_newer_read() -> None:  # trap
     assert [r.read_id for r in node.take_effects().reads_ready] == [2]
 
 
+def test_a_round_asks_a_majority_and_a_silent_follower_delays_it_once() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster.write(b"x")
+    cluster.read(leader)
+    cluster.run_until(lambda: len(leader.reads_done) == 1)
+    asked = max(
+        leader.core._state.progress, key=lambda p: leader.core._state.progress[p].read_round
+    )
+    cluster.nodes[asked].crash()
+    began = cluster.now_ms
+    cluster.read(leader)
+    cluster.run_until(lambda: len(leader.reads_done) == 2)
+    assert cluster.now_ms - began <= cluster.timing.heartbeat_ms + 40
+    began = cluster.now_ms
+    cluster.read(leader)
+    cluster.run_until(lambda: len(leader.reads_done) == 3)
+    assert cluster.now_ms - began <= 15  # virtual time: one round trip
+
+
 def test_reads_of_a_deposed_leader_fail() -> None:  # trap D7
     node = elected()
     node.read(9)
@@ -363,8 +383,7 @@ def test_a_leader_cut_off_cannot_confirm_a_read() -> None:
     leader = cluster.elect()
     cluster.write(b"x")
     cluster.partition({leader.node_id}, set(cluster.voters) - {leader.node_id})
-    leader.core.read(1)
-    leader.run()
+    assert cluster.read(leader)
     cluster.run_ms(5_000)
     assert leader.reads_done == []
     assert leader.core.role != "leader"
@@ -374,9 +393,8 @@ def test_a_single_voter_serves_alone() -> None:  # trap C7
     cluster = Cluster(1)
     leader = cluster.elect()
     cluster.write(b"x")
-    leader.core.read(1)
-    leader.run()
-    assert [read_id for read_id, _ in leader.reads_done] == [1]
+    assert cluster.read(leader)
+    assert [index for _, index in leader.reads_done] == [leader.core.commit_index]
 
 
 def test_a_stranger_is_ignored() -> None:
