@@ -24,8 +24,11 @@ from pydfsnode.errors import (
 )
 from pydfsnode.limits import BLOCK_BYTES, MIB
 from pydfsnode.storage import chunk_format
+from pydfsnode.storage.aligned_units import UNIT_BYTES, give_unit, take_unit
 from pydfsnode.storage.direct_sink import DirectSink
 
+DIRECT_ALIGN = 4096
+"""What offsets and sizes of direct reads are multiples of."""
 WRITEBACK_BYTES = 8 * MIB
 """A growing chunk is handed to the disk every so often, so that its last sync is short."""
 
@@ -273,8 +276,11 @@ class ChunkFileReader:
         """
         self.chunk_id = chunk_id
         self.length = length
+        self._path = path
         # A reader may be closed while a read of it still runs in another thread.
         self._lock = threading.RLock()
+        self._direct_fd = -1
+        self._direct_refused = False
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -290,8 +296,12 @@ class ChunkFileReader:
             self.close()
             raise
 
-    def read(self, offset: int, length: int) -> memoryview:
+    def read(self, offset: int, length: int, *, past_cache: bool = False) -> memoryview:
         """The bytes of a range inside the chunk, each block of it verified (INV-SUM).
+
+        Args:
+            past_cache: read from the disk and leave the page cache as it is, where that is
+                possible: for what is not expected to be read again.
 
         Raises:
             CorruptionError: a block does not match its checksum or cannot be read.
@@ -299,7 +309,7 @@ class ChunkFileReader:
         first = offset // BLOCK_BYTES
         start = first * BLOCK_BYTES
         stop = min(self.length, -(-(offset + length) // BLOCK_BYTES) * BLOCK_BYTES)
-        blocks = self._read(start, stop - start)
+        blocks = self._read(start, stop - start, past_cache)
         if len(blocks) != stop - start:
             raise _bad_block(self.chunk_id, (start + len(blocks)) // BLOCK_BYTES)
         stored = self.tail.checksums[first * 4 : chunk_format.block_count(stop) * 4]
@@ -314,6 +324,20 @@ class ChunkFileReader:
             if self._fd >= 0:
                 fd, self._fd = self._fd, -1
                 os.close(fd)
+            if self._direct_fd >= 0:
+                fd, self._direct_fd = self._direct_fd, -1
+                os.close(fd)
+
+    def _opened_direct(self) -> bool:
+        """Whether direct reads are possible; the file system may know none (tmpfs)."""
+        if self._direct_fd < 0 and not self._direct_refused:
+            try:
+                self._direct_fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
+                if not os.path.sameopenfile(self._direct_fd, self._fd):
+                    raise OSError(errno.ESTALE, "replaced since it was opened")
+            except OSError:  # also one removed since: the open descriptor still reads it
+                self._direct_refused = True
+        return self._direct_fd >= 0 and not self._direct_refused
 
     def __enter__(self) -> ChunkFileReader:
         return self
@@ -326,16 +350,29 @@ class ChunkFileReader:
     ) -> None:
         self.close()
 
-    def _read(self, offset: int, size: int) -> bytes:
+    def _read(self, offset: int, size: int, past_cache: bool = False) -> bytes:
         try:
             with self._lock:
                 invariant(self._fd >= 0, f"chunk {self.chunk_id}: read after its file was closed")
+                if past_cache and size <= UNIT_BYTES and self._opened_direct():
+                    return _read_direct(self._direct_fd, offset, size)
                 return _read_all(self._fd, offset, size)
         except OSError as error:
             raise CorruptionError(
                 f"chunk {self.chunk_id}: the disk cannot read it: {error.strerror}; check the disk",
                 chunk_id=self.chunk_id,
             ) from error
+
+
+def _read_direct(fd: int, offset: int, size: int) -> bytes:
+    """*size* bytes at *offset*, a multiple of a block, through an aligned buffer."""
+    unit = take_unit()
+    try:
+        with memoryview(unit) as whole, whole[: -(-size // DIRECT_ALIGN) * DIRECT_ALIGN] as wanted:
+            found = os.preadv(fd, [wanted], offset)
+            return bytes(wanted[: min(found, size)])
+    finally:
+        give_unit(unit)
 
 
 def sync_directory(path: Path) -> None:

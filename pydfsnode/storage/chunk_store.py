@@ -17,6 +17,7 @@ from pydfsnode.obs.metrics import metrics
 from pydfsnode.storage.chunk_disk import ChunkDisk, StatVfs
 from pydfsnode.storage.chunk_file import ChunkFileReader, ChunkFileWriter
 from pydfsnode.storage.chunk_index import ChunkIndex, Replica
+from pydfsnode.storage.first_touch import FirstTouch
 
 IO_THREADS = 8  # limits.py candidate
 BROKEN_CHUNK_KEPT_MS = 600_000  # limits.py candidate
@@ -82,6 +83,7 @@ class ChunkStore:
         self._loop = asyncio.get_running_loop()
         self._pool = ThreadPoolExecutor(IO_THREADS, thread_name_prefix="chunk-io")
         self._disk = ChunkDisk(directory, reserved_bytes, self._note_change, statvfs)
+        self._touched = FirstTouch()
         self._streams: dict[int, OpenChunk] = {}
         self._kept: dict[OpenChunk, tuple[ChunkFileWriter, int]] = {}
         self._listeners: list[Callable[[], None]] = []
@@ -255,7 +257,8 @@ class ChunkStore:
         self, reader: ChunkFileReader, held: Replica, offset: int, size: int
     ) -> Packet:
         try:
-            view = reader.read(offset, size)
+            first = self._touched.is_first(held.chunk_id, held.version, offset, size)
+            view = reader.read(offset, size, past_cache=first)
         except CorruptionError as error:
             _log.error("a replica is corrupt", chunk_id=held.chunk_id, error=str(error))
             metrics().counter("chunk_corrupt_total").inc()

@@ -12,13 +12,7 @@ import mmap
 import os
 from collections.abc import Sequence
 
-from pydfsnode import limits
-
-UNIT_BYTES = limits.MIB
-"""One write; a multiple of every disk's block."""
-_POOL_MAX = 64
-_pool: list[mmap.mmap] = []
-"""Units not in use; page-aligned, and warm: a fresh one costs a fault for every page."""
+from pydfsnode.storage.aligned_units import UNIT_BYTES, give_unit, take_unit
 
 
 class DirectSink:
@@ -64,14 +58,13 @@ class DirectSink:
     def release(self) -> None:
         """Give the unit back without writing it; harmless twice."""
         if self._unit is not None:
-            if len(_pool) < _POOL_MAX:
-                _pool.append(self._unit)
+            give_unit(self._unit)
             self._unit = None
             self._fill = 0
 
     def _stage(self, view: memoryview) -> None:
         if self._unit is None:
-            self._unit = _pool.pop() if _pool else mmap.mmap(-1, UNIT_BYTES)
+            self._unit = take_unit()
             self._fill = 0
             # Behind a start that is no multiple of a unit, direct writes are not possible.
             self._is_direct = self._written % UNIT_BYTES == 0 and self._set_direct(True)

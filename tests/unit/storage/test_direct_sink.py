@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pydfsnode.storage import direct_sink
-from pydfsnode.storage.direct_sink import UNIT_BYTES, DirectSink
+from pydfsnode.storage import aligned_units
+from pydfsnode.storage.aligned_units import UNIT_BYTES
+from pydfsnode.storage.direct_sink import DirectSink
 
 
 @pytest.fixture(params=["disk", "shm"])
@@ -75,10 +76,10 @@ def test_large_parts_pass_the_page_cache_by_where_the_disk_can(tmp_path: Path) -
 
 
 def test_units_are_used_again(descriptor: int) -> None:
-    direct_sink._pool.clear()
+    aligned_units._pool.clear()
     for _ in range(3):
         sink = DirectSink(descriptor)
         sink.write([bytes(UNIT_BYTES)])
         sink.release()
         sink.release()
-    assert len(direct_sink._pool) == 1
+    assert len(aligned_units._pool) == 1
