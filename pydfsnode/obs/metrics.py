@@ -34,7 +34,7 @@ LABELS: dict[str, tuple[str, ...] | int] = {
     # The values themselves, or how many distinct ones may appear where another table bounds them.
     "transport": ("framed", "grpc", "https"),
     "direction": ("in", "out"),
-    "outcome": ("applied", "rejected", "duplicate"),
+    "outcome": ("applied", "rejected"),
     "lane": ("urgent", "bulk"),
     "kind": ("frame", "message", "method", "stream", "metadata", "checksum"),
     "reason": ("no_certificate", "handshake", "identity", "cluster", "role", "too_many"),
@@ -98,8 +98,7 @@ TABLE: tuple[Row, ...] = (
     _gauge("namespace_files", "Files."),
     _gauge("namespace_directories", "Directories."),
     _gauge("namespace_chunks", "Chunks of all files."),
-    _gauge("namespace_logical_bytes", "Bytes of all files, each counted once."),
-    _counter("namespace_operations_total", "Operations applied.", "op", "outcome"),
+    _counter("namespace_operations_total", "Log entries applied, retries too.", "op", "outcome"),
     # chunks of a chunkserver
     _gauge("chunk_store_chunks", "Chunks stored here."),
     _gauge("chunk_store_used_bytes", "Bytes of chunks stored here."),

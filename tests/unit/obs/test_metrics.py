@@ -112,8 +112,10 @@ def test_a_name_without_a_row_a_wrong_kind_and_missing_labels_are_refused() -> N
 
 def test_the_process_has_one_set_of_metrics() -> None:
     assert obs_metrics.metrics() is obs_metrics.metrics()
-    obs_metrics.metrics().gauge("raft_last_index").set(17)
-    assert b"pydfs_raft_last_index 17.0" in obs_metrics.render()
+    counter = obs_metrics.metrics().counter("http_requests_total", "/process", "200")
+    counter.inc(17)
+    sample = b'pydfs_http_requests_total{code="200",page="/process"} 17.0'
+    assert sample in obs_metrics.render()
 
 
 def test_importing_the_table_does_not_import_prometheus() -> None:

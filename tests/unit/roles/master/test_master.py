@@ -11,12 +11,14 @@ from pydfsnode.errors import (
     AlreadyExists,
     ConfigError,
     InvalidArgument,
+    InvalidPath,
     KeyUnavailable,
     LeaseExpired,
     NoChunkservers,
     NotFound,
     NotLeader,
 )
+from pydfsnode.obs.metrics import metrics
 from pydfsnode.roles.master.store import open_store
 from pydfsnode.rpc.methods import METHODS
 from pydfsnode.rpc.pb import dfs_pb2 as pb
@@ -184,6 +186,18 @@ async def test_pages_and_health_tell_the_raft_state(master: Master) -> None:
     assert isinstance(page, dict)
     assert (page["role"], page["term"], page["fsync"]) == ("leader", 1, "always")
     assert master.role.health()["warning"] == ""
+
+
+async def test_operations_are_counted_by_kind_and_outcome(master: Master) -> None:
+    def counted(outcome: str) -> float:
+        counter = metrics().counter("namespace_operations_total", "Mkdirs", outcome)
+        return float(counter._value.get())
+
+    before = counted("applied"), counted("rejected")
+    await master.namespace("Mkdirs", pb.MkdirsRequest(op=master.op(), path="/counted"))
+    with pytest.raises(InvalidPath):
+        await master.namespace("Mkdirs", pb.MkdirsRequest(op=master.op(), path="relative"))
+    assert (counted("applied"), counted("rejected")) == (before[0] + 1, before[1] + 1)
 
 
 async def test_an_unsafe_fsync_mode_is_said_where_the_node_reports(tmp_path: Path) -> None:
