@@ -4,7 +4,6 @@ from __future__ import annotations
 
 KIB = 1024
 MIB = 1024 * KIB
-GIB = 1024 * MIB
 
 # ---- wire
 FRAME_BYTES_MAX = 4 * MIB
@@ -55,8 +54,6 @@ PACKET_BYTES = 1 * MIB
 CHUNK_BYTES_DEFAULT = 64 * MIB
 CHUNK_BYTES_MAX = 64 * MIB
 CHUNK_BYTES_MIN = 1 * MIB
-REPORT_REPLICAS_MAX = 20_000
-"""Replicas in one page of a full report."""
 COMMANDS_PER_HEARTBEAT_MAX = 256
 COPIES_PER_CHUNKSERVER_MAX = 8
 WRITE_STREAMS_MAX = 256

@@ -23,9 +23,10 @@ from pydfsnode.errors import (
     invariant,
 )
 from pydfsnode.limits import BLOCK_BYTES, MIB
+from pydfsnode.security import files
 from pydfsnode.storage import chunk_format
 from pydfsnode.storage.aligned_units import UNIT_BYTES, give_unit, take_unit
-from pydfsnode.storage.direct_sink import DirectSink
+from pydfsnode.storage.direct_sink import DirectSink, write_all
 
 DIRECT_ALIGN = 4096
 """What offsets and sizes of direct reads are multiples of."""
@@ -117,7 +118,7 @@ class ChunkFileWriter:
             )
             try:
                 self._settle()
-                _write_all(self._fd, memoryview(tail), self.length)
+                write_all(self._fd, memoryview(tail), self.length)
                 self._sync()
             except OSError as error:
                 self._fail(error)
@@ -382,11 +383,7 @@ def sync_directory(path: Path) -> None:
         DurabilityFailure: the disk refused (INV-STOP).
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        files.sync_directory(path)
     except OSError as error:
         raise durability_failure(path, error) from error
 
@@ -414,12 +411,6 @@ def _bad_block(chunk_id: int, block: int) -> CorruptionError:
         chunk_id=chunk_id,
         block=block,
     )
-
-
-def _write_all(fd: int, view: memoryview, offset: int) -> None:
-    while view:
-        written = os.pwrite(fd, view, offset)
-        view, offset = view[written:], offset + written
 
 
 def _read_all(fd: int, offset: int, size: int) -> bytes:

@@ -40,7 +40,7 @@ class DirectSink:
         for buffer in buffers:
             view = memoryview(buffer).cast("B")
             if self._unit is None and len(view) < UNIT_BYTES:
-                self._written += _write_all(self._fd, view, self._written)
+                self._written += write_all(self._fd, view, self._written)
             else:
                 self._stage(view)
 
@@ -51,7 +51,7 @@ class DirectSink:
         unit = self._unit
         if unit is not None:
             with memoryview(unit) as whole, whole[: self._fill] as rest:
-                self._written += _write_all(self._fd, rest, self._written)
+                self._written += write_all(self._fd, rest, self._written)
             self.release()
         return self._written
 
@@ -75,7 +75,7 @@ class DirectSink:
             view = view[len(taken) :]
             if self._fill == UNIT_BYTES:
                 with memoryview(self._unit) as whole:
-                    self._written += _write_all(self._fd, whole, self._written)
+                    self._written += write_all(self._fd, whole, self._written)
                 self._fill = 0
 
     def _set_direct(self, on: bool) -> bool:
@@ -88,7 +88,7 @@ class DirectSink:
         return on
 
 
-def _write_all(descriptor: int, view: memoryview, offset: int) -> int:
+def write_all(descriptor: int, view: memoryview, offset: int) -> int:
     """Write all of *view* at *offset*; returns its size."""
     done = 0
     while done < len(view):

@@ -22,7 +22,7 @@ from pydfsnode.errors import (
     StorageError,
     WrongCluster,
 )
-from pydfsnode.storage.durable_mark import sync_directory
+from pydfsnode.security.files import sync_directory
 
 FORMAT = 1
 """Raised when an older release could not use the directory any more."""

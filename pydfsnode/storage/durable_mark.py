@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydfsnode._fast import crc32c
 from pydfsnode.errors import CorruptionError, StorageError
+from pydfsnode.security.files import sync_directory
 
 _HEAD = struct.Struct("<8sQ")
 _CRC = struct.Struct("<I")
@@ -81,12 +82,3 @@ class DurableMark:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-
-def sync_directory(path: Path) -> None:
-    """Make creations and renames in the directory *path* durable; raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pydfsnode
-from pydfsnode import limits
+from pydfsnode import __version__, limits
 from pydfsnode.client.model import Replica
 from pydfsnode.client.wire_chunks import Connect, WriteAck
 from pydfsnode.errors import InvalidArgument, MalformedMessage
@@ -11,6 +10,8 @@ from pydfsnode.roles.chunkserver.pipeline import ChainPlace, WritePipeline
 from pydfsnode.roles.chunkserver.streams import StreamSlots
 from pydfsnode.rpc.chunk_packets import pack_head
 from pydfsnode.rpc.context import CallContext
+from pydfsnode.rpc.methods import CHUNKSERVER
+from pydfsnode.rpc.node_service import NodeService
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.server import Handlers, ServerStream
 from pydfsnode.runtime.clock import Clock
@@ -39,7 +40,7 @@ class ChunkService:
             "/pydfs.v1.Chunk/WriteChunk": self.write_chunk,
             "/pydfs.v1.Chunk/ReadChunk": self.read_chunk,
             "/pydfs.v1.Chunk/SealChunk": self.seal_chunk,
-            "/pydfs.v1.Node/Ping": self.ping,
+            **NodeService(self._node_id, CHUNKSERVER, __version__).handlers(),
         }
 
     async def write_chunk(
@@ -82,15 +83,6 @@ class ChunkService:
             request.chunk_id, request.version, request.new_version, request.length
         )
         return pb.SealChunkResponse(length=request.length, crc32c=crc)
-
-    async def ping(self, request: pb.PingRequest, call: CallContext) -> pb.PingResponse:
-        """Answer with what came, and who this is."""
-        return pb.PingResponse(
-            payload=request.payload,
-            node_id=self._node_id,
-            role="chunkserver",
-            version=pydfsnode.__version__,
-        )
 
 
 def _downstream(opening: pb.WriteChunkOpen, node_id: str) -> list[Replica]:

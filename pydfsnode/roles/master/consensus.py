@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from pydfsnode.errors import invariant
+from pydfsnode.errors import InvariantViolation
 from pydfsnode.meta.codec import encode_op
 from pydfsnode.meta.ops import AnyOp
 from pydfsnode.meta.results import Applied, Rejected, Result
@@ -47,11 +47,9 @@ class Consensus:
         outcome = await self._driver.propose(encode_op(op))
         if isinstance(outcome, Rejected):
             raise outcome.error()
-        invariant(
-            isinstance(outcome, Applied) and isinstance(outcome.result, result),
-            f"{type(op).__name__} was answered with {outcome!r}",
-        )
-        return outcome.result  # type: ignore[attr-defined,no-any-return]
+        if not isinstance(outcome, Applied) or not isinstance(outcome.result, result):
+            raise InvariantViolation(f"{type(op).__name__} was answered with {outcome!r}")
+        return outcome.result
 
     async def read(self) -> Namespace:
         """The namespace, at least as new as anything acknowledged before the call (INV-LIN).

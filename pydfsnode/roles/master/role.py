@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pydfsnode import __version__
 from pydfsnode.config import NodeConfig
 from pydfsnode.obs.log import get_logger
 from pydfsnode.raft.core import RaftCore
@@ -20,8 +21,8 @@ from pydfsnode.roles.master.machine import NamespaceMachine
 from pydfsnode.roles.master.service.cluster import ClusterService
 from pydfsnode.roles.master.service.fleet import FleetService
 from pydfsnode.roles.master.service.namespace import NamespaceService
-from pydfsnode.roles.master.service.node import NodeService
 from pydfsnode.roles.master.store import MasterStore, open_store
+from pydfsnode.rpc.node_service import NodeService
 from pydfsnode.rpc.raft_transport import RaftTransport
 from pydfsnode.rpc.server import Handlers
 from pydfsnode.runtime.raft_driver import RaftDriver
@@ -76,7 +77,7 @@ class MasterRole:
             **namespace.handlers(),
             **cluster.handlers(),
             **FleetService(self._driver, self._fleet, store.namespace).handlers(),
-            **NodeService(config.node_id, config.role).handlers(),
+            **NodeService(config.node_id, config.role, __version__).handlers(),
             RAFT_STREAM: self._transport.handler,
         }
         export_gauges(self._driver, self._fleet, store.namespace)
