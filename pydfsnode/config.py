@@ -66,6 +66,22 @@ class RaftTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     heartbeat_ms: int = 60
     election_timeout_ms: int = 500
     """Smallest election timeout; each is drawn from [1x, 2x)."""
+    clock_drift: float = 0.05
+    """How much faster one master's clock may run than another's; leases are shorter by it."""
+    disk_stall_ms: int = 2_000
+    """A leader whose log write takes longer than this steps down."""
+
+
+class SnapshotPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a master drops the head of its log, and how fast it sends snapshots."""
+
+    log_entries_max: int = 100_000
+    log_bytes_max: int = 256 * limits.MIB
+    """Either being exceeded starts a compaction."""
+    keep_entries: int = 10_000
+    """Kept for followers that are a little behind."""
+    bytes_per_s: int = 64 * limits.MIB
+    """Of one transfer, compressed."""
 
 
 class NodeConfig(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,6 +104,13 @@ class NodeConfig(msgspec.Struct, forbid_unknown_fields=True):
     kek_file: str | None = None
     """Master: 32 random bytes, hex; made on first start beside the data when absent."""
     raft: RaftTiming = msgspec.field(default_factory=RaftTiming)
+    raft_log_dir: str | None = None
+    """Master: directory of the log and state table, on a disk of its own; else in data_dir."""
+    snapshot: SnapshotPolicy = msgspec.field(default_factory=SnapshotPolicy)
+    consistency: str = "linearizable"
+    """Of reads that do not say: linearizable, lease, bounded:MS or stale."""
+    read_only: bool = False
+    """Master: refuse every change of the namespace while it leads; reads go on."""
     replication: int = 3
     chunk_bytes: int = limits.CHUNK_BYTES_DEFAULT
     heartbeat_ms: int = 1000
@@ -111,6 +134,8 @@ class ClientConfig(msgspec.Struct, forbid_unknown_fields=True):
     chunk_bytes: int = 0
     timeout_ms: int = 30_000
     """Deadline of one operation, all its attempts included."""
+    consistency: str | None = None
+    """Of reads: linearizable, lease, bounded:MS or stale; None: as the masters are configured."""
     parallel: int = 8
 
     def peers(self) -> list[Peer]:

@@ -217,6 +217,39 @@ class ChunkUnavailable(ClusterError):
     retry = Retry.SAME_NODE_LATER
 
 
+class ChangeInProgress(ClusterError):
+    """Another change of the members is not finished yet."""
+
+    code = 3013
+    retry = Retry.SAME_NODE_LATER
+
+
+class StaleRead(ClusterError):
+    """This master's state may be older than the read allows; another may be fresher."""
+
+    code = 3014
+    retry = Retry.OTHER_NODE
+
+
+class ReadOnly(ClusterError):
+    """The masters take no changes by configuration."""
+
+    code = 3015
+
+
+class TransferFailed(ClusterError):
+    """The leader could not hand over in time and leads on."""
+
+    code = 3016
+    retry = Retry.SAME_NODE_LATER
+
+
+class UnsafeChange(ClusterError):
+    """A change of the members that would lose the majority, or what only one copy holds."""
+
+    code = 3017
+
+
 # ---- 4xxx protocol: the connection is closed
 
 
@@ -308,6 +341,12 @@ class DurabilityFailure(InvariantViolation):
     """An fsync or log write failed; what is on disk is unknown (INV-STOP)."""
 
     code = 9001
+
+
+class StateDiverged(InvariantViolation):
+    """This master applied the same entries as the others and holds another state (INV-SAME)."""
+
+    code = 9002
 
 
 def invariant(condition: object, message: str, **fields: Field) -> None:

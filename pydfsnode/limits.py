@@ -30,6 +30,8 @@ UNCOMMITTED_BYTES_MAX = 64 * MIB
 UNCOMMITTED_ENTRIES_MAX = 65_536
 LOG_CACHE_BYTES_MAX = 64 * MIB
 """Encoded entries kept in memory for followers; older ones are read from the log."""
+LOG_READ_BYTES_MAX = 128 * KIB
+"""Read from disk at once for a follower that is behind the cache: a few ms of the loop's time."""
 PENDING_READS_MAX = 65_536
 RAFT_QUEUE_MESSAGES_MAX = 4096
 APPLY_BATCH_ENTRIES_MAX = 1024

@@ -6,7 +6,7 @@ A1-A3), and a candidate counts its own vote only then.
 
 from __future__ import annotations
 
-from pydfsnode.raft import quorum, replication
+from pydfsnode.raft import quorum, reads, replication, transfer
 from pydfsnode.raft.messages import (
     PreVoteRequest,
     PreVoteResponse,
@@ -22,16 +22,19 @@ OVERSLEPT_MS = 300
 
 def tick(state: State, now_ms: int) -> None:
     """Let time pass to *now_ms*."""
-    overslept = now_ms - state.now_ms > OVERSLEPT_MS
-    state.now_ms = max(state.now_ms, now_ms)
+    overslept = now_ms - state.tick_ms > OVERSLEPT_MS
+    state.now_ms = state.tick_ms = max(state.now_ms, now_ms)
+    reads.expire_asked(state)
     if state.role == LEADER:
         replication.tick(state)
         _check_quorum(state, overslept)
+        if state.role == LEADER and state.disk_stalled and state.other_voters:
+            transfer.hand_over(state)
     elif overslept:
         state.reset_election_deadline()
-    elif state.role == CANDIDATE and state.campaign_io > state.io_durable:
+    elif state.disk_stalled or (state.role == CANDIDATE and state.campaign_io > state.io_durable):
         return  # its own vote is not on disk yet: another term would only queue behind it
-    elif state.now_ms >= state.election_deadline_ms and state.node_id in state.voters:
+    elif state.now_ms >= state.election_deadline_ms and state.is_voter:
         start_pre_vote(state)
 
 
@@ -43,8 +46,15 @@ def _check_quorum(state: State, overslept: bool) -> None:
     state.quorum_check_due_ms = state.now_ms + timeout_ms
     if overslept:
         return  # nobody could be heard; the next check decides
-    active = 1 + sum(state.now_ms - p.active_at_ms <= timeout_ms for p in state.progress.values())
-    if not quorum.has_majority(active, len(state.voters)):
+    progress = state.progress
+
+    def is_active(member: str) -> bool:
+        if member == state.node_id:
+            return True
+        found = progress.get(member)
+        return found is not None and state.now_ms - found.active_at_ms <= timeout_ms
+
+    if not quorum.joint_majority(state.configuration, is_active):
         state.become_follower(state.term, "")
 
 
@@ -55,20 +65,25 @@ def start_pre_vote(state: State) -> None:
         state.effects.role_changed = True
     state.role = PRE_CANDIDATE
     state.leader = ""
+    state.fail_asked_reads()
     state.grants = {state.node_id: True}
     state.elections_started += 1
-    if quorum.has_majority(1, len(state.voters)):
+    if _won(state):
         campaign(state)
         return
     request = PreVoteRequest(
         state.term + 1, state.node_id, state.log.last_index, state.log.last_term
     )
-    for peer in state.others:
+    for peer in state.other_voters:
         state.send(peer, request)
 
 
-def campaign(state: State) -> None:
-    """Become a candidate of the next term; votes are asked for once the own one is durable."""
+def campaign(state: State, *, by_transfer: bool = False) -> None:
+    """Become a candidate of the next term; votes are asked for once the own one is durable.
+
+    Args:
+        by_transfer: the leader ordered this election (thesis §3.10).
+    """
     state.reset_election_deadline()
     state.role = CANDIDATE
     state.effects.role_changed = True
@@ -77,8 +92,10 @@ def campaign(state: State) -> None:
     state.grants = {}
     state.persist_hard_state()
     state.campaign_io = state.pending_persist().io_id
-    request = VoteRequest(state.term, state.node_id, state.log.last_index, state.log.last_term)
-    for peer in state.others:
+    request = VoteRequest(
+        state.term, state.node_id, state.log.last_index, state.log.last_term, by_transfer
+    )
+    for peer in state.other_voters:
         state.promise(peer, request)
 
 
@@ -89,12 +106,14 @@ def own_vote_durable(state: State) -> None:
 
 
 def _has_live_leader(state: State) -> bool:
-    """A leader was heard from within the smallest election timeout: nobody is needed (trap A7)."""
+    """A leader was heard from within the smallest election timeout: nobody is needed (trap A7).
+
+    Also when it is not followed any more: its lease counts on this silence (trap D4). A process
+    that just started does not know what it promised before, so it waits that long too (trap D6b).
+    """
     if state.role == LEADER:
         return True
-    return bool(state.leader) and (
-        state.now_ms - state.leader_heard_ms < state.timing.election_timeout_ms
-    )
+    return state.now_ms - state.leader_heard_ms < state.timing.election_timeout_ms
 
 
 def on_pre_vote_request(state: State, message: PreVoteRequest) -> None:
@@ -116,7 +135,7 @@ def on_pre_vote_response(state: State, message: PreVoteResponse) -> None:
     if state.role != PRE_CANDIDATE or message.asked_term != state.term + 1:
         return
     state.grants[message.sender] = message.granted
-    if quorum.has_majority(sum(state.grants.values()), len(state.voters)):
+    if _won(state):
         campaign(state)
 
 
@@ -125,7 +144,7 @@ def on_vote_request(state: State, message: VoteRequest) -> None:
     if message.term < state.term:
         state.send(message.sender, VoteRefusal(state.term, state.node_id))
         return
-    if _has_live_leader(state) and message.sender != state.leader:
+    if _has_live_leader(state) and not message.transfer:
         return  # a rejoining or removed node must not depose a leader that is heard (traps A7, A8)
     if message.term > state.term:
         state.become_follower(message.term, "")
@@ -148,13 +167,16 @@ def on_vote_answer(state: State, message: VoteGrant | VoteRefusal) -> None:
         return
     if state.role != CANDIDATE or message.term != state.term:
         return
-    if message.sender in state.voters:
-        state.grants[message.sender] = isinstance(message, VoteGrant)
+    state.grants[message.sender] = isinstance(message, VoteGrant)
     _count(state)
 
 
+def _won(state: State) -> bool:
+    """Whether a majority of the voters granted; what others say does not count (trap A10)."""
+    grants = state.grants
+    return quorum.joint_majority(state.configuration, lambda voter: grants.get(voter, False))
+
+
 def _count(state: State) -> None:
-    if not quorum.has_majority(sum(state.grants.values()), len(state.voters)):
-        return
-    if state.grants.get(state.node_id):  # the own vote must be durable first
+    if state.grants.get(state.node_id) and _won(state):  # the own vote must be durable first
         replication.become_leader(state)

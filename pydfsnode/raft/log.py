@@ -72,6 +72,7 @@ class EntryLog:
     def entries(self, first: int, last: int, bytes_max: int) -> list[bytes]:
         """Encoded entries from *first* on, up to *last*, at least one, about *bytes_max* bytes."""
         if first < self._cache_first:
+            bytes_max = min(bytes_max, limits.LOG_READ_BYTES_MAX)
             return self._read(first, min(last, self._cache_first - 1), bytes_max)
         chosen: list[bytes] = []
         size = 0
@@ -84,6 +85,38 @@ class EntryLog:
                 break
             chosen.append(entry)
         return chosen
+
+    def assemble(self, first: int, last: int, bytes_max: int) -> tuple[bytes, int]:
+        """As `entries`, joined, with their count: the body of an append."""
+        entries = self.entries(first, last, bytes_max)
+        return b"".join(entries), len(entries)
+
+    def compact(self, through: int) -> None:
+        """Forget the entries up to *through*; only its term is still known."""
+        invariant(through <= self.last_index, "compaction beyond the log", through=through)
+        if through < self.first_index:
+            return
+        self._prev_term = self.term_at(through)
+        run = bisect_right(self._run_starts, through) - 1
+        del self._run_starts[:run], self._run_terms[:run]
+        if through == self.last_index:
+            self._run_starts, self._run_terms = [], []
+        elif self._run_starts[0] <= through:
+            self._run_starts[0] = through + 1
+            if len(self._run_starts) > 1 and self._run_starts[1] == through + 1:
+                del self._run_starts[0], self._run_terms[0]
+        self.first_index = through + 1
+        while self._cache and self._cache_first <= through:
+            self._cache_bytes -= len(self._cache.popleft())
+            self._cache_first += 1
+        self._cache_first = max(self._cache_first, self.first_index)
+
+    def reset(self, index: int, term: int) -> None:
+        """A snapshot up to *index*, of *term*, replaced the log: nothing of it remains."""
+        self.first_index, self.last_index, self._prev_term = index + 1, index, term
+        self._run_starts, self._run_terms = [], []
+        self._cache.clear()
+        self._cache_first, self._cache_bytes = index + 1, 0
 
     def trim_cache(self, keep_from: int) -> None:
         """Forget cached entries below *keep_from* while the cache is over its limit."""

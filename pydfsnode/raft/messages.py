@@ -3,6 +3,9 @@
 A `Promise` asserts something about the sender's disk: it may leave only when the state it speaks
 of is durable. A `Free` message asserts nothing. `Effects` accepts each in its own place only, so
 that an acknowledgement cannot overtake its fsync (INV-DUR; traps A2, A3, C1).
+
+Fields are only ever added, at the end and with a default: an older version ignores what it does
+not know, and a newer one takes the default for what it is not told.
 """
 
 from __future__ import annotations
@@ -26,10 +29,14 @@ class Promise(_Message, frozen=True):
 
 
 class VoteRequest(Promise, frozen=True, tag=1):
-    """Of a candidate that has made its own vote durable (Raft §5.2)."""
+    """Of a candidate that has made its own vote durable (Raft §5.2).
+
+    `transfer`: the leader itself asked for this election; a live leader is no reason to refuse.
+    """
 
     last_index: int
     last_term: int
+    transfer: bool = False
 
 
 class VoteGrant(Promise, frozen=True, tag=2):
@@ -59,6 +66,11 @@ class Append(Free, frozen=True, tag=6):
 
     `stream` numbers the sender's view of this peer; it is echoed, so that an answer to an older
     view cannot move the newer one (trap B8). `read_round` confirms reads (trap D2).
+    `commit_index` is the leader's own: the receiver caps it at what this message verified.
+    `sent_ms` is the leader's clock, echoed, for its lease (trap D4). `echo_ms` is the receiver's
+    own clock in the last answer that the leader had from it (-1: none), and `confirmed_ms_ago` how
+    long before sending a majority had last confirmed the leader (-1: not yet): with both the
+    receiver knows how old its state is at most.
     """
 
     stream: int
@@ -68,6 +80,9 @@ class Append(Free, frozen=True, tag=6):
     read_round: int
     count: int
     entries: bytes
+    sent_ms: int = -1
+    echo_ms: int = -1
+    confirmed_ms_ago: int = -1
 
 
 class AppendAck(Promise, frozen=True, tag=7):
@@ -76,6 +91,8 @@ class AppendAck(Promise, frozen=True, tag=7):
     stream: int
     match_index: int
     read_round: int
+    sent_ms: int = -1
+    clock_ms: int = -1
 
 
 class AppendReject(Free, frozen=True, tag=8):
@@ -89,6 +106,8 @@ class AppendReject(Free, frozen=True, tag=8):
     hint_index: int
     hint_term: int
     read_round: int
+    sent_ms: int = -1
+    clock_ms: int = -1
 
 
 class HeartbeatAck(Free, frozen=True, tag=9):
@@ -99,11 +118,59 @@ class HeartbeatAck(Free, frozen=True, tag=9):
 
     stream: int
     read_round: int
+    sent_ms: int = -1
+    clock_ms: int = -1
+
+
+class TimeoutNow(Free, frozen=True, tag=10):
+    """The leader asks a voter that holds its whole log to be elected at once (thesis §3.10).
+
+    `echo_ms`: the receiver's own clock in its last answer; it shows how old the order may be.
+    """
+
+    last_index: int
+    last_term: int
+    echo_ms: int
+
+
+class ReadIndexRequest(Free, frozen=True, tag=11):
+    """A follower asks for the index that its read must wait for (thesis §6.4).
+
+    `nonce` is of the follower's process, so that an answer cannot reach a later one.
+    """
+
+    read_id: int
+    nonce: int
+
+
+class ReadIndexAnswer(Free, frozen=True, tag=12):
+    """`index` is confirmed as committed after the request; -1: the sender cannot tell."""
+
+    read_id: int
+    nonce: int
+    index: int
+
+
+class SnapshotHeader(Free, frozen=True, tag=13):
+    """What begins the stream of a snapshot: the state after `index`, and who the members were."""
+
+    stream: int
+    index: int
+    index_term: int
+    configuration: bytes
+
+
+class StateDigest(Free, frozen=True, tag=14):
+    """What the sender's state machine looked like after `index` (INV-SAME). Not for the core."""
+
+    index: int
+    digest: bytes
 
 
 Message = (
     VoteRequest | VoteGrant | VoteRefusal | PreVoteRequest | PreVoteResponse
-    | Append | AppendAck | AppendReject | HeartbeatAck
+    | Append | AppendAck | AppendReject | HeartbeatAck | TimeoutNow
+    | ReadIndexRequest | ReadIndexAnswer | SnapshotHeader | StateDigest
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()

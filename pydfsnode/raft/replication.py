@@ -1,4 +1,4 @@
-"""Replication: the leader's appends and the follower's answers (Raft §5.3; thesis §10.2).
+"""The leader's side of replication: appends, answers, commitment (Raft §5.3; thesis §10.2).
 
 Appends leave in `flush`, once per turn of the driver: whatever was proposed meanwhile goes in one
 batch.
@@ -6,18 +6,20 @@ batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydfsnode import limits
-from pydfsnode._fast import encode_entry, scan_entries
-from pydfsnode.errors import MalformedMessage, invariant
-from pydfsnode.raft import quorum, reads
+from pydfsnode._fast import encode_entry
+from pydfsnode.errors import invariant
+from pydfsnode.raft import lease, membership, quorum, reads, transfer
+from pydfsnode.raft.effects import SnapshotWanted
 from pydfsnode.raft.messages import Append, AppendAck, AppendReject, HeartbeatAck
-from pydfsnode.raft.progress import Progress
+from pydfsnode.raft.progress import REPLICATE, SNAPSHOT, Progress
 from pydfsnode.raft.state import LEADER, State
+from pydfsnode.raft.types import KIND_NOOP
 
-KIND_NOOP, KIND_OPERATION, KIND_CONFIGURATION = 0, 1, 2
-
-
-# ---------------------------------------------------------------- leader
+HEARTBEATS_PER_TIMEOUT_MIN = 4
+MEMBERS_AT_FULL_RATE = 3
 
 
 def become_leader(state: State) -> None:
@@ -25,30 +27,31 @@ def become_leader(state: State) -> None:
     state.role = LEADER
     state.leader = state.node_id
     state.effects.role_changed = True
-    state.stream += 1
     state.read_round = state.round_confirmed = 0
     state.round_wanted = False
-    state.progress = {
-        peer: Progress(
-            state.log.last_index + 1,
-            state.stream,
-            active_at_ms=state.now_ms,
-            advanced_at_ms=state.now_ms,
-        )
-        for peer in state.others
-    }
+    state.transfer_to = ""
+    state.fail_asked_reads()
+    state.progress = {}
+    membership.track(state)
     state.heartbeat_due_ms = state.now_ms
     state.quorum_check_due_ms = state.now_ms + state.timing.election_timeout_ms
     state.noop_index = propose(state, [b""], KIND_NOOP)
 
 
-def propose(state: State, payloads: list[bytes], kind: int) -> int:
-    """Append *payloads* as entries of this term; return the first one's index."""
+def propose(
+    state: State, payloads: Sequence[bytes], kind: int, kinds: Sequence[int] | None = None
+) -> int:
+    """Append *payloads* as entries of this term; return the first one's index.
+
+    Args:
+        kinds: of each payload, when they are not all of *kind*.
+    """
     first = state.log.last_index + 1
     term = state.term
     size = 0
     for offset, payload in enumerate(payloads):
-        entry = encode_entry(first + offset, term, kind, payload)
+        of_kind = kind if kinds is None else kinds[offset]
+        entry = encode_entry(first + offset, term, of_kind, payload)
         state.append(entry, term)
         size += len(entry)
     state.uncommitted.append((state.log.last_index, size))
@@ -56,79 +59,133 @@ def propose(state: State, payloads: list[bytes], kind: int) -> int:
     return first
 
 
+def heartbeat_ms(state: State) -> int:
+    """The interval: longer in larger clusters, always several in an election timeout."""
+    timing = state.timing
+    members = max(MEMBERS_AT_FULL_RATE, len(state.progress) + 1)
+    wanted = timing.heartbeat_ms * members // MEMBERS_AT_FULL_RATE
+    return max(1, min(wanted, timing.election_timeout_ms // HEARTBEATS_PER_TIMEOUT_MIN))
+
+
 def tick(state: State) -> None:
     """Send heartbeats when due, and probe again where nothing moves (traps G1, G3)."""
     if state.now_ms < state.heartbeat_due_ms:
         return
-    state.heartbeat_due_ms = state.now_ms + state.timing.heartbeat_ms
+    interval_ms = heartbeat_ms(state)
+    state.heartbeat_due_ms = state.now_ms + interval_ms
     stall_ms = state.timing.election_timeout_ms // 2
+    membership.tick(state)
+    transfer.tick(state)
     for peer, progress in state.progress.items():
         progress.probe_sent = False
         if progress.inflight and state.now_ms - progress.advanced_at_ms > stall_ms:
             progress.probe_from(progress.match_index + 1)
             progress.advanced_at_ms = state.now_ms
-        _send_heartbeat(state, peer, progress)
+        flowing = progress.state == REPLICATE and progress.inflight
+        if not flowing or state.now_ms - progress.sent_ms >= interval_ms:
+            _send_heartbeat(state, peer, progress)
 
 
 def flush(state: State) -> None:
-    """Send what followers lack and, when reads wait, the next round of confirmation.
+    """Send what members lack and, when reads wait, the next round of confirmation.
 
     A round asks only as many followers as make a majority; the next heartbeat asks all, so one
     that does not answer costs its reads at most a heartbeat's interval, once.
     """
+    membership.settle(state)
+    if state.role != LEADER:
+        return
     for peer, progress in state.progress.items():
         while progress.next_index <= state.log.last_index and progress.can_send():
-            _send_append(state, peer, progress)
+            if not _send_append(state, peer, progress):
+                break
     if reads.start_round(state):
-        for peer in _quickest(state, quorum.majority(len(state.voters)) - 1):
+        count = quorum.majority(len(state.configuration.voters)) - state.is_voter
+        for peer in _quickest(state, count):
             _send_heartbeat(state, peer, state.progress[peer])
 
 
 def _quickest(state: State, count: int) -> list[str]:
-    """*count* followers that confirmed the latest rounds, or were heard most lately."""
+    """*count* followers that confirmed the latest rounds, or were heard most lately.
+
+    All of them while the members change: a majority of each set must answer.
+    """
     progress = state.progress
+    if state.configuration.is_joint:
+        return list(progress)
+    voters = [peer for peer in state.configuration.voters if peer in progress]
     ranked = sorted(
-        progress, key=lambda peer: (-progress[peer].read_round, -progress[peer].active_at_ms)
+        voters, key=lambda peer: (-progress[peer].read_round, -progress[peer].active_at_ms)
     )
     return ranked[:count]
 
 
-def _send_append(state: State, peer: str, progress: Progress) -> None:
+def _send_append(state: State, peer: str, progress: Progress) -> bool:
+    """Send the next entries; False when they were compacted and a snapshot must go first."""
     first = progress.next_index
+    if first < state.log.first_index:
+        _want_snapshot(state, peer, progress)
+        return False
     last = min(state.log.last_index, first + limits.APPEND_ENTRIES_MAX - 1)
-    entries = state.log.entries(first, last, limits.APPEND_BYTES_MAX)
-    invariant(entries, "the log cannot give entries it should hold", first=first)
-    body = b"".join(entries)
+    body, count = state.log.assemble(first, last, limits.APPEND_BYTES_MAX)
+    invariant(count, "the log cannot give entries it should hold", first=first)
     prev_index = first - 1
     state.send(
         peer,
         Append(
             state.term, state.node_id, progress.stream, prev_index,
             state.log.term_at(prev_index), state.commit_index, state.read_round,
-            len(entries), body,
+            count, body, state.now_ms, progress.clock_ms, lease.confirmed_ms_ago(state),
         ),
     )  # fmt: skip
     if not progress.inflight:
         progress.advanced_at_ms = state.now_ms
-    progress.sent(first + len(entries) - 1, len(body))
+    progress.sent_ms = state.now_ms
+    progress.sent(first + count - 1, len(body))
     state.appends_sent += 1
-    state.entries_sent += len(entries)
+    state.entries_sent += count
+    return True
+
+
+def _want_snapshot(state: State, peer: str, progress: Progress) -> None:
+    if state.now_ms < progress.snapshot_retry_ms:
+        return
+    progress.snapshot_retry_ms = state.now_ms + state.timing.election_timeout_ms
+    progress.await_snapshot()
+    state.effects.snapshot_to.append(SnapshotWanted(peer, progress.stream))
+
+
+def snapshot_finished(state: State, peer: str, stream: int) -> None:
+    """The transfer to *peer* ended, well or not: search for its match again (trap F5)."""
+    progress = state.progress.get(peer)
+    if progress is not None and progress.stream == stream and progress.state == SNAPSHOT:
+        progress.probe_from(progress.match_index + 1)
 
 
 def _send_heartbeat(state: State, peer: str, progress: Progress) -> None:
     """An append of nothing at the known match.
 
-    It may pass bulk, and cannot commit beyond it (B3).
+    It may pass bulk, and the receiver commits no further than that match (B3).
     """
     prev_index = progress.match_index
+    prev_term = state.log.term_at(prev_index)
+    if prev_term < 0:
+        prev_index = prev_term = 0  # compacted: the beginning of all logs matches too
+    progress.sent_ms = state.now_ms
     state.send(
         peer,
         Append(
-            state.term, state.node_id, progress.stream, prev_index,
-            state.log.term_at(prev_index), min(state.commit_index, prev_index),
-            state.read_round, 0, b"",
+            state.term, state.node_id, progress.stream, prev_index, prev_term,
+            state.commit_index, state.read_round, 0, b"",
+            state.now_ms, progress.clock_ms, lease.confirmed_ms_ago(state),
         ),
     )  # fmt: skip
+
+
+def broadcast_commit(state: State) -> None:
+    """Tell everybody the commit index at once, also those that are leaving."""
+    for peer, progress in state.progress.items():
+        _send_heartbeat(state, peer, progress)
 
 
 def _progress_of(state: State, message: AppendAck | AppendReject | HeartbeatAck) -> Progress | None:
@@ -141,7 +198,7 @@ def _progress_of(state: State, message: AppendAck | AppendReject | HeartbeatAck)
     progress = state.progress.get(message.sender)
     if progress is None or progress.stream != message.stream:
         return None
-    progress.active_at_ms = state.now_ms
+    progress.answered(message.sent_ms, message.clock_ms, state.now_ms)
     if message.read_round > progress.read_round:
         progress.read_round = message.read_round
         reads.confirm(state)
@@ -155,6 +212,8 @@ def on_append_ack(state: State, message: AppendAck) -> None:
         return
     if progress.acked(message.match_index, state.now_ms):
         maybe_commit(state)
+        if message.sender == state.transfer_to:
+            transfer.order_election(state)
 
 
 def on_append_reject(state: State, message: AppendReject) -> None:
@@ -175,90 +234,15 @@ def on_heartbeat_ack(state: State, message: HeartbeatAck) -> None:
 
 def maybe_commit(state: State) -> None:
     """Commit what a majority holds durably, once it reaches an entry of this term (trap B1)."""
-    matches = [p.match_index for p in state.progress.values()]
-    index = quorum.committed([*matches, state.durable_index])
+    progress, durable_index = state.progress, state.durable_index
+
+    def match_of(member: str) -> int:
+        if member == state.node_id:
+            return durable_index
+        found = progress.get(member)
+        return found.match_index if found is not None else 0
+
+    index = quorum.joint_committed(state.configuration, match_of)
     if index > state.commit_index and state.log.term_at(index) == state.term:
         state.advance_commit(index)
         reads.release(state)
-
-
-# ---------------------------------------------------------------- follower
-
-
-def on_append(state: State, message: Append) -> None:
-    """Follow the leader of this or a newer term: check, append, acknowledge once durable."""
-    if message.term < state.term:
-        state.send(message.sender, _reject(state, message, 0, 0))
-        return
-    invariant(
-        not (state.role == LEADER and message.term == state.term),
-        "two leaders in one term",
-        term=message.term,
-        other=message.sender,
-    )
-    state.become_follower(message.term, message.sender)
-    state.leader_heard_ms = state.now_ms
-    state.reset_election_deadline()
-    prev_index = message.prev_index
-    if prev_index > state.log.last_index or not _matches(state, prev_index, message.prev_term):
-        hint = state.log.find_conflict_by_term(prev_index, message.prev_term)
-        state.send(message.sender, _reject(state, message, *hint))
-        return
-    if message.count == 0:
-        state.advance_commit(min(message.commit_index, prev_index))
-        answer = HeartbeatAck(state.term, state.node_id, message.stream, message.read_round)
-        state.send(message.sender, answer)
-        return
-    verified = _append_entries(state, message)
-    # Only what this message verified may commit, never what happens to lie behind it (trap B2).
-    state.advance_commit(min(message.commit_index, verified))
-    # As a promise: also an append that brought nothing new waits for the fsync of its first copy
-    # (C1).
-    ack = AppendAck(state.term, state.node_id, message.stream, verified, message.read_round)
-    state.promise(message.sender, ack)
-
-
-def _reject(state: State, message: Append, hint_index: int, hint_term: int) -> AppendReject:
-    return AppendReject(
-        state.term, state.node_id, message.stream, message.prev_index,
-        hint_index, hint_term, message.read_round,
-    )  # fmt: skip
-
-
-def _matches(state: State, index: int, term: int) -> bool:
-    if index <= state.commit_index and index < state.log.first_index:
-        return True  # committed and compacted here: equal by leader completeness
-    return state.log.term_at(index) == term
-
-
-def _append_entries(state: State, message: Append) -> int:
-    """Append what is new, truncating only at a real conflict (trap B4).
-
-    Return the last index verified.
-    """
-    try:
-        entries = scan_entries(message.entries)
-    except ValueError as error:
-        raise MalformedMessage(f"an append of {message.sender} is damaged: {error}") from None
-    for expected, (index, term, _, _) in enumerate(entries, message.prev_index + 1):
-        if index != expected or term > message.term:
-            raise MalformedMessage(
-                f"an append of {message.sender} holds entry {index} where {expected} belongs"
-            )
-    if len(entries) != message.count:
-        raise MalformedMessage(f"an append of {message.sender} does not hold what it counts")
-    for index, term, _, entry in entries:
-        if index < state.log.first_index:
-            continue
-        if index <= state.log.last_index:
-            if state.log.term_at(index) == term:
-                continue
-            invariant(
-                index > state.commit_index,
-                "a leader contradicts a committed entry; stop and compare the masters' logs",
-                index=index,
-                leader=message.sender,
-            )
-            state.truncate_from(index)
-        state.append(entry, term)
-    return message.prev_index + message.count

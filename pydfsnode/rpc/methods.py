@@ -14,6 +14,7 @@ from pydfsnode import limits
 
 MASTER, CHUNKSERVER, GATEWAY, USER, ADMIN = "master", "chunkserver", "gateway", "user", "admin"
 CLIENTS = frozenset({USER, ADMIN, GATEWAY})
+OPERATORS = frozenset({ADMIN})
 ANYONE = frozenset({MASTER, CHUNKSERVER, GATEWAY, USER, ADMIN})
 
 
@@ -77,6 +78,19 @@ _TABLE = (
     _namespace("ReportBadReplica"),
     Method("pydfs.v1.Cluster", "Status", frozenset({MASTER}), CLIENTS, True, 10_000,
            64 * limits.KIB),
+    Method("pydfs.v1.Cluster", "Members", frozenset({MASTER}), CLIENTS, True, 10_000,
+           64 * limits.KIB),
+    # Naming the end that is wanted, a membership change may be repeated.
+    Method("pydfs.v1.Cluster", "AddServer", frozenset({MASTER}), OPERATORS, True, 120_000,
+           64 * limits.KIB),
+    Method("pydfs.v1.Cluster", "RemoveServer", frozenset({MASTER}), OPERATORS, True, 60_000,
+           64 * limits.KIB),
+    Method("pydfs.v1.Cluster", "TransferLeadership", frozenset({MASTER}), OPERATORS, True, 10_000,
+           64 * limits.KIB),
+    Method("pydfs.v1.Raft", "Hello", frozenset({MASTER}), frozenset({MASTER}), True, 2_000,
+           64 * limits.KIB),
+    Method("pydfs.v1.Raft", "InstallSnapshot", frozenset({MASTER}), frozenset({MASTER}), False,
+           None, limits.MESSAGE_BYTES_MAX, Shape.BIDIRECTIONAL),
     Method("pydfs.v1.Raft", "Stream", frozenset({MASTER}), frozenset({MASTER}), False, None,
            limits.MESSAGE_BYTES_MAX, Shape.BIDIRECTIONAL, True, True),
     Method("pydfs.v1.Fleet", "Heartbeat", frozenset({MASTER}), frozenset({CHUNKSERVER}), True,

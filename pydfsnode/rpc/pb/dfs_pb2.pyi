@@ -137,6 +137,77 @@ class Address(google.protobuf.message.Message):
 Global___Address: typing_extensions.TypeAlias = Address
 
 @typing.final
+class ReadOptions(google.protobuf.message.Message):
+    """---------------------------------------------------------------- consistency of reads
+
+    How fresh an answer must be. DEFAULT is what the master's configuration says.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    class _Mode:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _ModeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[ReadOptions._Mode.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        DEFAULT: ReadOptions._Mode.ValueType  # 0
+        LINEARIZABLE: ReadOptions._Mode.ValueType  # 1
+        LEASE: ReadOptions._Mode.ValueType  # 2
+        BOUNDED: ReadOptions._Mode.ValueType  # 3
+        STALE: ReadOptions._Mode.ValueType  # 4
+
+    class Mode(_Mode, metaclass=_ModeEnumTypeWrapper): ...
+    DEFAULT: ReadOptions.Mode.ValueType  # 0
+    LINEARIZABLE: ReadOptions.Mode.ValueType  # 1
+    LEASE: ReadOptions.Mode.ValueType  # 2
+    BOUNDED: ReadOptions.Mode.ValueType  # 3
+    STALE: ReadOptions.Mode.ValueType  # 4
+
+    MODE_FIELD_NUMBER: builtins.int
+    MAX_STALENESS_MS_FIELD_NUMBER: builtins.int
+    FROM_FOLLOWER_FIELD_NUMBER: builtins.int
+    mode: Global___ReadOptions.Mode.ValueType
+    max_staleness_ms: builtins.int
+    """BOUNDED only"""
+    from_follower: builtins.bool
+    """any master may answer, not only the leader"""
+    def __init__(
+        self,
+        *,
+        mode: Global___ReadOptions.Mode.ValueType = ...,
+        max_staleness_ms: builtins.int = ...,
+        from_follower: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["from_follower", b"from_follower", "max_staleness_ms", b"max_staleness_ms", "mode", b"mode"]) -> None: ...
+
+Global___ReadOptions: typing_extensions.TypeAlias = ReadOptions
+
+@typing.final
+class Freshness(google.protobuf.message.Message):
+    """What the answer is: linearizable, or at most staleness_ms old (-1: nobody knows)."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LINEARIZABLE_FIELD_NUMBER: builtins.int
+    STALENESS_MS_FIELD_NUMBER: builtins.int
+    SERVED_BY_FIELD_NUMBER: builtins.int
+    linearizable: builtins.bool
+    staleness_ms: builtins.int
+    served_by: builtins.str
+    """node id of the master that answered"""
+    def __init__(
+        self,
+        *,
+        linearizable: builtins.bool = ...,
+        staleness_ms: builtins.int = ...,
+        served_by: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["linearizable", b"linearizable", "served_by", b"served_by", "staleness_ms", b"staleness_ms"]) -> None: ...
+
+Global___Freshness: typing_extensions.TypeAlias = Freshness
+
+@typing.final
 class FileStatus(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -570,13 +641,18 @@ class StatRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     PATH_FIELD_NUMBER: builtins.int
+    READ_FIELD_NUMBER: builtins.int
     path: builtins.str
+    @property
+    def read(self) -> Global___ReadOptions: ...
     def __init__(
         self,
         *,
         path: builtins.str = ...,
+        read: Global___ReadOptions | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["path", b"path"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["read", b"read"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["path", b"path", "read", b"read"]) -> None: ...
 
 Global___StatRequest: typing_extensions.TypeAlias = StatRequest
 
@@ -585,15 +661,19 @@ class StatResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     STATUS_FIELD_NUMBER: builtins.int
+    FRESHNESS_FIELD_NUMBER: builtins.int
     @property
     def status(self) -> Global___FileStatus: ...
+    @property
+    def freshness(self) -> Global___Freshness: ...
     def __init__(
         self,
         *,
         status: Global___FileStatus | None = ...,
+        freshness: Global___Freshness | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["freshness", b"freshness", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "status", b"status"]) -> None: ...
 
 Global___StatResponse: typing_extensions.TypeAlias = StatResponse
 
@@ -604,17 +684,22 @@ class ListRequest(google.protobuf.message.Message):
     PATH_FIELD_NUMBER: builtins.int
     START_AFTER_FIELD_NUMBER: builtins.int
     LIMIT_FIELD_NUMBER: builtins.int
+    READ_FIELD_NUMBER: builtins.int
     path: builtins.str
     start_after: builtins.str
     limit: builtins.int
+    @property
+    def read(self) -> Global___ReadOptions: ...
     def __init__(
         self,
         *,
         path: builtins.str = ...,
         start_after: builtins.str = ...,
         limit: builtins.int = ...,
+        read: Global___ReadOptions | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["limit", b"limit", "path", b"path", "start_after", b"start_after"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["read", b"read"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["limit", b"limit", "path", b"path", "read", b"read", "start_after", b"start_after"]) -> None: ...
 
 Global___ListRequest: typing_extensions.TypeAlias = ListRequest
 
@@ -624,16 +709,21 @@ class ListResponse(google.protobuf.message.Message):
 
     ENTRIES_FIELD_NUMBER: builtins.int
     MORE_FIELD_NUMBER: builtins.int
+    FRESHNESS_FIELD_NUMBER: builtins.int
     more: builtins.bool
     @property
     def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___FileStatus]: ...
+    @property
+    def freshness(self) -> Global___Freshness: ...
     def __init__(
         self,
         *,
         entries: collections.abc.Iterable[Global___FileStatus] | None = ...,
         more: builtins.bool = ...,
+        freshness: Global___Freshness | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["entries", b"entries", "more", b"more"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["entries", b"entries", "freshness", b"freshness", "more", b"more"]) -> None: ...
 
 Global___ListResponse: typing_extensions.TypeAlias = ListResponse
 
@@ -642,13 +732,18 @@ class LocateRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     PATH_FIELD_NUMBER: builtins.int
+    READ_FIELD_NUMBER: builtins.int
     path: builtins.str
+    @property
+    def read(self) -> Global___ReadOptions: ...
     def __init__(
         self,
         *,
         path: builtins.str = ...,
+        read: Global___ReadOptions | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["path", b"path"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["read", b"read"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["path", b"path", "read", b"read"]) -> None: ...
 
 Global___LocateRequest: typing_extensions.TypeAlias = LocateRequest
 
@@ -658,18 +753,22 @@ class LocateResponse(google.protobuf.message.Message):
 
     STATUS_FIELD_NUMBER: builtins.int
     CHUNKS_FIELD_NUMBER: builtins.int
+    FRESHNESS_FIELD_NUMBER: builtins.int
     @property
     def status(self) -> Global___FileStatus: ...
     @property
     def chunks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ChunkLocation]: ...
+    @property
+    def freshness(self) -> Global___Freshness: ...
     def __init__(
         self,
         *,
         status: Global___FileStatus | None = ...,
         chunks: collections.abc.Iterable[Global___ChunkLocation] | None = ...,
+        freshness: Global___Freshness | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["chunks", b"chunks", "status", b"status"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["freshness", b"freshness", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["chunks", b"chunks", "freshness", b"freshness", "status", b"status"]) -> None: ...
 
 Global___LocateResponse: typing_extensions.TypeAlias = LocateResponse
 
@@ -678,13 +777,18 @@ class SummaryRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     PATH_FIELD_NUMBER: builtins.int
+    READ_FIELD_NUMBER: builtins.int
     path: builtins.str
+    @property
+    def read(self) -> Global___ReadOptions: ...
     def __init__(
         self,
         *,
         path: builtins.str = ...,
+        read: Global___ReadOptions | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["path", b"path"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["read", b"read"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["path", b"path", "read", b"read"]) -> None: ...
 
 Global___SummaryRequest: typing_extensions.TypeAlias = SummaryRequest
 
@@ -696,10 +800,13 @@ class SummaryResponse(google.protobuf.message.Message):
     FILES_FIELD_NUMBER: builtins.int
     BYTES_FIELD_NUMBER: builtins.int
     BYTES_REPLICATED_FIELD_NUMBER: builtins.int
+    FRESHNESS_FIELD_NUMBER: builtins.int
     directories: builtins.int
     files: builtins.int
     bytes: builtins.int
     bytes_replicated: builtins.int
+    @property
+    def freshness(self) -> Global___Freshness: ...
     def __init__(
         self,
         *,
@@ -707,8 +814,10 @@ class SummaryResponse(google.protobuf.message.Message):
         files: builtins.int = ...,
         bytes: builtins.int = ...,
         bytes_replicated: builtins.int = ...,
+        freshness: Global___Freshness | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "bytes_replicated", b"bytes_replicated", "directories", b"directories", "files", b"files"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "bytes_replicated", b"bytes_replicated", "directories", b"directories", "files", b"files", "freshness", b"freshness"]) -> None: ...
 
 Global___SummaryResponse: typing_extensions.TypeAlias = SummaryResponse
 
@@ -755,12 +864,21 @@ class MasterState(google.protobuf.message.Message):
     LAG_FIELD_NUMBER: builtins.int
     LISTEN_FIELD_NUMBER: builtins.int
     RECENTLY_ACTIVE_FIELD_NUMBER: builtins.int
+    MEMBERSHIP_FIELD_NUMBER: builtins.int
+    INCARNATION_FIELD_NUMBER: builtins.int
+    REPLICATION_FIELD_NUMBER: builtins.int
     id: builtins.str
     role: builtins.str
     match_index: builtins.int
     lag: builtins.int
     listen: builtins.str
     recently_active: builtins.bool
+    membership: builtins.str
+    """voter, learner, incoming or outgoing"""
+    incarnation: builtins.int
+    """of its data directory; 0: begun before incarnations"""
+    replication: builtins.str
+    """probe, replicate or snapshot; "" for the leader itself"""
     def __init__(
         self,
         *,
@@ -770,8 +888,11 @@ class MasterState(google.protobuf.message.Message):
         lag: builtins.int = ...,
         listen: builtins.str = ...,
         recently_active: builtins.bool = ...,
+        membership: builtins.str = ...,
+        incarnation: builtins.int = ...,
+        replication: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["id", b"id", "lag", b"lag", "listen", b"listen", "match_index", b"match_index", "recently_active", b"recently_active", "role", b"role"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "incarnation", b"incarnation", "lag", b"lag", "listen", b"listen", "match_index", b"match_index", "membership", b"membership", "recently_active", b"recently_active", "replication", b"replication", "role", b"role"]) -> None: ...
 
 Global___MasterState: typing_extensions.TypeAlias = MasterState
 
@@ -909,6 +1030,163 @@ class ClusterStatusResponse(google.protobuf.message.Message):
 Global___ClusterStatusResponse: typing_extensions.TypeAlias = ClusterStatusResponse
 
 @typing.final
+class MembersRequest(google.protobuf.message.Message):
+    """Who the masters are, from the log. `changing`: a joint configuration is in force."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___MembersRequest: typing_extensions.TypeAlias = MembersRequest
+
+@typing.final
+class MembersResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MEMBERS_FIELD_NUMBER: builtins.int
+    LEADER_FIELD_NUMBER: builtins.int
+    TERM_FIELD_NUMBER: builtins.int
+    CHANGING_FIELD_NUMBER: builtins.int
+    CONFIGURATION_INDEX_FIELD_NUMBER: builtins.int
+    leader: builtins.str
+    term: builtins.int
+    changing: builtins.bool
+    configuration_index: builtins.int
+    @property
+    def members(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___MasterState]: ...
+    def __init__(
+        self,
+        *,
+        members: collections.abc.Iterable[Global___MasterState] | None = ...,
+        leader: builtins.str = ...,
+        term: builtins.int = ...,
+        changing: builtins.bool = ...,
+        configuration_index: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changing", b"changing", "configuration_index", b"configuration_index", "leader", b"leader", "members", b"members", "term", b"term"]) -> None: ...
+
+Global___MembersResponse: typing_extensions.TypeAlias = MembersResponse
+
+@typing.final
+class AddServerRequest(google.protobuf.message.Message):
+    """Repeating a change that is done, or under way, waits for it and succeeds."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    LISTEN_FIELD_NUMBER: builtins.int
+    LEARNER_ONLY_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    listen: builtins.str
+    learner_only: builtins.bool
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        listen: builtins.str = ...,
+        learner_only: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["learner_only", b"learner_only", "listen", b"listen", "node_id", b"node_id"]) -> None: ...
+
+Global___AddServerRequest: typing_extensions.TypeAlias = AddServerRequest
+
+@typing.final
+class AddServerResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MEMBERS_FIELD_NUMBER: builtins.int
+    LEADER_HINT_FIELD_NUMBER: builtins.int
+    leader_hint: builtins.str
+    @property
+    def members(self) -> Global___MembersResponse: ...
+    def __init__(
+        self,
+        *,
+        members: Global___MembersResponse | None = ...,
+        leader_hint: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["members", b"members"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["leader_hint", b"leader_hint", "members", b"members"]) -> None: ...
+
+Global___AddServerResponse: typing_extensions.TypeAlias = AddServerResponse
+
+@typing.final
+class RemoveServerRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    FORCE_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    force: builtins.bool
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        force: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["force", b"force", "node_id", b"node_id"]) -> None: ...
+
+Global___RemoveServerRequest: typing_extensions.TypeAlias = RemoveServerRequest
+
+@typing.final
+class RemoveServerResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MEMBERS_FIELD_NUMBER: builtins.int
+    LEADER_HINT_FIELD_NUMBER: builtins.int
+    leader_hint: builtins.str
+    @property
+    def members(self) -> Global___MembersResponse: ...
+    def __init__(
+        self,
+        *,
+        members: Global___MembersResponse | None = ...,
+        leader_hint: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["members", b"members"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["leader_hint", b"leader_hint", "members", b"members"]) -> None: ...
+
+Global___RemoveServerResponse: typing_extensions.TypeAlias = RemoveServerResponse
+
+@typing.final
+class TransferLeadershipRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TO_FIELD_NUMBER: builtins.int
+    to: builtins.str
+    def __init__(
+        self,
+        *,
+        to: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["to", b"to"]) -> None: ...
+
+Global___TransferLeadershipRequest: typing_extensions.TypeAlias = TransferLeadershipRequest
+
+@typing.final
+class TransferLeadershipResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LEADER_FIELD_NUMBER: builtins.int
+    LEADER_HINT_FIELD_NUMBER: builtins.int
+    GAP_MS_FIELD_NUMBER: builtins.int
+    leader: builtins.str
+    leader_hint: builtins.str
+    gap_ms: builtins.int
+    def __init__(
+        self,
+        *,
+        leader: builtins.str = ...,
+        leader_hint: builtins.str = ...,
+        gap_ms: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["gap_ms", b"gap_ms", "leader", b"leader", "leader_hint", b"leader_hint"]) -> None: ...
+
+Global___TransferLeadershipResponse: typing_extensions.TypeAlias = TransferLeadershipResponse
+
+@typing.final
 class RaftPacket(google.protobuf.message.Message):
     """---------------------------------------------------------------- raft
 
@@ -927,6 +1205,175 @@ class RaftPacket(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["data", b"data"]) -> None: ...
 
 Global___RaftPacket: typing_extensions.TypeAlias = RaftPacket
+
+@typing.final
+class HelloRequest(google.protobuf.message.Message):
+    """Who a master is: asked before it is added, and among masters that begin a cluster together."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    INCARNATION_FIELD_NUMBER: builtins.int
+    MASTERS_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    incarnation: builtins.int
+    @property
+    def masters(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        incarnation: builtins.int = ...,
+        masters: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["incarnation", b"incarnation", "masters", b"masters", "node_id", b"node_id"]) -> None: ...
+
+Global___HelloRequest: typing_extensions.TypeAlias = HelloRequest
+
+@typing.final
+class HelloResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    INCARNATION_FIELD_NUMBER: builtins.int
+    FORMED_FIELD_NUMBER: builtins.int
+    MEMBERS_FIELD_NUMBER: builtins.int
+    MASTERS_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    incarnation: builtins.int
+    formed: builtins.bool
+    """it has a configuration: it belongs to a running cluster"""
+    @property
+    def members(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """member ids ("m1#5f3a9c01") of that configuration"""
+
+    @property
+    def masters(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """not formed: the names that its configuration file lists"""
+
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        incarnation: builtins.int = ...,
+        formed: builtins.bool = ...,
+        members: collections.abc.Iterable[builtins.str] | None = ...,
+        masters: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["formed", b"formed", "incarnation", b"incarnation", "masters", b"masters", "members", b"members", "node_id", b"node_id"]) -> None: ...
+
+Global___HelloResponse: typing_extensions.TypeAlias = HelloResponse
+
+@typing.final
+class SnapshotOpen(google.protobuf.message.Message):
+    """A snapshot on its way to a follower: open, the follower's reply, frames, the last reply."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TERM_FIELD_NUMBER: builtins.int
+    SENDER_FIELD_NUMBER: builtins.int
+    STREAM_FIELD_NUMBER: builtins.int
+    INDEX_FIELD_NUMBER: builtins.int
+    INDEX_TERM_FIELD_NUMBER: builtins.int
+    CONFIGURATION_FIELD_NUMBER: builtins.int
+    term: builtins.int
+    sender: builtins.str
+    stream: builtins.int
+    """as in Append; sender is a member id"""
+    index: builtins.int
+    index_term: builtins.int
+    """what the snapshot replaces"""
+    configuration: builtins.bytes
+    """of that index"""
+    def __init__(
+        self,
+        *,
+        term: builtins.int = ...,
+        sender: builtins.str = ...,
+        stream: builtins.int = ...,
+        index: builtins.int = ...,
+        index_term: builtins.int = ...,
+        configuration: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["configuration", b"configuration", "index", b"index", "index_term", b"index_term", "sender", b"sender", "stream", b"stream", "term", b"term"]) -> None: ...
+
+Global___SnapshotOpen: typing_extensions.TypeAlias = SnapshotOpen
+
+@typing.final
+class SnapshotFrame(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: builtins.int
+    CRC32C_FIELD_NUMBER: builtins.int
+    ROW_COUNT_FIELD_NUMBER: builtins.int
+    LAST_FIELD_NUMBER: builtins.int
+    rows: builtins.bytes
+    """zstandard of rows: u8 table, u16 key size, u32 value size, key, value"""
+    crc32c: builtins.int
+    """of the rows uncompressed"""
+    row_count: builtins.int
+    """of all rows up to the end of this frame"""
+    last: builtins.bool
+    def __init__(
+        self,
+        *,
+        rows: builtins.bytes = ...,
+        crc32c: builtins.int = ...,
+        row_count: builtins.int = ...,
+        last: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["crc32c", b"crc32c", "last", b"last", "row_count", b"row_count", "rows", b"rows"]) -> None: ...
+
+Global___SnapshotFrame: typing_extensions.TypeAlias = SnapshotFrame
+
+@typing.final
+class SnapshotPacket(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OPEN_FIELD_NUMBER: builtins.int
+    FRAME_FIELD_NUMBER: builtins.int
+    @property
+    def open(self) -> Global___SnapshotOpen: ...
+    @property
+    def frame(self) -> Global___SnapshotFrame: ...
+    def __init__(
+        self,
+        *,
+        open: Global___SnapshotOpen | None = ...,
+        frame: Global___SnapshotFrame | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["frame", b"frame", "open", b"open"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["frame", b"frame", "open", b"open"]) -> None: ...
+
+Global___SnapshotPacket: typing_extensions.TypeAlias = SnapshotPacket
+
+@typing.final
+class SnapshotReply(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    WANTED_FIELD_NUMBER: builtins.int
+    RESUME_AFTER_FIELD_NUMBER: builtins.int
+    ROW_COUNT_FIELD_NUMBER: builtins.int
+    INSTALLED_FIELD_NUMBER: builtins.int
+    wanted: builtins.bool
+    """answer to open; false: the follower needs no snapshot now"""
+    resume_after: builtins.bytes
+    """u8 table and key of the last row held, empty: from the start"""
+    row_count: builtins.int
+    """rows held"""
+    installed: builtins.bool
+    """answer to the last frame"""
+    def __init__(
+        self,
+        *,
+        wanted: builtins.bool = ...,
+        resume_after: builtins.bytes = ...,
+        row_count: builtins.int = ...,
+        installed: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["installed", b"installed", "resume_after", b"resume_after", "row_count", b"row_count", "wanted", b"wanted"]) -> None: ...
+
+Global___SnapshotReply: typing_extensions.TypeAlias = SnapshotReply
 
 @typing.final
 class ReplicaReport(google.protobuf.message.Message):

@@ -584,12 +584,56 @@ class ClusterStub(object):
                 request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ClusterStatusRequest.SerializeToString,
                 response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ClusterStatusResponse.FromString,
                 _registered_method=True)
+        self.Members = channel.unary_unary(
+                '/pydfs.v1.Cluster/Members',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.MembersRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.MembersResponse.FromString,
+                _registered_method=True)
+        self.AddServer = channel.unary_unary(
+                '/pydfs.v1.Cluster/AddServer',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AddServerRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AddServerResponse.FromString,
+                _registered_method=True)
+        self.RemoveServer = channel.unary_unary(
+                '/pydfs.v1.Cluster/RemoveServer',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RemoveServerRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RemoveServerResponse.FromString,
+                _registered_method=True)
+        self.TransferLeadership = channel.unary_unary(
+                '/pydfs.v1.Cluster/TransferLeadership',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TransferLeadershipRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TransferLeadershipResponse.FromString,
+                _registered_method=True)
 
 
 class ClusterServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Status(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Members(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddServer(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveServer(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TransferLeadership(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -602,6 +646,26 @@ def add_ClusterServicer_to_server(servicer, server):
                     servicer.Status,
                     request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ClusterStatusRequest.FromString,
                     response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ClusterStatusResponse.SerializeToString,
+            ),
+            'Members': grpc.unary_unary_rpc_method_handler(
+                    servicer.Members,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.MembersRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.MembersResponse.SerializeToString,
+            ),
+            'AddServer': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddServer,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AddServerRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AddServerResponse.SerializeToString,
+            ),
+            'RemoveServer': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveServer,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RemoveServerRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RemoveServerResponse.SerializeToString,
+            ),
+            'TransferLeadership': grpc.unary_unary_rpc_method_handler(
+                    servicer.TransferLeadership,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TransferLeadershipRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TransferLeadershipResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -641,6 +705,114 @@ class Cluster(object):
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def Members(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Cluster/Members',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.MembersRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.MembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddServer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Cluster/AddServer',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AddServerRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AddServerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveServer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Cluster/RemoveServer',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RemoveServerRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RemoveServerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TransferLeadership(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Cluster/TransferLeadership',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TransferLeadershipRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TransferLeadershipResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class RaftStub(object):
     """Missing associated documentation comment in .proto file."""
@@ -656,12 +828,34 @@ class RaftStub(object):
                 request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RaftPacket.SerializeToString,
                 response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RaftPacket.FromString,
                 _registered_method=True)
+        self.Hello = channel.unary_unary(
+                '/pydfs.v1.Raft/Hello',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.HelloRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.HelloResponse.FromString,
+                _registered_method=True)
+        self.InstallSnapshot = channel.stream_stream(
+                '/pydfs.v1.Raft/InstallSnapshot',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SnapshotPacket.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SnapshotReply.FromString,
+                _registered_method=True)
 
 
 class RaftServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Stream(self, request_iterator, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Hello(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def InstallSnapshot(self, request_iterator, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -674,6 +868,16 @@ def add_RaftServicer_to_server(servicer, server):
                     servicer.Stream,
                     request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RaftPacket.FromString,
                     response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RaftPacket.SerializeToString,
+            ),
+            'Hello': grpc.unary_unary_rpc_method_handler(
+                    servicer.Hello,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.HelloRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.HelloResponse.SerializeToString,
+            ),
+            'InstallSnapshot': grpc.stream_stream_rpc_method_handler(
+                    servicer.InstallSnapshot,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SnapshotPacket.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SnapshotReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -703,6 +907,60 @@ class Raft(object):
             '/pydfs.v1.Raft/Stream',
             pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RaftPacket.SerializeToString,
             pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RaftPacket.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Hello(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Raft/Hello',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.HelloRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.HelloResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InstallSnapshot(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/pydfs.v1.Raft/InstallSnapshot',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SnapshotPacket.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SnapshotReply.FromString,
             options,
             channel_credentials,
             insecure,

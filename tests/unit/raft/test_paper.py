@@ -112,6 +112,7 @@ def test_a_candidate_waits_for_its_own_disk_instead_of_raising_its_term() -> Non
 
 def test_a_vote_is_given_once_a_term_and_only_to_a_complete_log() -> None:  # §5.2, §5.4.1
     node = core([1, 1, 2], term=2)
+    node.advance(500)  # the promises before the start are over
     node.step(VoteRequest(3, "m2", 2, 2))  # shorter log
     assert isinstance(settle(node)[0], VoteRefusal)
     node.step(VoteRequest(3, "m3", 3, 2))
@@ -123,6 +124,7 @@ def test_a_vote_is_given_once_a_term_and_only_to_a_complete_log() -> None:  # §
 
 def test_a_restarted_node_keeps_its_vote() -> None:  # trap A1
     node = core([1], term=3, vote="m3")
+    node.advance(500)
     node.step(VoteRequest(3, "m2", 5, 1))
     assert isinstance(settle(node)[0], VoteRefusal)
 
