@@ -57,8 +57,13 @@ class ClaimedDirectory:
         self.release()
 
 
-def claim_directory(path: Path, cluster_id: str, role: str, node_id: str) -> ClaimedDirectory:
+def claim_directory(
+    path: Path, cluster_id: str, role: str, node_id: str, setting: str = "data_dir"
+) -> ClaimedDirectory:
     """Lock *path* for this process and make or check its stamp; creates it (0700) when absent.
+
+    Args:
+        setting: what the configuration calls it, for messages.
 
     Raises:
         DirectoryLocked: another process uses it.
@@ -69,25 +74,25 @@ def claim_directory(path: Path, cluster_id: str, role: str, node_id: str) -> Cla
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        claimed = ClaimedDirectory(path, _lock(path))
+        claimed = ClaimedDirectory(path, _lock(path, setting))
     except OSError as error:
         raise ConfigError(
-            f"{path}: cannot be used as data_dir: {error.strerror}; "
-            "make it writable for this user or name another data_dir"
+            f"{path}: cannot be used as {setting}: {error.strerror}; "
+            f"make it writable for this user or name another {setting}"
         ) from error
     with contextlib.ExitStack() as undo:
         undo.callback(claimed.release)
         wanted = {"format": FORMAT, "cluster_id": cluster_id, "role": role, "node_id": node_id}
-        stamp = _read_stamp(path)
+        stamp = read_json(path / STAMP_NAME)
         if stamp is None:
             _write_stamp(path, wanted)
         else:
-            _check_stamp(path, stamp, wanted)
+            _check_stamp(path, stamp, wanted, setting)
         undo.pop_all()
     return claimed
 
 
-def _lock(path: Path) -> int:
+def _lock(path: Path, setting: str) -> int:
     descriptor = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,7 +100,7 @@ def _lock(path: Path) -> int:
         holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
         raise DirectoryLocked(
-            f"{path}: in use by another process (pid {holder}); stop it, or use another data_dir"
+            f"{path}: in use by another process (pid {holder}); stop it, or use another {setting}"
         ) from None
     os.truncate(descriptor, 0)
     with contextlib.suppress(OSError):  # the pid is only for people; a full disk shows later
@@ -103,10 +108,15 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
-def _read_stamp(path: Path) -> dict[str, Any] | None:
-    file = path / STAMP_NAME
+def read_json(file: Path) -> dict[str, Any] | None:
+    """The object that `replace_json` wrote to *file*, None when there is no such file.
+
+    Raises:
+        ConfigError: it cannot be read.
+        CorruptionError: it is damaged.
+    """
     try:
-        stamp = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -115,12 +125,12 @@ def _read_stamp(path: Path) -> dict[str, Any] | None:
         raise CorruptionError(
             f"{file}: damaged ({error}); restore it from a backup of this node"
         ) from error
-    if not isinstance(stamp, dict):
+    if not isinstance(content, dict):
         raise CorruptionError(f"{file}: damaged (no object); restore it from a backup of this node")
-    return stamp
+    return content
 
 
-def _check_stamp(path: Path, stamp: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _check_stamp(path: Path, stamp: dict[str, Any], wanted: dict[str, Any], setting: str) -> None:
     found = stamp.get("format")
     if not isinstance(found, int) or not 1 <= found <= FORMAT:
         raise ConfigError(
@@ -131,7 +141,7 @@ def _check_stamp(path: Path, stamp: dict[str, Any], wanted: dict[str, Any]) -> N
         if stamp.get(name) != wanted[name]:
             raise WrongCluster(
                 f"{path}: belongs to {words} '{stamp.get(name)}', this node's {words} is "
-                f"'{wanted[name]}': use the right data_dir or certificate, or an empty directory"
+                f"'{wanted[name]}': use the right {setting} or certificate, or an empty directory"
             )
 
 
@@ -142,16 +152,25 @@ def _write_stamp(path: Path, stamp: dict[str, Any]) -> None:
             f"{path}: holds {' and '.join(content)} but no {STAMP_NAME}, so it is unknown whose "
             f"data it is: restore {STAMP_NAME} from a backup, or use an empty directory"
         )
-    temporary = path / f"{STAMP_NAME}.new"
+    replace_json(path / STAMP_NAME, stamp)
+
+
+def replace_json(file: Path, content: dict[str, Any]) -> None:
+    """Write *content* to *file*, whole or not at all, durable when it returns.
+
+    Raises:
+        DiskFull, StorageError: it cannot be written.
+    """
+    temporary = file.with_name(f"{file.name}.new")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(stamp, file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path / STAMP_NAME)
-        sync_directory(path)
-        sync_directory(path.parent)
+        with temporary.open("w", encoding="utf-8") as opened:
+            json.dump(content, opened, indent=1)
+            opened.write("\n")
+            opened.flush()
+            os.fsync(opened.fileno())
+        temporary.replace(file)
+        sync_directory(file.parent)
+        sync_directory(file.parent.parent)
     except OSError as error:
         kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
-        raise kind(f"{path}: cannot be written: {error.strerror}") from error
+        raise kind(f"{file.parent}: cannot be written: {error.strerror}") from error

@@ -1,35 +1,37 @@
 """Reads a master's log at start and proves it whole; whatever is not proven refuses to start.
 
 Checked: each record's seal and CRC, indexes without a gap, terms that never decrease, the ends that
-the bounds row names, and the durable mark. Nothing here is ever taken for the end of the log.
+the bounds row names, and the durable mark. Nothing here is ever taken for the end of the log; its
+head is missing only below the first index of the bounds, and only with what replaces it: a state
+that reaches as far, and the members of then.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 from pydfsnode import limits
-from pydfsnode._fast import scan_entries
+from pydfsnode._fast import entry_payload, scan_entries
 from pydfsnode.errors import CorruptionError
 from pydfsnode.raft.effects import HardState
+from pydfsnode.raft.types import KIND_CONFIGURATION
+from pydfsnode.storage.entry_sizes import EntrySizes
+from pydfsnode.storage.log_bounds import REMEDY, LogBounds
 from pydfsnode.storage.sealed import (
     TABLE_ENTRY,
     TABLE_HARD_STATE,
     TABLE_LOG_BOUNDS,
     TABLE_MEMBERSHIP,
+    TABLE_NODE,
+    TABLE_STAGE,
     SealedStore,
 )
+from pydfsnode.storage.snapshot_stage import StageProgress
 
-REMEDY = (
-    "this master must not go on: its promises to the others may be lost. The other masters hold "
-    "the same entries and keep serving; check this node's disk and restore its data directory "
-    "from its own backup"
-)
-
-_BOUNDS = struct.Struct("<QQQQQI")
 _HARD_STATE = struct.Struct("<QH")
+_INCARNATION = struct.Struct("<I")
 _ENTRY_CRC = struct.Struct("<I")
 _SCAN_BYTES = 1 * limits.MIB
 
@@ -37,37 +39,32 @@ Scanned = tuple[int, int, int, bytes]
 """(index, term, kind, entry) as `scan_entries` gives it."""
 
 
-class LogBounds(NamedTuple):
-    """The row written with each group: where the log ends, so that a lost end shows."""
+@dataclass(slots=True)
+class Walked:
+    """What the walk over all entries found.
 
-    group: int = 0
-    first_index: int = 1
-    last_index: int = 0
-    prev_term: int = 0
-    last_term: int = 0
-    last_crc: int = 0
+    `term_runs` are (first index, term); `configurations` (index, payload) of entries of that kind.
+    """
 
-    def encode(self) -> bytes:
-        """As FORMAT.md says."""
-        return _BOUNDS.pack(*self)
-
-    @classmethod
-    def decode(cls, encoded: bytes) -> LogBounds:
-        """Undo `encode`; raises CorruptionError."""
-        try:
-            return cls(*_BOUNDS.unpack(encoded))
-        except struct.error as error:
-            raise CorruptionError(f"log bounds: {error}; {REMEDY}") from error
+    term_runs: list[tuple[int, int]] = field(default_factory=list)
+    configurations: list[tuple[int, bytes]] = field(default_factory=list)
+    sizes: EntrySizes = field(default_factory=EntrySizes)
 
 
-class Recovered(NamedTuple):
-    """What the log held, proven whole."""
+@dataclass(slots=True)
+class Recovered:
+    """What the store held, proven whole.
 
-    bounds: LogBounds
-    hard_state: HardState
-    term_runs: list[tuple[int, int]]
-    membership: bytes | None
-    is_new: bool
+    `incarnation` is None in a store that has not been given one yet; `is_new`: it holds nothing.
+    """
+
+    bounds: LogBounds = field(default_factory=LogBounds)
+    hard_state: HardState = field(default_factory=HardState)
+    walked: Walked = field(default_factory=Walked)
+    membership: bytes | None = None
+    progress: StageProgress | None = None
+    incarnation: int | None = None
+    is_new: bool = False
 
 
 def encode_hard_state(state: HardState) -> bytes:
@@ -88,6 +85,11 @@ def decode_hard_state(encoded: bytes) -> HardState:
         raise CorruptionError(f"hard state: {error}; {REMEDY}") from error
 
 
+def encode_incarnation(incarnation: int) -> bytes:
+    """As FORMAT.md says."""
+    return _INCARNATION.pack(incarnation)
+
+
 def entry_crc(entry: bytes) -> int:
     """The CRC at an encoded entry's head."""
     return int(_ENTRY_CRC.unpack_from(entry)[0])
@@ -102,13 +104,23 @@ def recover(store: SealedStore, marked_group: int | None) -> Recovered:
     Raises:
         CorruptionError, SealBroken: naming the record, what is wrong with it and what to do.
     """
+    incarnation = _load_incarnation(store)
     encoded = store.get(TABLE_LOG_BOUNDS, b"")
     if encoded is None:
         _require_empty(store, marked_group)
-        return Recovered(LogBounds(), HardState(), [], None, True)
+        return Recovered(
+            LogBounds(incarnation=incarnation or 0),
+            incarnation=incarnation,
+            is_new=incarnation is None,
+        )
     bounds = LogBounds.decode(encoded)
     _require_marked(bounds, marked_group)
-    term_runs = _walk(store, bounds)
+    if bounds.incarnation != (incarnation or 0):
+        raise CorruptionError(
+            f"incarnation: the record says {incarnation}, the bounds say {bounds.incarnation}: it "
+            f"is missing or was replaced; {REMEDY}"
+        )
+    walked = _walk(store, bounds)
     state = store.get(TABLE_HARD_STATE, b"")
     hard_state = HardState() if state is None else decode_hard_state(state)
     if bounds.last_term > hard_state.term:
@@ -116,7 +128,17 @@ def recover(store: SealedStore, marked_group: int | None) -> Recovered:
             f"hard state: term {hard_state.term} is below the last entry's {bounds.last_term}: "
             f"the record is missing or old; {REMEDY}"
         )
-    return Recovered(bounds, hard_state, term_runs, store.get(TABLE_MEMBERSHIP, b""), False)
+    membership = store.get(TABLE_MEMBERSHIP, b"")
+    _require_head(bounds, membership)
+    progress = store.get(TABLE_STAGE, b"")
+    return Recovered(
+        bounds,
+        hard_state,
+        walked,
+        membership,
+        None if progress is None else StageProgress.decode(progress),
+        incarnation or 0,
+    )
 
 
 def check_entries(first: int, entries: Sequence[bytes]) -> list[Scanned]:
@@ -146,10 +168,19 @@ def _check_entry(index: int, entry: bytes) -> Scanned:
     return scanned
 
 
+def _load_incarnation(store: SealedStore) -> int | None:
+    encoded = store.get(TABLE_NODE, b"")
+    if encoded is None:
+        return None
+    try:
+        return int(_INCARNATION.unpack(encoded)[0])
+    except struct.error as error:
+        raise CorruptionError(f"incarnation: {error}; {REMEDY}") from error
+
+
 def _require_empty(store: SealedStore, marked_group: int | None) -> None:
-    """No bounds row: only right when nothing was ever written."""
-    leftover = next(store.kv.scan(b"", b"\xff"), None)
-    if leftover is not None:
+    """No bounds row: only right when nothing was ever written but the incarnation."""
+    if any(key != bytes([TABLE_NODE]) for key, _ in store.kv.scan(b"", b"\xff")):
         raise CorruptionError(
             f"log bounds: the record is missing though the log holds others; {REMEDY}"
         )
@@ -168,22 +199,39 @@ def _require_marked(bounds: LogBounds, marked_group: int | None) -> None:
         )
 
 
-def _walk(store: SealedStore, bounds: LogBounds) -> list[tuple[int, int]]:
-    """Verify every entry against *bounds*; return the (first index, term) runs."""
-    runs: list[tuple[int, int]] = []
+def _require_head(bounds: LogBounds, membership: bytes | None) -> None:
+    """What a compaction or a snapshot took from the log's head lives on in the state (C5, C6)."""
+    if not bounds.first_index - 1 <= bounds.state_index <= bounds.last_index:
+        raise CorruptionError(
+            f"log bounds: the state is the one after entry {bounds.state_index}, the log holds "
+            f"entries {bounds.first_index} to {bounds.last_index}; {REMEDY}"
+        )
+    if bounds.first_index > 1 and membership is None:
+        raise CorruptionError(
+            f"membership: the record is missing though the log begins with entry "
+            f"{bounds.first_index}; {REMEDY}"
+        )
+
+
+def _walk(store: SealedStore, bounds: LogBounds) -> Walked:
+    """Verify every entry against *bounds*."""
+    walked = Walked()
     expected, term, crc = bounds.first_index, bounds.prev_term, 0
     for first, entries in _slices(store):
         if first != expected:
             raise CorruptionError(f"log entry {expected}: the record is missing; {REMEDY}")
-        for index, entry_term, _, _ in check_entries(first, entries):
+        for index, entry_term, kind, entry in check_entries(first, entries):
             if entry_term < term:
                 raise CorruptionError(
                     f"log entry {index}: its term {entry_term} is below {term} of the one before; "
                     f"the record was replaced; {REMEDY}"
                 )
             if entry_term > term:
-                runs.append((index, entry_term))
+                walked.term_runs.append((index, entry_term))
                 term = entry_term
+            if kind == KIND_CONFIGURATION:
+                walked.configurations.append((index, entry_payload(entry)))
+        walked.sizes.extend(entries)
         crc = entry_crc(entries[-1])
         expected += len(entries)
     if expected != bounds.last_index + 1:
@@ -199,7 +247,7 @@ def _walk(store: SealedStore, bounds: LogBounds) -> list[tuple[int, int]]:
             f"log entry {bounds.last_index}: it is not the one that the bounds name; the record "
             f"was replaced; {REMEDY}"
         )
-    return runs
+    return walked
 
 
 def _slices(store: SealedStore) -> Iterator[tuple[int, list[bytes]]]:

@@ -6,6 +6,7 @@ import threading
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 
+from pydfsnode.errors import StorageError
 from pydfsnode.storage.kv import Batch
 
 
@@ -32,6 +33,11 @@ class MemoryKv:
             keys = self._keys[bisect_left(self._keys, first) : bisect_left(self._keys, end)]
             rows = [(key, self._rows[key]) for key in keys]
         return iter(rows)
+
+    def view(self) -> MemoryView:
+        """See `KeyValue.view`; a copy."""
+        with self._lock:
+            return MemoryView(self._rows)
 
     def write(self, batch: Batch, sync: bool) -> None:
         """See `KeyValue.write`."""
@@ -62,6 +68,32 @@ class MemoryKv:
 
     def close(self) -> None:
         """See `KeyValue.close`; the rows stay, so that a test can open them again."""
+
+
+class MemoryView:
+    """A copy of the rows of a `MemoryKv`."""
+
+    def __init__(self, rows: dict[bytes, bytes]) -> None:
+        self._copy: MemoryKv | None = MemoryKv(rows)
+
+    def get(self, key: bytes) -> bytes | None:
+        """See `KeyValueReader.get`."""
+        return self._open_copy().get(key)
+
+    def scan(self, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """See `KeyValueReader.scan`."""
+        for row in self._open_copy().scan(first, end):
+            self._open_copy()
+            yield row
+
+    def close(self) -> None:
+        """See `KeyValueView.close`."""
+        self._copy = None
+
+    def _open_copy(self) -> MemoryKv:
+        if self._copy is None:
+            raise StorageError("a view of the store was used after it was closed")
+        return self._copy
 
 
 def _apply(rows: dict[bytes, bytes], batch: Batch) -> None:

@@ -1,14 +1,15 @@
 """A master's durable log: each group is one atomic batch of hard state, entries, bounds and rows.
 
-`write` is called from one thread, in order; `read` from any. After a failed write nothing more is
-written: what is on disk is unknown until the log is opened anew (INV-STOP, trap C11).
+The storage thread alone calls what changes the log (`write`, `compact`, `stage`, `purge_some`), in
+order; any thread may call the rest. After a failed write nothing more is written: what is on disk
+is unknown until the log is opened anew (INV-STOP, trap C11).
 """
 
 from __future__ import annotations
 
 import contextlib
-import struct
-from collections.abc import Iterable, Iterator, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pydfsnode.errors import (
     Compacted,
@@ -18,16 +19,25 @@ from pydfsnode.errors import (
     StorageError,
     invariant,
 )
-from pydfsnode.raft.effects import HardState, Persist
+from pydfsnode.raft.effects import HardState, Install, Persist
 from pydfsnode.raft.types import LogStart
+from pydfsnode.storage.dead_state import DeadState
 from pydfsnode.storage.durable_mark import DurableMark
+from pydfsnode.storage.kv import Batch
+from pydfsnode.storage.log_bounds import REMEDY, LogBounds
+from pydfsnode.storage.log_changes import (
+    after_compaction,
+    after_entries,
+    after_install,
+    entry_term,
+    kept_index,
+    removed,
+)
 from pydfsnode.storage.log_recovery import (
-    REMEDY,
-    LogBounds,
     Recovered,
     check_entries,
     encode_hard_state,
-    entry_crc,
+    encode_incarnation,
     recover,
 )
 from pydfsnode.storage.sealed import (
@@ -35,38 +45,71 @@ from pydfsnode.storage.sealed import (
     TABLE_HARD_STATE,
     TABLE_LOG_BOUNDS,
     TABLE_MEMBERSHIP,
+    TABLE_NODE,
+    TABLE_STAGE,
     Row,
     SealedStore,
     numbered_key,
 )
+from pydfsnode.storage.snapshot_stage import SnapshotStage, StageProgress
+from pydfsnode.storage.state_tables import disk_rows, disk_table
+from pydfsnode.storage.state_view import StateView
 
-_INDEX_AND_TERM = struct.Struct("<QQ")
-_INDEX_OFFSET = 8
+COMPACT_ENTRIES_MAX = 4096
+"""Entries that one batch of a compaction removes."""
+
+
+def draw_incarnation() -> int:
+    """A number for a new data directory: never 0, never the one of another."""
+    return secrets.randbelow(2**32 - 1) + 1
 
 
 class RaftLog:
     """See the module; made by `open`.
 
-    `start`, `hard_state` and `membership` (opaque bytes) are what was durable at open.
+    `start`, `hard_state` and `membership` (opaque bytes) are what was durable at open;
+    `incarnation` is the directory's for ever.
     """
 
-    def __init__(self, store: SealedStore, mark: DurableMark | None, recovered: Recovered) -> None:
+    def __init__(
+        self,
+        store: SealedStore,
+        mark: DurableMark | None,
+        recovered: Recovered,
+        incarnation: int,
+    ) -> None:
         self._store = store
         self._mark = mark
-        self._bounds = recovered.bounds
         self._failure: DurabilityFailure | None = None
+        self.incarnation = incarnation
         self.hard_state: HardState = recovered.hard_state
         self.membership = recovered.membership
+        bounds = recovered.bounds._replace(incarnation=incarnation)
+        self._bounds = bounds
+        self._readable_from = bounds.first_index
+        self._durable_state_index = bounds.state_index
+        self._term = recovered.hard_state.term
+        self._sizes = recovered.walked.sizes
+        self._dead = DeadState(store.kv, 1 - bounds.generation, self._write_batch)
+        self._progress = recovered.progress
+        self._stage: SnapshotStage | None = None
         self.start = LogStart(
-            first_index=recovered.bounds.first_index,
-            last_index=recovered.bounds.last_index,
-            term_runs=recovered.term_runs,
-            prev_term=recovered.bounds.prev_term,
+            first_index=bounds.first_index,
+            last_index=bounds.last_index,
+            term_runs=recovered.walked.term_runs,
+            prev_term=bounds.prev_term,
             read=self.read,
+            base=recovered.membership,
+            configurations=recovered.walked.configurations,
         )
 
     @classmethod
-    def open(cls, store: SealedStore, mark: DurableMark | None = None) -> RaftLog:
+    def open(
+        cls,
+        store: SealedStore,
+        mark: DurableMark | None = None,
+        new_incarnation: Callable[[], int] = draw_incarnation,
+    ) -> RaftLog:
         """Verify the whole log in *store* and return it; a new store gives an empty log.
 
         Args:
@@ -76,109 +119,204 @@ class RaftLog:
         Raises:
             CorruptionError, SealBroken: a record is damaged, missing, moved or replaced; the
                 message names it and the remedy, and the node must not start.
-            StorageError: the store cannot be read.
+            StorageError: the store cannot be read, or a new one cannot be written.
         """
         with contextlib.ExitStack() as undo:
             if mark is None:
-                return cls(store, None, recover(store, None))
-            undo.callback(mark.close)
-            marked_group = mark.load()
-            recovered = recover(store, marked_group)
-            if marked_group is None:
-                if not recovered.is_new:
-                    raise CorruptionError(
-                        f"{mark.path}: the durable mark is missing though the log is not new; "
-                        f"{REMEDY}"
-                    )
-                mark.create()
+                recovered = recover(store, None)
+            else:
+                undo.callback(mark.close)
+                marked_group = mark.load()
+                recovered = recover(store, marked_group)
+                if marked_group is None:
+                    if not recovered.is_new:
+                        raise CorruptionError(
+                            f"{mark.path}: the durable mark is missing though the log is not new; "
+                            f"{REMEDY}"
+                        )
+                    mark.create()
+            incarnation = recovered.incarnation
+            if incarnation is None:
+                incarnation = new_incarnation()
+                store.write([(TABLE_NODE, b"", encode_incarnation(incarnation))], sync=True)
             undo.pop_all()
-        return cls(store, mark, recovered)
+        return cls(store, mark, recovered, incarnation)
 
     @property
     def bounds(self) -> LogBounds:
         """Where the log as written ends, and the number of its last group."""
         return self._bounds
 
-    def write(self, persist: Persist | None, rows: Sequence[Row], sync: bool) -> None:
+    @property
+    def state_index(self) -> int:
+        """The entry up to which the state was written, not always durably; 0: not known."""
+        return self._bounds.state_index
+
+    @property
+    def log_bytes(self) -> int:
+        """Bytes of all encoded entries in the log."""
+        return self._sizes.total
+
+    def write(
+        self,
+        persist: Persist | None,
+        rows: Sequence[Row],
+        sync: bool,
+        state_index: int | None = None,
+    ) -> None:
         """Write one group: *persist* and *rows*, all or nothing.
 
         Args:
-            rows: of tables from 4 on.
-            sync: return only when it, and all before it, is on stable storage.
+            rows: of tables 16 to 79, or the membership. With `persist.install` they are left
+                out: they belong to the state that is replaced.
+            sync: return only when it, and all before it, is on stable storage. An installation
+                always is.
+            state_index: the entry up to which the state is applied with *rows*.
 
         Raises:
             DurabilityFailure: nothing of it may be acknowledged, and nothing more is written.
         """
-        if self._failure is not None:
-            raise self._failure
-        bounds = self._bounds
+        self._require_sound()
+        if persist is not None and persist.install is not None:
+            self._install(persist, persist.install)
+            return
+        bounds, changed = self._bounds, disk_rows(rows, self._bounds.generation)
         batch: list[tuple[bytes, bytes | None]] = []
+        kept, entries = bounds.last_index, list[bytes]()
         if persist is not None:
-            batch, bounds = self._persist_batch(persist)
+            entries = persist.entries
+            kept = kept_index(bounds, persist)
+            bounds = after_entries(bounds, kept, entries, self._entry)
+            changed += self._head_rows(persist)
+            changed += removed(range(bounds.last_index + 1, self._bounds.last_index + 1))
+            batch = self._store.seal_numbered(TABLE_ENTRY, kept + 1, entries)
+        if state_index is not None:
+            invariant(
+                bounds.state_index <= state_index <= bounds.last_index,
+                "the state goes back, or is ahead of the log",
+                state_index=state_index,
+                before=bounds.state_index,
+                last_index=bounds.last_index,
+            )
+            bounds = bounds._replace(state_index=state_index)
+        first = bounds.first_index
+        self._write_group(batch, changed, bounds, sync)
+        self._sizes.keep(0, kept - first + 1)
+        self._sizes.extend(entries)
+
+    def _head_rows(self, persist: Persist) -> list[Row]:
+        """The rows of *persist* that are not entries."""
+        rows: list[Row] = []
+        if persist.hard_state is not None:
+            self._term = persist.hard_state.term
+            rows.append((TABLE_HARD_STATE, b"", encode_hard_state(persist.hard_state)))
+        if persist.base is not None:
+            invariant(self._bounds.last_index == 0, "a first configuration for a log in use")
+            rows.append((TABLE_MEMBERSHIP, b"", persist.base))
+        return rows
+
+    def _install(self, persist: Persist, install: Install) -> None:
+        """Make the staged generation live, and drop the log below it or all of it (F4, F7)."""
+        stage, before = self._stage, self._bounds
+        invariant(
+            not persist.entries and persist.truncate_from is None and persist.base is None,
+            "a group with a snapshot holds entries",
+        )
+        invariant(
+            stage is not None
+            and stage.is_finished
+            and stage.progress.is_of(install.index, install.index_term),
+            "the snapshot to be installed is not the one that is staged",
+            index=install.index,
+        )
+        bounds = after_install(before, install, self._entry)
+        rows = self._head_rows(persist)
+        invariant(bounds.last_term <= self._term, "a snapshot of a later term", term=self._term)
+        rows.append((TABLE_MEMBERSHIP, b"", install.configuration))
+        rows.append((TABLE_STAGE, b"", None))
+        kept = range(bounds.first_index, bounds.last_index + 1)
+        gone = range(before.first_index, before.last_index + 1)
+        rows += removed(index for index in gone if index not in kept)
+        self._readable_from = bounds.first_index
+        self._write_group([], rows, bounds, sync=True)
+        dropped = min(bounds.first_index - before.first_index, len(gone))
+        self._sizes.keep(dropped, dropped + len(kept))
+        self._drop_stage()
+        self._dead = DeadState(self._store.kv, before.generation, self._write_batch)
+
+    def compact(self, through: int, base: bytes) -> None:
+        """Drop the entries up to *through*, which the state holds; nothing when they are gone.
+
+        In synced batches of `COMPACT_ENTRIES_MAX`: a caller that wants other writes in between
+        asks for less at a time.
+
+        Args:
+            base: the configuration as of *through*, encoded.
+
+        Raises:
+            DurabilityFailure: the node must stop.
+        """
+        self._require_sound()
+        bounds = self._bounds
+        if through < bounds.first_index:
+            return
+        invariant(
+            through <= bounds.last_index and through <= bounds.state_index,
+            "a compaction of entries that the state does not hold",
+            through=through,
+            state_index=bounds.state_index,
+        )
+        if through > self._durable_state_index:
+            self.write(None, [], sync=True)
+        while self._bounds.first_index <= through:
+            first = self._bounds.first_index
+            last = min(through, first + COMPACT_ENTRIES_MAX - 1)
+            term = entry_term(last, self._entry(last))
+            bounds = after_compaction(self._bounds, last, term)
+            # The newer base may stand before older configurations in the log: the last one counts.
+            rows: list[Row] = [(TABLE_MEMBERSHIP, b"", base), *removed(range(first, last + 1))]
+            self._readable_from = last + 1  # before they are gone, for `read` on other threads
+            self._write_group([], rows, bounds, sync=True)
+            self._sizes.keep(last + 1 - first, bounds.last_index + 1 - first)
+
+    def _write_group(
+        self,
+        batch: list[tuple[bytes, bytes | None]],
+        rows: Sequence[Row],
+        bounds: LogBounds,
+        sync: bool,
+    ) -> None:
+        """Write *batch*, *rows* and *bounds* as the next group."""
         bounds = bounds._replace(group=bounds.group + 1)
         batch.extend(self._store.seal_rows([(TABLE_LOG_BOUNDS, b"", bounds.encode()), *rows]))
+        self._write_batch(batch, sync, bounds.group)
+        self._bounds = bounds
+        if sync:
+            self._durable_state_index = bounds.state_index
+
+    def _write_batch(self, batch: Batch, sync: bool, group: int = 0) -> None:
+        """Write *batch*; mark *group* as durable with *sync*. A failure is the last one."""
+        self._require_sound()
         try:
             self._store.kv.write(batch, sync)
-            if sync and self._mark is not None:
-                self._mark.advance(bounds.group)
+            if sync and group and self._mark is not None:
+                self._mark.advance(group)
         except StorageError as error:
             self._failure = _failure_of(error)
             raise self._failure from error
-        self._bounds = bounds
 
-    def _persist_batch(
-        self, persist: Persist
-    ) -> tuple[list[tuple[bytes, bytes | None]], LogBounds]:
-        """The records of *persist* and the bounds after it."""
-        bounds = self._bounds
-        batch: list[tuple[bytes, bytes | None]] = []
-        if persist.hard_state is not None:
-            row = (TABLE_HARD_STATE, b"", encode_hard_state(persist.hard_state))
-            batch.extend(self._store.seal_rows([row]))
-        kept = bounds.last_index
-        if persist.truncate_from is not None:
-            kept = min(kept, persist.truncate_from - 1)
-            invariant(kept >= bounds.first_index - 1, "a truncation below the log", kept=kept)
-        last, entries = kept, persist.entries
-        if entries:
-            invariant(
-                persist.first_index == kept + 1,
-                "a group's entries do not continue the log",
-                first_index=persist.first_index,
-                last_index=kept,
-            )
-            last = kept + len(entries)
-            batch.extend(self._store.seal_numbered(TABLE_ENTRY, kept + 1, entries))
-        if last < bounds.last_index:
-            gone = range(last + 1, bounds.last_index + 1)
-            batch.extend(
-                self._store.seal_rows([(TABLE_ENTRY, numbered_key(i), None) for i in gone])
-            )
-        return batch, self._bounds_after(last, kept, entries)
-
-    def _bounds_after(self, last: int, kept: int, entries: Sequence[bytes]) -> LogBounds:
-        bounds = self._bounds
-        if entries:
-            tail = entries[-1]
-        elif kept == bounds.last_index:
-            return bounds
-        elif kept < bounds.first_index:
-            return bounds._replace(last_index=kept, last_term=bounds.prev_term, last_crc=0)
-        else:
-            tail = self.read(kept, kept, 0)[0]
-        index, term = _INDEX_AND_TERM.unpack_from(tail, _INDEX_OFFSET)
-        invariant(index == last, "an entry's index is not its place", index=index, place=last)
-        return bounds._replace(last_index=last, last_term=term, last_crc=entry_crc(tail))
+    def _require_sound(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def read(self, first: int, last: int, bytes_max: int) -> list[bytes]:
         """Encoded entries from *first* on, at least one, up to *last*, within about *bytes_max*.
 
         Raises:
-            Compacted: *first* is below the log.
+            Compacted: *first* is below the log, or was when the read ended.
             CorruptionError, SealBroken: an entry is damaged or missing; never a short answer.
         """
-        if first < self._bounds.first_index:
-            raise Compacted(f"log entry {first} was compacted away", index=first)
+        self._require_readable(first)
         entries: list[bytes] = []
         size = 0
         for key, entry in self._store.scan(
@@ -186,29 +324,96 @@ class RaftLog:
         ):
             expected = first + len(entries)
             if int.from_bytes(key, "big") != expected:
-                raise CorruptionError(f"log entry {expected}: the record is missing; {REMEDY}")
+                raise self._missing(first, expected)
             size += len(entry)
             if entries and size > bytes_max:
                 break
             entries.append(entry)
         else:
             if len(entries) != last - first + 1:
-                raise CorruptionError(
-                    f"log entry {first + len(entries)}: the record is missing; {REMEDY}"
-                )
+                raise self._missing(first, first + len(entries))
         check_entries(first, entries)
         return entries
 
+    def _require_readable(self, first: int) -> None:
+        if first < self._readable_from:
+            raise Compacted(f"log entry {first} was compacted away", index=first)
+
+    def _missing(self, first: int, index: int) -> CorruptionError:
+        """The error for a missing entry, unless the log was compacted while it was read."""
+        self._require_readable(first)
+        return CorruptionError(f"log entry {index}: the record is missing; {REMEDY}")
+
+    def _entry(self, index: int) -> bytes:
+        return self.read(index, index, 0)[0]
+
     def load_rows(self, tables: Iterable[int]) -> Iterator[Row]:
-        """The rows of *tables*, table by table, ascending by key.
+        """The rows of *tables*, table by table, ascending by key; while nothing is written.
 
         Raises:
             SealBroken, CorruptionError, StorageError: while iterating.
         """
         for table in tables:
-            invariant(table >= TABLE_MEMBERSHIP, "a table of the log itself", table=table)
-            for key, value in self._store.scan(table):
+            for key, value in self._store.scan(disk_table(table, self._bounds.generation)):
                 yield table, key, value
+
+    def open_view(self) -> StateView:
+        """The state as it is now, from any thread; close it.
+
+        Raises:
+            StorageError: the log is closed, or it is not known which entry the state belongs to.
+        """
+        return StateView(self._store.view())
+
+    def stage(self, index: int, index_term: int) -> SnapshotStage:
+        """Where the snapshot after entry (*index*, *index_term*) gathers; any other one is dropped.
+
+        What is staged of the same one is kept: the transfer goes on behind `SnapshotStage.after`.
+
+        Raises:
+            DurabilityFailure: the node must stop.
+            CorruptionError, StorageError: the store cannot be read.
+        """
+        self._require_sound()
+        progress, is_known = self._progress, self._stage is not None
+        if self._stage is not None:
+            progress = self._stage.progress
+        self._drop_stage()
+        # Of an earlier process each row is looked for: a power cut may have taken unsynced ones.
+        if (
+            progress is None
+            or not progress.is_of(index, index_term)
+            or not (is_known or self._dead.holds(progress.row_count, progress.after))
+        ):
+            self._write_batch(self._store.seal_rows([(TABLE_STAGE, b"", None)]), False)
+            self._dead.purge()
+            progress = StageProgress(index, index_term)
+        self._dead.is_used()
+        self._stage = SnapshotStage(self._store, self._dead.generation, progress, self._write_batch)
+        return self._stage
+
+    def _drop_stage(self) -> None:
+        if self._stage is not None:
+            self._stage.drop()
+        self._stage = self._progress = None
+
+    def purge_some(self) -> bool:
+        """Remove some rows of the state that is not live; return whether there may be more.
+
+        To be called while there is nothing else to write, after opening too. A staged snapshot
+        stays, unless the state has got as far by itself.
+
+        Raises:
+            DurabilityFailure: the node must stop.
+        """
+        self._require_sound()
+        progress = self._progress if self._stage is None else self._stage.progress
+        if progress is not None:
+            if progress.index > self._bounds.state_index:
+                return False
+            self._drop_stage()
+            self._write_batch(self._store.seal_rows([(TABLE_STAGE, b"", None)]), False)
+        return self._dead.purge_some()
 
     def close(self) -> None:
         """Close the store and the mark; may be called twice."""

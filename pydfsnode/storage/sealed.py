@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from pydfsnode.errors import SealBroken, invariant
-from pydfsnode.storage.kv import KeyValue
+from pydfsnode.storage.kv import KeyValue, KeyValueReader, KeyValueView
 
 Row = tuple[int, bytes, bytes | None]
 """(table, key, plaintext); None deletes the row."""
@@ -21,10 +21,19 @@ TABLE_ENTRY = 1
 TABLE_HARD_STATE = 2
 TABLE_LOG_BOUNDS = 3
 TABLE_MEMBERSHIP = 4
+TABLE_NODE = 5
+TABLE_STAGE = 6
 TABLE_STATE_FIRST = 16
-"""The state machine's tables begin here; 5 to 15 are kept for the log's own."""
+"""The state machine's tables begin here; 7 to 15 are kept for the log's own."""
 TABLE_LAST = 254
 
+_NAMES = {
+    TABLE_HARD_STATE: "hard state",
+    TABLE_LOG_BOUNDS: "log bounds",
+    TABLE_MEMBERSHIP: "membership",
+    TABLE_NODE: "incarnation",
+    TABLE_STAGE: "snapshot progress",
+}
 _NUMBERED_KEY = struct.Struct(">BQ")
 _AAD_MAGIC = b"pydfsnode row 1\0"
 
@@ -41,14 +50,13 @@ class Sealer(Protocol):
         ...
 
 
-class SealedStore:
-    """See the module. Owns *kv*: `close` closes it."""
+class SealedReader:
+    """Rows read through *rows*; see `SealedStore`."""
 
-    def __init__(self, kv: KeyValue, keyring: Sealer, cluster_id: str, node_id: str) -> None:
-        self.kv = kv
+    def __init__(self, rows: KeyValueReader, keyring: Sealer, aad_head: bytes) -> None:
+        self._rows = rows
         self._keyring = keyring
-        # Lengths go in front, so that no two (cluster, node) pairs give the same bytes.
-        self._aad_head = _AAD_MAGIC + _sized(cluster_id) + _sized(node_id)
+        self._aad_head = aad_head
 
     def get(self, table: int, key: bytes) -> bytes | None:
         """The plaintext at (table, key), None when there is no such row.
@@ -58,7 +66,7 @@ class SealedStore:
             CorruptionError, StorageError.
         """
         disk_key = _disk_key(table, key)
-        sealed = self.kv.get(disk_key)
+        sealed = self._rows.get(disk_key)
         return None if sealed is None else self._open(disk_key, sealed)
 
     def scan(
@@ -70,8 +78,57 @@ class SealedStore:
             As `get`, while iterating.
         """
         disk_end = bytes([table + 1]) if end is None else _disk_key(table, end)
-        for disk_key, sealed in self.kv.scan(_disk_key(table, first), disk_end):
+        for disk_key, sealed in self._rows.scan(_disk_key(table, first), disk_end):
             yield disk_key[1:], self._open(disk_key, sealed)
+
+    def scan_span(self, first: bytes, end: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+        """(table, key, plaintext) of the rows with first <= key on disk < end, ascending.
+
+        Raises:
+            As `get`, while iterating.
+        """
+        for disk_key, sealed in self._rows.scan(first, end):
+            yield disk_key[0], disk_key[1:], self._open(disk_key, sealed)
+
+    def _open(self, disk_key: bytes, sealed: bytes) -> bytes:
+        try:
+            return self._keyring.unseal(self._aad_head + disk_key, sealed)
+        except SealBroken as error:
+            raise SealBroken(
+                f"{describe_key(disk_key)}: the seal does not open ({error}): the record was "
+                "damaged, moved or replaced, or belongs to another node; check the disk and "
+                "restore this node's data directory from its own backup",
+                table=disk_key[0],
+            ) from error
+
+
+class SealedView(SealedReader):
+    """Sealed rows as they were at one moment. Owns *view*: `close` closes it."""
+
+    def __init__(self, view: KeyValueView, keyring: Sealer, aad_head: bytes) -> None:
+        super().__init__(view, keyring, aad_head)
+        self._view = view
+
+    def close(self) -> None:
+        """Close the view below; may be called twice."""
+        self._view.close()
+
+
+class SealedStore(SealedReader):
+    """See the module. Owns *kv*: `close` closes it."""
+
+    def __init__(self, kv: KeyValue, keyring: Sealer, cluster_id: str, node_id: str) -> None:
+        # Lengths go in front, so that no two (cluster, node) pairs give the same bytes.
+        super().__init__(kv, keyring, _AAD_MAGIC + _sized(cluster_id) + _sized(node_id))
+        self.kv = kv
+
+    def view(self) -> SealedView:
+        """All rows as they are now; from any thread.
+
+        Raises:
+            StorageError: the store is closed.
+        """
+        return SealedView(self.kv.view(), self._keyring, self._aad_head)
 
     def seal_rows(self, rows: Sequence[Row]) -> list[tuple[bytes, bytes | None]]:
         """*rows* as a batch for `kv.write`."""
@@ -101,25 +158,13 @@ class SealedStore:
         """Close the store below; may be called twice."""
         self.kv.close()
 
-    def _open(self, disk_key: bytes, sealed: bytes) -> bytes:
-        try:
-            return self._keyring.unseal(self._aad_head + disk_key, sealed)
-        except SealBroken as error:
-            raise SealBroken(
-                f"{describe_key(disk_key)}: the seal does not open ({error}): the record was "
-                "damaged, moved or replaced, or belongs to another node; check the disk and "
-                "restore this node's data directory from its own backup",
-                table=disk_key[0],
-            ) from error
-
 
 def describe_key(disk_key: bytes) -> str:
     """A row's place for a message: its table and its key as a number or hex."""
     table, key = disk_key[0], disk_key[1:]
     if table == TABLE_ENTRY and len(key) == 8:
         return f"log entry {int.from_bytes(key, 'big')}"
-    named = {TABLE_HARD_STATE: "hard state", TABLE_LOG_BOUNDS: "log bounds"}.get(table)
-    return named or f"row {key.hex() or '-'} of table {table}"
+    return _NAMES.get(table) or f"row {key.hex() or '-'} of table {table}"
 
 
 def numbered_key(number: int) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pydfsnode.errors import StorageError
 from pydfsnode.storage.kv import KeyValue
 
 Reopen = Callable[[KeyValue], KeyValue]
@@ -70,6 +71,52 @@ class KeyValueConformance:
         store.write([(b"b", b"x" * 100_000), (b"a", None)], sync=False)
         again = reopen(store)
         assert list(again.scan(b"", b"\xff")) == [(b"b", b"x" * 100_000)]
+
+    def test_a_view_sees_one_moment_for_as_long_as_it_is_open(self, store: KeyValue) -> None:
+        store.write([(b"a", b"1"), (b"b", b"1"), (b"c", b"1")], sync=False)
+        view = store.view()
+        store.write([(b"a", None), (b"b", b"2"), (b"d", b"2")], sync=True)
+        for _ in range(2):
+            assert list(view.scan(b"", b"\xff")) == [(b"a", b"1"), (b"b", b"1"), (b"c", b"1")]
+        assert list(view.scan(b"b", b"c")) == [(b"b", b"1")]
+        assert (view.get(b"a"), view.get(b"b"), view.get(b"d")) == (b"1", b"1", None)
+        later = store.view()
+        assert list(later.scan(b"", b"\xff")) == [(b"b", b"2"), (b"c", b"1"), (b"d", b"2")]
+        view.close()
+        later.close()
+
+    def test_a_scan_of_a_view_goes_on_beside_writes(self, store: KeyValue) -> None:
+        store.write([(bytes([i]), b"v") for i in range(50)], sync=False)
+        view = store.view()
+        rows = view.scan(b"\x0a", b"\x14")
+        assert next(rows) == (b"\x0a", b"v")
+        store.write([(bytes([i]), None) for i in range(50)], sync=True)
+        assert [key[0] for key, _ in rows] == list(range(11, 20))
+        view.close()
+
+    def test_a_closed_view_is_an_error_and_never_a_short_answer(self, store: KeyValue) -> None:
+        store.write([(bytes([i]), b"v") for i in range(50)], sync=False)
+        view = store.view()
+        rows = view.scan(b"", b"\xff")
+        assert next(rows) == (b"\x00", b"v")
+        view.close()
+        view.close()
+        with pytest.raises(StorageError, match="closed"):
+            list(rows)
+        with pytest.raises(StorageError, match="closed"):
+            view.get(b"\x01")
+        with pytest.raises(StorageError, match="closed"):
+            list(view.scan(b"", b"\xff"))
+
+    def test_a_view_outlives_the_store_and_then_lets_go_of_it(
+        self, store: KeyValue, reopen: Reopen
+    ) -> None:
+        store.write([(b"a", b"1")], sync=True)
+        view = store.view()
+        store.close()
+        assert view.get(b"a") == b"1"
+        view.close()
+        assert reopen(store).get(b"a") == b"1"
 
     def test_close_may_be_called_twice(self, store: KeyValue) -> None:
         store.close()

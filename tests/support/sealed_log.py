@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import atexit
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
 from pydfsnode._fast import encode_entry
-from pydfsnode.raft.effects import HardState, Persist
+from pydfsnode.raft.effects import HardState, Install, Persist
 from pydfsnode.security.keyring import Keyring
 from pydfsnode.storage.durable_mark import DurableMark
 from pydfsnode.storage.kv import KeyValue
@@ -59,6 +60,26 @@ def group(
         hard_state = HardState(terms[-1], "m2")
     entries = [entry(first + i, term) for i, term in enumerate(terms)]
     return Persist(1, hard_state, truncate_from, first if terms else 0, entries)
+
+
+def install(index: int, term: int, *, keep_log: bool = False, base: bytes = b"members") -> Persist:
+    """A group that installs what is staged."""
+    return Persist(1, install=Install(index, term, base, keep_log))
+
+
+def stage(log: RaftLog, index: int, term: int, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
+    """Stage *rows* as the whole snapshot after entry (*index*, *term*)."""
+    staged = log.stage(index, term)
+    staged.add(rows, len(rows), 99)
+    staged.finish(len(rows), 99)
+
+
+def state_of(log: RaftLog) -> tuple[int, list[tuple[int, bytes, bytes]]]:
+    """(index, rows) of the live state."""
+    view = log.open_view()
+    found = view.index, list(view.rows())
+    view.close()
+    return found
 
 
 def entries_of(log: RaftLog) -> list[bytes]:

@@ -9,9 +9,15 @@ import pydfsnode.storage
 from pydfsnode._fast import encode_entry
 from pydfsnode.raft.effects import HardState
 from pydfsnode.storage.durable_mark import DurableMark
-from pydfsnode.storage.log_recovery import LogBounds, decode_hard_state, encode_hard_state
+from pydfsnode.storage.log_bounds import LogBounds
+from pydfsnode.storage.log_recovery import (
+    decode_hard_state,
+    encode_hard_state,
+    encode_incarnation,
+)
 from pydfsnode.storage.memory_kv import MemoryKv
 from pydfsnode.storage.sealed import SealedStore
+from pydfsnode.storage.snapshot_stage import StageProgress
 
 FORMAT = Path(pydfsnode.storage.__file__).parent / "FORMAT.md"
 
@@ -55,9 +61,25 @@ def test_hard_state() -> None:
 
 
 def test_bounds() -> None:
-    bounds = LogBounds(3, 1, 2, 0, 7, 0x1234ABCD)
+    bounds = LogBounds(3, 1, 2, 0, 7, 0x1234ABCD, 2, 1, 0x5F3A9C01)
     assert bounds.encode() == vector("bounds")
     assert LogBounds.decode(vector("bounds")) == bounds
+
+
+def test_bounds_of_before_snapshots_are_read() -> None:
+    assert LogBounds.decode(vector("older bounds")) == LogBounds(3, 1, 2, 0, 7, 0x1234ABCD)
+
+
+def test_snapshot_progress() -> None:
+    progress = StageProgress(9, 7, 2, 0x1234ABCD, (17, b"\x00\x05"))
+    assert progress.encode() == vector("snapshot progress")
+    assert StageProgress.decode(vector("snapshot progress")) == progress
+    nothing = StageProgress(9, 7)
+    assert StageProgress.decode(nothing.encode()) == nothing
+
+
+def test_incarnation() -> None:
+    assert encode_incarnation(0x5F3A9C01) == vector("incarnation")
 
 
 def test_durable_mark(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import plyvel
@@ -91,6 +92,25 @@ def test_a_damaged_block_is_an_error_and_never_an_absent_key(tmp_path: Path) -> 
         list(store.scan(b"", b"\xff"))
     with pytest.raises(CorruptionError):
         store.get(b"k001")
+    store.close()
+
+
+def test_a_synced_write_syncs_the_files_of_unsynced_ones_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LevelDB syncs only the file that it writes to, and goes on to a new one at any time."""
+    store = LevelDb(tmp_path / "db")
+    synced: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    )
+    store.write([(b"a", b"1")], sync=True)
+    assert synced == []
+    store.write([(b"a", b"2")], sync=False)
+    store.write([(b"a", b"3")], sync=True)
+    assert synced == [str(file) for file in (tmp_path / "db").glob("*.log")]
+    store.write([(b"a", b"4")], sync=True)
+    assert len(synced) == 1
     store.close()
 
 

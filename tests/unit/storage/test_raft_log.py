@@ -23,7 +23,7 @@ from pydfsnode.errors import (
 from pydfsnode.raft.effects import HardState, Persist
 from pydfsnode.storage.kv import Batch
 from pydfsnode.storage.leveldb import LevelDb
-from pydfsnode.storage.log_recovery import LogBounds
+from pydfsnode.storage.log_bounds import LogBounds
 from pydfsnode.storage.memory_kv import MemoryKv
 from pydfsnode.storage.raft_log import RaftLog
 from pydfsnode.storage.sealed import numbered_key
@@ -198,6 +198,8 @@ def test_a_group_is_one_batch_synced_as_asked() -> None:
             super().write(batch, sync)
 
     log = RaftLog.open(sealed(Counting()))
+    assert written == [(1, True)]  # the incarnation
+    written.clear()
     log.write(group(1, [1, 1]), [(17, b"k", b"v")], sync=True)
     log.write(group(2, [2], truncate_from=2), [], sync=False)
     log.write(group(1, [3], truncate_from=1), [(17, b"k", None)], sync=True)
@@ -218,9 +220,11 @@ def test_a_power_loss_leaves_whole_groups_in_their_order() -> None:
 
 
 class FailingKv(MemoryKv):
-    def __init__(self, error: StorageError) -> None:
+    """Fails once `error` is set."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self.error: StorageError | None = error
+        self.error: StorageError | None = None
         self.attempts = 0
 
     def write(self, batch: Batch, sync: bool) -> None:
@@ -231,8 +235,9 @@ class FailingKv(MemoryKv):
 
 
 def test_a_failed_write_is_fatal_and_nothing_is_written_after_it() -> None:
-    kv = FailingKv(StorageError("000003.log: Input/output error"))
+    kv = FailingKv()
     log = RaftLog.open(sealed(kv))
+    kv.error, kv.attempts = StorageError("000003.log: Input/output error"), 0
     with pytest.raises(DurabilityFailure, match=r"Input/output error.*verifies its log"):
         log.write(group(1, [1]), [], sync=True)
     kv.error = None  # the disk seems well again: what it holds is unknown all the same
@@ -242,7 +247,9 @@ def test_a_failed_write_is_fatal_and_nothing_is_written_after_it() -> None:
 
 
 def test_a_full_disk_says_so_and_that_nothing_acknowledged_is_lost() -> None:
-    log = RaftLog.open(sealed(FailingKv(DiskFull("the disk is full"))))
+    kv = FailingKv()
+    log = RaftLog.open(sealed(kv))
+    kv.error = DiskFull("the disk is full")
     with pytest.raises(DurabilityFailure, match=r"disk is full.*Nothing that was acknowledged"):
         log.write(group(1, [1]), [], sync=True)
 
@@ -340,5 +347,5 @@ def test_a_log_open_elsewhere_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_bounds_survive_their_encoding() -> None:
-    bounds = LogBounds(9, 1, 2**40, 0, 7, 0xFFFFFFFF)
+    bounds = LogBounds(9, 1, 2**40, 0, 7, 0xFFFFFFFF, 2**40 - 1, 1, 0xFEDCBA98)
     assert LogBounds.decode(bounds.encode()) == bounds

@@ -1,0 +1,55 @@
+"""The row written with each group: where log and state end, so that a lost end shows."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from pydfsnode.errors import CorruptionError
+
+REMEDY = (
+    "this master must not go on: its promises to the others may be lost. The other masters hold "
+    "the same entries and keep serving; check this node's disk and restore its data directory "
+    "from its own backup"
+)
+
+_BOUNDS = struct.Struct("<QQQQQIQII")
+_BOUNDS_1 = struct.Struct("<QQQQQI")
+"""As written before there were snapshots; the missing fields are 0."""
+
+
+class LogBounds(NamedTuple):
+    """See the module.
+
+    `group` counts the writes; `prev_term` is the term of the entry before the first. The live
+    tables of the state are those of `generation`, and hold the state after entry `state_index`.
+    `incarnation` is that of the data directory, so that the loss of its own row shows.
+    """
+
+    group: int = 0
+    first_index: int = 1
+    last_index: int = 0
+    prev_term: int = 0
+    last_term: int = 0
+    last_crc: int = 0
+    state_index: int = 0
+    generation: int = 0
+    incarnation: int = 0
+
+    def encode(self) -> bytes:
+        """As FORMAT.md says."""
+        return _BOUNDS.pack(*self)
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> LogBounds:
+        """Undo `encode`; raises CorruptionError."""
+        form = _BOUNDS_1 if len(encoded) == _BOUNDS_1.size else _BOUNDS
+        try:
+            bounds = cls(*form.unpack(encoded))
+        except struct.error as error:
+            raise CorruptionError(f"log bounds: {error}; {REMEDY}") from error
+        if bounds.generation > 1:
+            raise CorruptionError(
+                f"log bounds: generation {bounds.generation} of the state; {REMEDY}"
+            )
+        return bounds

@@ -1,0 +1,58 @@
+"""The state as it was at one index, for a snapshot or a backup: readable while the log goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydfsnode.errors import StorageError
+from pydfsnode.storage.log_bounds import LogBounds
+from pydfsnode.storage.sealed import TABLE_LOG_BOUNDS, SealedView
+from pydfsnode.storage.state_tables import GENERATION_STEP, disk_span, disk_table
+
+
+class StateView:
+    """A consistent view of the live state tables. Used by one thread at a time; close it.
+
+    `index` is the entry that the state is the one after. While a view is open the store keeps the
+    disk space of what it shows.
+    """
+
+    def __init__(self, view: SealedView) -> None:
+        """Take over *view*.
+
+        Raises:
+            StorageError: it is not known which entry the state belongs to.
+            SealBroken, CorruptionError: the bounds are damaged.
+        """
+        self._view = view
+        try:
+            encoded = view.get(TABLE_LOG_BOUNDS, b"")
+            bounds = LogBounds() if encoded is None else LogBounds.decode(encoded)
+            self.index = bounds.state_index
+            self._generation = bounds.generation
+            if not self.index and next(self.rows(), None) is not None:
+                raise StorageError(
+                    "the state's index is not on record: it was written by an older release; it "
+                    "is recorded with this master's next write"
+                )
+        except BaseException:
+            view.close()
+            raise
+
+    def rows(self, after: tuple[int, bytes] | None = None) -> Iterator[tuple[int, bytes, bytes]]:
+        """(table, key, plaintext) of all rows beyond *after*, ascending by (table, key).
+
+        Raises:
+            SealBroken, CorruptionError, StorageError: while iterating; never a short answer.
+        """
+        first, end = disk_span(self._generation)
+        if after is not None:
+            table, key = after
+            first = bytes([disk_table(table, self._generation)]) + key + b"\0"
+        offset = GENERATION_STEP * self._generation
+        for table, key, plaintext in self._view.scan_span(first, end):
+            yield table - offset, key, plaintext
+
+    def close(self) -> None:
+        """Give the view back; may be called twice."""
+        self._view.close()
