@@ -24,11 +24,11 @@ def parse(path: str) -> list[str]:
         _check_sizes(path, names)
     if "\0" in path:
         raise InvalidPath(f"{shown(path)} holds a NUL character")
-    for name in names:
-        if name in _FORBIDDEN:
-            raise InvalidPath(
-                f"{shown(path)} holds {_FORBIDDEN[name]}: write the path in its shortest form"
-            )
+    if not _FORBIDDEN_NAMES.isdisjoint(names):
+        name = next(name for name in names if name in _FORBIDDEN)
+        raise InvalidPath(
+            f"{shown(path)} holds {_FORBIDDEN[name]}: write the path in its shortest form"
+        )
     return names
 
 
@@ -45,6 +45,7 @@ def shown(path: str) -> str:
 
 
 _FORBIDDEN = {"": "an empty name", ".": "the name '.'", "..": "the name '..'"}
+_FORBIDDEN_NAMES = frozenset(_FORBIDDEN)
 
 
 def _check_sizes(path: str, names: list[str]) -> None:

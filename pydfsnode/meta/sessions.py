@@ -9,6 +9,7 @@ has done something before is refused too: never a silent second execution (Raft 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -68,7 +69,8 @@ class Session:
 class SessionTable:
     """All sessions, active ones in the order of their last operation.
 
-    `touched` collects (client_id, seq) of changed rows; seq 0 is the row of a dormant session.
+    `touched` collects (client_id, seq) of changed rows until it is cleared; seq 0 is the row of a
+    dormant session. True: the row is new, so that nothing of it is written once it is gone again.
     """
 
     def __init__(self, bounds: SessionBounds | None = None) -> None:
@@ -77,7 +79,8 @@ class SessionTable:
         self.dormant: dict[int, Dormant] = {}
         self.outcome_count = 0
         self.forgotten_count = 0
-        self.touched: dict[tuple[int, int], None] = {}
+        self.touched: dict[tuple[int, int], bool] = {}
+        self._newest = 0  # the client at the end of `active`; 0: not known
 
     def admit(self, op: Op, index: int, clock_ms: int) -> Outcome | None:
         """The first outcome of *op*; None when it must be applied now and can be remembered.
@@ -138,48 +141,60 @@ class SessionTable:
 
     def remember(self, op: Op, index: int, clock_ms: int, outcome: Outcome) -> None:
         """Keep the outcome of *op*, just applied, and drop what its client says it holds."""
-        session = self.active.pop(op.client_id, None)
-        if session is None:
-            session = Session(self._wake(op.client_id))
-        self.active[op.client_id] = session
+        client_id = op.client_id
+        session = self.active.get(client_id)
+        if session is None or client_id != self._newest:
+            # To the end: the order of the dict is that of use.
+            self.active.pop(client_id, None)
+            if session is None:
+                session = Session(self._wake(client_id))
+            self.active[client_id] = session
+            self._newest = client_id
         session.at_ms = clock_ms
-        self._raise_floor(op.client_id, session, op.first_unacked)
-        if len(session.outcomes) >= self.bounds.outcomes_per_session:
-            self._raise_floor(op.client_id, session, min(session.outcomes) + 1)
-        session.outcomes[op.seq] = Remembered(index, clock_ms, session.floor, outcome)
+        if op.first_unacked > session.floor:
+            self._raise_floor(client_id, session, op.first_unacked)
+        outcomes = session.outcomes
+        if len(outcomes) >= self.bounds.outcomes_per_session:
+            self._raise_floor(client_id, session, min(outcomes) + 1)
+        outcomes[op.seq] = Remembered(index, clock_ms, session.floor, outcome)
         self.outcome_count += 1
-        self.touched[op.client_id, op.seq] = None
+        self.touched.setdefault((client_id, op.seq), True)
 
     def _raise_floor(self, client_id: int, session: Session, floor: int) -> None:
-        if floor <= session.floor:
+        before, outcomes = session.floor, session.outcomes
+        if floor <= before:
             return
-        if floor - session.floor <= len(session.outcomes):
-            passed = [seq for seq in range(session.floor, floor) if seq in session.outcomes]
-        else:
-            passed = [seq for seq in session.outcomes if seq < floor]
         session.floor = floor
+        passed: Iterable[int] = range(before, floor)
+        if floor - before > len(outcomes):
+            passed = [seq for seq in outcomes if seq < floor]
         for seq in passed:
-            del session.outcomes[seq]
-            self.touched[client_id, seq] = None
-        self.outcome_count -= len(passed)
+            if outcomes.pop(seq, None) is not None:
+                self.outcome_count -= 1
+                place = client_id, seq
+                if self.touched.get(place):
+                    del self.touched[place]
+                else:
+                    self.touched[place] = False
 
     def _send_to_sleep(self, client_id: int, order: int) -> None:
         session = self.active.pop(client_id)
+        self._newest = 0
         floor = max(session.floor, max(session.outcomes, default=0) + 1)
         self._raise_floor(client_id, session, floor)
         self.dormant[client_id] = Dormant(order, floor)
-        self.touched[client_id, 0] = None
+        self.touched[client_id, 0] = False
         if len(self.dormant) > self.bounds.dormant:
             longest = next(iter(self.dormant))
             del self.dormant[longest]
-            self.touched[longest, 0] = None
+            self.touched[longest, 0] = False
             self.forgotten_count += 1
 
     def _wake(self, client_id: int) -> int:
         dormant = self.dormant.pop(client_id, None)
         if dormant is None:
             return 0
-        self.touched[client_id, 0] = None
+        self.touched[client_id, 0] = False
         return dormant.floor
 
     # ---- rows
@@ -199,6 +214,7 @@ class SessionTable:
         session = self.active.get(client_id)
         if session is None:
             session = self.active[client_id] = Session(0)
+            self._newest = 0
         session.outcomes[seq] = row
         session.floor = max(session.floor, row.floor)
         session.at_ms = max(session.at_ms, row.at_ms)
@@ -211,6 +227,7 @@ class SessionTable:
             return max(remembered.index for remembered in item[1].outcomes.values())
 
         self.active = dict(sorted(self.active.items(), key=last_index))
+        self._newest = next(reversed(self.active), 0)
         self.dormant = dict(sorted(self.dormant.items(), key=lambda item: item[1].order))
         self.touched.clear()
 

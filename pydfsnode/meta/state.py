@@ -16,6 +16,11 @@ from pydfsnode.meta.rows import Row
 from pydfsnode.meta.sessions import SessionBounds, SessionTable
 from pydfsnode.meta.tree import Tree
 
+DIGEST_EVERY = 1024
+"""Log entries in an interval of `digest_interval`."""
+
+_Touched = tuple[dict[int, None], dict[int, None]]
+
 
 class Namespace:
     """The whole state of the masters.
@@ -29,6 +34,11 @@ class Namespace:
         self.applied_index = 0
         self._drained_index = -1
         self._loader: Loader | None = None
+        self._replaced_chunks: list[int] = []
+        # Ids of inodes and of chunks: not drained yet, and touched in this interval of digests
+        # (None: its begin was not seen). What the tree touched since `_note_touched` is in neither.
+        self._undrained: _Touched = ({}, {})
+        self._interval: _Touched | None = ({}, {})
 
     # ---- the log
 
@@ -67,18 +77,28 @@ class Namespace:
         self._drained_index = self.applied_index
         tree, sessions = self.tree, self.sessions
         changed: list[Row] = [(rows.TABLE_HEAD, rows.HEAD_KEY, rows.encode(self._head()))]
-        for inode_id in tree.touched_inodes:
+        self._note_touched()
+        inode_ids, chunk_ids = self._undrained
+        for inode_id in inode_ids:
             changed.append(_row(rows.TABLE_INODE, inode_id, tree.inodes.get(inode_id)))
-        for chunk_id in tree.touched_chunks:
+        for chunk_id in chunk_ids:
             changed.append(_row(rows.TABLE_CHUNK, chunk_id, tree.chunks.get(chunk_id)))
         for client_id, seq in sessions.touched:
             row = sessions.row(client_id, seq)
             key = rows.SESSION_ID.pack(client_id, seq)
             changed.append((rows.TABLE_SESSION, key, None if row is None else rows.encode(row)))
-        tree.touched_inodes.clear()
-        tree.touched_chunks.clear()
+        inode_ids.clear()
+        chunk_ids.clear()
         sessions.touched.clear()
         return changed
+
+    def _note_touched(self) -> None:
+        tree = self.tree
+        for kind, touched in enumerate((tree.touched_inodes, tree.touched_chunks)):
+            self._undrained[kind].update(touched)
+            if self._interval is not None:
+                self._interval[kind].update(touched)
+            touched.clear()
 
     def load_row(self, table: int, key: bytes, value: bytes) -> None:
         """Take back a row, in any order, into a new namespace. Raises CorruptionError."""
@@ -95,6 +115,42 @@ class Namespace:
         if self._loader is not None:
             self.applied_index = self._drained_index = self._loader.finish()
             self._loader = None
+            begins = self.applied_index > 0 and self.applied_index % DIGEST_EVERY == 0
+            self._interval = ({}, {}) if begins else None
+
+    def replace(self, other: Namespace) -> None:
+        """Become *other*, which is given up: who holds this object sees its state from now on.
+
+        Nothing of it waits to be drained; `drain_replaced_chunks` tells of what was here.
+        """
+        self._replaced_chunks += self.tree.freed
+        self._replaced_chunks += self.tree.chunks
+        self.tree, self.sessions = other.tree, other.sessions
+        self.applied_index = self._drained_index = other.applied_index
+        self._interval, self._undrained = other._interval, ({}, {})
+        self._loader = None
+
+    # ---- comparing masters
+
+    def digest_interval(self) -> bytes | None:
+        """16 bytes over the rows of all that was touched since the last call, and the counters.
+
+        For every index that is a multiple of DIGEST_EVERY: then masters with equal states have
+        equal digests, however their batches and drains fell (INV-SAME). None when this namespace
+        was loaded within the interval.
+        """
+        self._note_touched()
+        interval, self._interval = self._interval, ({}, {})
+        if interval is None:
+            return None
+        inodes, chunks = self.tree.inodes, self.tree.chunks
+        inode_ids, chunk_ids = sorted(interval[0]), sorted(interval[1])
+        touched = (
+            self._head(),
+            inode_ids, [inodes.get(inode_id) for inode_id in inode_ids],
+            chunk_ids, [chunks.get(chunk_id) for chunk_id in chunk_ids],
+        )  # fmt: skip
+        return hashlib.blake2b(rows.encode(touched), digest_size=16).digest()
 
     def state_hash(self) -> bytes:
         """SHA-256 over all rows in order of their keys: equal states have equal hashes (INV-SAME).
@@ -136,6 +192,11 @@ class Namespace:
         """Chunks recorded as done since the last call and not dropped again."""
         finished, self.tree.finished = self.tree.finished, {}
         return list(finished.values())
+
+    def drain_replaced_chunks(self) -> list[int]:
+        """Ids of all chunks that were here before `replace`, once; some may still be here."""
+        replaced, self._replaced_chunks = self._replaced_chunks, []
+        return replaced
 
     def iter_wanted(self) -> Iterator[WantedChunk]:
         """Every finished chunk, for a start; after it, the drains tell what changes."""

@@ -147,9 +147,14 @@ class Tree:
         return made
 
     def _add(self, parent: Directory, made: AnyInode) -> None:
-        self.inodes[made.inode_id] = made
-        self.next_inode_id += 1
-        self.link(parent, made)
+        inode_id, parent_id = made.inode_id, parent.inode_id
+        self.inodes[inode_id] = made
+        self.next_inode_id = inode_id + 1
+        self.entries[parent_id][made.name] = inode_id
+        if parent_id in self._sorted:
+            self._sorted[parent_id].add(made.name)
+        parent.mtime_ms = parent.ctime_ms = self.clock_ms
+        self.touched_inodes[parent_id] = self.touched_inodes[inode_id] = None
 
     def link(self, parent: Directory, inode: AnyInode) -> None:
         """Enter *inode* under its name into *parent*."""

@@ -426,15 +426,15 @@ class RaftCore:
         """How old the applied state is at most, None when unknown; see `advance`."""
         return freshness.staleness_ms(self._state)
 
-    def snapshot_header(self, index: int, peer: str, stream: int) -> SnapshotHeader | None:
-        """What begins the transfer of the state after *index* to *peer*.
+    def snapshot_header(self, index: int, stream: int) -> SnapshotHeader | None:
+        """What begins the transfer of the state after *index* to the peer seen as *stream*.
 
-        None when this node does not lead any more or has started to see *peer* anew.
+        None when this node does not lead any more or has begun to see that peer anew.
         """
         state = self._state
-        progress = state.progress.get(peer)
+        known = any(p.stream == stream for p in state.progress.values())
         index_term = state.log.term_at(index)
-        if state.role != LEADER or progress is None or progress.stream != stream or index_term < 0:
+        if state.role != LEADER or not known or index_term < 0:
             return None
         configuration = state.members.at(index).encode()
         return SnapshotHeader(state.term, state.node_id, stream, index, index_term, configuration)

@@ -43,10 +43,10 @@ def applied(state: State) -> None:
 def staleness_ms(state: State) -> int | None:
     """How old the applied state is at most; None when nothing is known."""
     if state.role == LEADER:
-        if state.commit_index < state.noop_index or state.applied_index < state.noop_index:
+        if state.applied_index < state.commit_index:
             return None
-        confirmed = lease.confirmed_sent_ms(state)
-        return max(0, state.now_ms - confirmed)
+        ago_ms = lease.confirmed_ms_ago(state)
+        return None if ago_ms < 0 else ago_ms
     if state.fresh_as_of_ms < 0:
         return None
     return max(0, state.now_ms - state.fresh_as_of_ms)

@@ -64,12 +64,17 @@ def settle(state: State) -> None:
 def _append(state: State, configuration: Configuration) -> int:
     index = replication.propose(state, [configuration.encode()], KIND_CONFIGURATION)
     state.append_configuration(index, configuration)
-    track(state)
+    track(state, index)
     return index
 
 
-def track(state: State) -> None:
-    """As leader: replicate to every member, and tell those that left for a while."""
+def track(state: State, next_index: int) -> None:
+    """As leader: replicate to every member, and tell those that left for a while.
+
+    Args:
+        next_index: where the search begins in the log of a new one; an entry of ours, so that the
+            search begins at once and does not wait for the next proposal.
+    """
     members = state.configuration.members
     for member in members:
         if member == state.node_id:
@@ -78,13 +83,13 @@ def track(state: State) -> None:
         if progress is None:
             state.stream += 1
             state.progress[member] = Progress(
-                state.log.last_index + 1, state.stream,
+                next_index, state.stream,
                 active_at_ms=state.now_ms, advanced_at_ms=state.now_ms,
             )  # fmt: skip
         elif progress.leaving_until_ms:
             # Added again: nothing learnt before counts, it may have another disk (trap B8).
             del state.progress[member]
-            track(state)
+            track(state, next_index)
             return
     until_ms = state.now_ms + LEAVING_TIMEOUTS * state.timing.election_timeout_ms
     for member, progress in state.progress.items():

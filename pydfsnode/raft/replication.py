@@ -32,7 +32,7 @@ def become_leader(state: State) -> None:
     state.transfer_to = ""
     state.fail_asked_reads()
     state.progress = {}
-    membership.track(state)
+    membership.track(state, state.log.last_index + 1)
     state.heartbeat_due_ms = state.now_ms
     state.quorum_check_due_ms = state.now_ms + state.timing.election_timeout_ms
     state.noop_index = propose(state, [b""], KIND_NOOP)

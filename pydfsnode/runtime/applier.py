@@ -47,6 +47,11 @@ class Applier:
         """Whether committed entries wait."""
         return self.applied_index < self.target
 
+    def restart_after(self, index: int) -> None:
+        """The state machine was replaced by one that holds everything up to *index*."""
+        self.applied_index = index
+        self.target = max(self.target, index)
+
     def run_slice(self) -> None:
         """Apply for about `SLICE_S` seconds, at least one batch, or until nothing waits."""
         end_s = self._time() + SLICE_S

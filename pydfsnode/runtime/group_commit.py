@@ -7,11 +7,11 @@ disk makes larger groups, not a longer queue. No timer: a lone group is written 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydfsnode.raft.effects import Persist
-from pydfsnode.runtime.clock import stopwatch_s
 from pydfsnode.runtime.ports import FsyncMode, LogStorage, Row, SerialExecutor
 from pydfsnode.runtime.raft_metrics import RaftMetrics
 
@@ -30,7 +30,9 @@ class GroupCommit:
     """See the module.
 
     Args of the constructor:
-        drain_rows: what the state machine wants written; called as each group is made up.
+        drain_rows: what the state machine wants written, and the applied index that it brings the
+            state table to; called as each group is made up.
+        stopwatch_s: seconds of a fine clock.
         on_durable: called with the io id up to which all is durable (0: nothing new).
         on_failure: called once, when a write failed; nothing is written afterwards.
     """
@@ -40,12 +42,14 @@ class GroupCommit:
         log: LogStorage,
         executor: SerialExecutor,
         fsync: FsyncMode,
-        drain_rows: Callable[[], list[Row]],
+        drain_rows: Callable[[], tuple[list[Row], int]],
         on_durable: Callable[[int], None],
         on_failure: Callable[[BaseException], None],
         metrics: RaftMetrics,
+        stopwatch_s: Callable[[], float],
     ) -> None:
         self._metrics = metrics
+        self._stopwatch_s = stopwatch_s
         self.counters = CommitCounters()
         self.in_flight = 0
         self._log = log
@@ -54,7 +58,7 @@ class GroupCommit:
         self._drain_rows = drain_rows
         self._on_durable = on_durable
         self._on_failure = on_failure
-        self._held: Persist | None = None
+        self._held: deque[Persist] = deque()
         self._rows_changed = False
         self._unsynced = False
         self._failed = False
@@ -72,16 +76,21 @@ class GroupCommit:
 
     def submit(self, persist: Persist) -> None:
         """Write *persist* after all before it."""
-        if self._held is not None:
-            self._held = merge(self._held, persist)
-        elif self.in_flight >= IN_FLIGHT_MAX:
-            self._held = persist
+        held = self._held
+        if held and held[-1].install is None and persist.install is None:
+            held[-1] = merge(held[-1], persist)
+        elif held or self.in_flight >= IN_FLIGHT_MAX:
+            held.append(persist)
         else:
             self._start(persist, self._sync)
 
     def rows_changed(self) -> None:
         """Note that the state machine has rows to write; they ride in the next group."""
         self._rows_changed = True
+
+    def forget_rows(self) -> None:
+        """The state that waiting rows are of is about to be replaced."""
+        self._rows_changed = False
 
     def flush_rows(self) -> None:
         """Write waiting rows in a group of their own, unless one that waits will carry them.
@@ -115,10 +124,11 @@ class GroupCommit:
         if self._failed:
             return
         rows: list[Row] = []
+        state_index: int | None = None
         if self._rows_changed:
             self._rows_changed = False
             try:
-                rows = self._drain_rows()
+                rows, state_index = self._drain_rows()
             except Exception as error:  # noqa: BLE001 - in a callback: the driver must hear of it
                 self._fail(error)
                 return
@@ -131,9 +141,9 @@ class GroupCommit:
 
         def work() -> None:
             nonlocal took_s
-            started_s = stopwatch_s()
-            self._log.write(persist, rows, sync)
-            took_s = stopwatch_s() - started_s
+            started_s = self._stopwatch_s()
+            self._log.write(persist, rows, sync, state_index)
+            took_s = self._stopwatch_s() - started_s
 
         def done(failure: BaseException | None) -> None:
             if failure is None:
@@ -149,9 +159,8 @@ class GroupCommit:
         if failure is not None:
             self._fail(failure)
             return
-        held, self._held = self._held, None
-        if held is not None:
-            self._start(held, self._sync)
+        if self._held:
+            self._start(self._held.popleft(), self._sync)
         self._on_durable(io_id)
 
     def _fail(self, failure: BaseException) -> None:
@@ -174,6 +183,7 @@ def merge(first: Persist, second: Persist) -> Persist:
     return Persist(
         io_id=second.io_id,
         hard_state=second.hard_state or first.hard_state,
+        base=second.base or first.base,
         truncate_from=truncate_from,
         first_index=first_index,
         entries=entries,

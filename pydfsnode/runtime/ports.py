@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
-from pydfsnode.raft.effects import Persist
+from pydfsnode.raft.effects import Persist, SnapshotWanted
 from pydfsnode.raft.messages import Message
 
 Row = tuple[int, bytes, bytes | None]
@@ -17,12 +17,51 @@ FsyncMode = Literal["always", "batch", "off"]
 class LogStorage(Protocol):
     """The durable log (storage.raft_log.RaftLog); called on the storage thread, in order."""
 
-    def write(self, persist: Persist | None, rows: Sequence[Row], sync: bool) -> None:
+    @property
+    def state_index(self) -> int:
+        """The applied index that the state table holds, as last written."""
+        ...
+
+    @property
+    def log_bytes(self) -> int:
+        """About how large the entries in the log are."""
+        ...
+
+    def write(
+        self,
+        persist: Persist | None,
+        rows: Sequence[Row],
+        sync: bool,
+        state_index: int | None = None,
+    ) -> None:
         """Write one group, all or nothing; with *sync* return when it is durable.
+
+        Args:
+            state_index: the applied index that *rows* bring the state table to.
 
         Raises:
             DurabilityFailure: the node must stop.
         """
+        ...
+
+    def compact(self, through: int, base: bytes) -> None:
+        """Remove the entries up to *through*, durably; *base* is the configuration there.
+
+        Raises:
+            DurabilityFailure: the node must stop.
+        """
+        ...
+
+    def purge_some(self) -> bool:
+        """Remove a little of what a replaced state left; True while there is more."""
+        ...
+
+
+class SnapshotSender(Protocol):
+    """Sends the state to members that need what was compacted (runtime.snapshot_send)."""
+
+    def start(self, wanted: SnapshotWanted) -> None:
+        """Begin a transfer, unless one is under way; never waits."""
         ...
 
 
@@ -43,6 +82,14 @@ class StateMachine(Protocol):
 
     def drain_rows(self) -> list[Row]:
         """Rows changed since the last call, with the one that holds `applied_index`."""
+        ...
+
+    def take_digests(self) -> list[tuple[int, bytes]]:
+        """(index, digest of the state there) of those reached since the last call."""
+        ...
+
+    def replace(self, loaded: object) -> None:
+        """Become the state that `load` made of a snapshot's rows."""
         ...
 
 

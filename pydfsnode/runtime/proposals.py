@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pydfsnode import limits
 from pydfsnode._fast import ENTRY_HEAD_BYTES
 from pydfsnode.errors import MessageTooLarge, OutcomeUnknown, Overloaded, PydfsError
+from pydfsnode.raft.types import KIND_OPERATION
 from pydfsnode.runtime.answers import refuse
+from pydfsnode.runtime.entry_compression import COMPRESS_FROM_BYTES, pack
 
 QUEUED_PROPOSALS_MAX = 16_384  # limits.py candidate
 QUEUED_BYTES_MAX = 32 * limits.MIB  # limits.py candidate
@@ -47,6 +49,7 @@ class Proposals:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._payloads: list[bytes] = []
+        self._kinds: list[int] = []
         self._futures: list[Outcome] = []
         self._queued_bytes = 0
         self._groups: deque[_Group] = deque()
@@ -78,25 +81,37 @@ class Proposals:
                 retry_after_ms=RETRY_AFTER_MS,
             )
         future: Outcome = self._loop.create_future()
-        self._payloads.append(payload)
+        kind, packed = pack(payload) if size >= COMPRESS_FROM_BYTES else (KIND_OPERATION, payload)
+        self._payloads.append(packed)
+        self._kinds.append(kind)
         self._futures.append(future)
-        self._queued_bytes += size
+        self._queued_bytes += len(packed)
         return future
 
-    def take(self) -> tuple[list[bytes], list[Outcome]]:
-        """The next batch to enter the log, without those whose caller has gone; maybe empty."""
-        payloads, futures = self._payloads, self._futures
+    def take(self) -> tuple[list[bytes], list[int], list[Outcome]]:
+        """The next batch to enter the log, with the entries' kinds; maybe empty.
+
+        Without those whose caller has gone.
+        """
+        payloads, kinds, futures = self._payloads, self._kinds, self._futures
         if len(payloads) <= limits.APPEND_ENTRIES_MAX and self._queued_bytes <= BATCH_BYTES_MAX:
-            self._payloads, self._futures, self._queued_bytes = [], [], 0
+            self._payloads, self._kinds, self._futures, self._queued_bytes = [], [], [], 0
         else:
             count = self._fitting()
-            self._payloads, self._futures = payloads[count:], futures[count:]
-            payloads, futures = payloads[:count], futures[:count]
+            self._payloads, self._kinds, self._futures = (
+                payloads[count:], kinds[count:], futures[count:]
+            )  # fmt: skip
+            payloads, kinds, futures = payloads[:count], kinds[:count], futures[:count]
             self._queued_bytes -= sum(map(len, payloads))
         if any(future.done() for future in futures):
-            waiting = [pair for pair in zip(payloads, futures, strict=True) if not pair[1].done()]
-            payloads, futures = [p for p, _ in waiting], [f for _, f in waiting]
-        return payloads, futures
+            waiting = [
+                triple
+                for triple in zip(payloads, kinds, futures, strict=True)
+                if not triple[2].done()
+            ]
+            payloads, kinds = [p for p, _, _ in waiting], [k for _, k, _ in waiting]
+            futures = [f for _, _, f in waiting]
+        return payloads, kinds, futures
 
     def _fitting(self) -> int:
         size = 0
@@ -150,10 +165,15 @@ class Proposals:
                 return
             self._groups.pop()
 
+    def superseded(self, index: int) -> None:
+        """A snapshot up to *index* took the place of entries: what became of them is unknown."""
+        while self._groups and self._groups[0].first_index <= index:
+            refuse(self._groups.popleft().futures, _UNKNOWN)
+
     def fail_queued(self, error: PydfsError) -> None:
         """Refuse all that have not entered the log: they certainly did not happen."""
         futures, self._futures = self._futures, []
-        self._payloads, self._queued_bytes = [], 0
+        self._payloads, self._kinds, self._queued_bytes = [], [], 0
         refuse(futures, error)
 
     def fail_all(self, error: PydfsError) -> None:

@@ -1,146 +1,26 @@
-"""Runs a `RaftCore`: drains every queued event into it, takes one `Effects`, and does what it says.
+"""What a master asks of consensus: propose, read, change the members, hand over, install.
 
-One turn handles all that arrived since the last, so a group is as large as the load makes it and a
-lone proposal waits for nothing. Nothing that promises leaves before its io id is durable (INV-DUR).
-Any failure here or of the log stops the node (INV-STOP).
+The turn below it is in `raft_turn`. Make it inside the running loop; all methods are the loop's
+thread's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar, cast
 
-from pydfsnode import limits
-from pydfsnode.errors import NotLeader, Overloaded, ProtocolError, PydfsError, Unavailable
-from pydfsnode.obs.log import get_logger
-from pydfsnode.raft.core import RaftCore
-from pydfsnode.raft.effects import Effects
-from pydfsnode.raft.messages import Message, Promise
-from pydfsnode.runtime.answers import refuse
-from pydfsnode.runtime.applier import Applier
-from pydfsnode.runtime.clock import Clock, stopwatch_s
-from pydfsnode.runtime.group_commit import GroupCommit
-from pydfsnode.runtime.ports import (
-    FsyncMode,
-    LogStorage,
-    Row,
-    SerialExecutor,
-    StateMachine,
-    Transport,
-)
-from pydfsnode.runtime.proposals import Proposals
-from pydfsnode.runtime.raft_metrics import RaftMetrics
+from pydfsnode.errors import PydfsError, Unavailable
+from pydfsnode.raft.configuration import Configuration, member_name
+from pydfsnode.raft.messages import SnapshotHeader
 from pydfsnode.runtime.raft_status import FSYNC_WARNINGS, RaftStatus
-from pydfsnode.runtime.reads import ReadBarriers
-from pydfsnode.runtime.serial_thread import SerialThread
-from pydfsnode.runtime.supervisor import Supervisor
-from pydfsnode.runtime.ticker import Ticker
+from pydfsnode.runtime.raft_turn import ConfigurationCallback, RaftTurn, RoleCallback
 
-ROWS_IDLE_MS = 100
-"""How often rows that found no group to ride in are looked for; they wait at most twice this."""
-ROWS_WAITING_ENTRIES_MAX = 8192  # limits.py candidate
-"""Entries applied whose rows are not handed to the log yet; applying pauses beyond it."""
-
-_log = get_logger("runtime.raft_driver")
-
-RoleCallback = Callable[[str, int], None]
-"""(role, term)"""
+T = TypeVar("T")
 
 
-class RaftDriver:
-    """One node's consensus. Make it inside the running loop; all methods are the loop's thread's.
-
-    Args of the constructor:
-        addresses: node id -> "host:port" of every master, for leader hints.
-        tick_ms: how often the core sees the clock.
-        fsync: `always` is the safe one; see `RaftStatus.fsync_warning`.
-        executor: where the log is written; a thread of its own when None.
-    """
-
-    def __init__(
-        self,
-        core: RaftCore,
-        log: LogStorage,
-        machine: StateMachine,
-        transport: Transport,
-        clock: Clock,
-        supervisor: Supervisor,
-        addresses: Mapping[str, str],
-        *,
-        tick_ms: int = 20,
-        fsync: FsyncMode = "always",
-        fsync_interval_ms: int = 50,
-        executor: SerialExecutor | None = None,
-    ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._core = core
-        self._machine = machine
-        self._transport = transport
-        self._clock = clock
-        self._supervisor = supervisor
-        self._addresses = addresses
-        self._fsync: FsyncMode = fsync
-        self._executor = executor or SerialThread(f"log-{core.node_id}")
-        self._metrics = RaftMetrics()
-        self._commits = GroupCommit(
-            log,
-            self._executor,
-            fsync,
-            self._drain_rows,
-            self._on_durable,
-            self._on_write_failure,
-            self._metrics,
-        )
-        self._applier = Applier(core, machine, self._on_applied, stopwatch_s)
-        self._proposals = Proposals(self._loop)
-        self._reads = ReadBarriers(self._loop)
-        self._inbox: list[Message] = []
-        self._unsent: deque[tuple[int, str, Promise]] = deque()
-        self._durable_io = 0
-        self._reported_io = 0
-        self._tick_due = False
-        self._turn_due = False
-        self._running = False
-        self._role = (core.role, core.term)
-        self._role_callbacks: list[RoleCallback] = []
-        self._rows_index = machine.applied_index
-        self._groups_seen = 0
-        self._tickers = [Ticker(tick_ms, self.tick), Ticker(ROWS_IDLE_MS, self._flush_idle_rows)]
-        if fsync == "batch":
-            self._tickers.append(Ticker(fsync_interval_ms, self._commits.sync))
-
-    # ---- life
-
-    async def start(self) -> None:
-        """Begin to tick and take part; call once."""
-        self._running = True
-        for ticker in self._tickers:
-            ticker.start()
-        if self._fsync != "always":
-            _log.warning("fsync is not 'always'", warning=FSYNC_WARNINGS[self._fsync])
-        self._wake()
-
-    async def stop(self) -> None:
-        """Take part no longer, write what waits, end the thread; may be called after a failure."""
-        self._end(Unavailable("this master is stopping: ask another one"))
-        await self._commits.finish()
-        await self._executor.stop()
-
-    def _end(self, error: PydfsError) -> None:
-        self._running = False
-        for ticker in self._tickers:
-            ticker.stop()
-        self._inbox.clear()
-        self._unsent.clear()
-        self._proposals.fail_all(error)
-        self._reads.fail_all(error)
-
-    def _fail(self, error: BaseException) -> None:
-        if self._running:
-            self._end(Unavailable("this master failed and stops: ask another one"))
-            self._supervisor.fail(error, "raft driver")
+class RaftDriver(RaftTurn):
+    """One node's consensus; the constructor's arguments are `RaftTurn`'s."""
 
     # ---- what callers ask for
 
@@ -157,28 +37,166 @@ class RaftDriver:
         self._wake()
         return outcome
 
-    def read_barrier(self) -> asyncio.Future[None]:
+    def read_barrier(self, *, lease: bool = False) -> asyncio.Future[None]:
         """Await it: then the state machine holds all that was acknowledged before the call.
 
+        On a follower it asks the leader which index to wait for.
+
+        Args:
+            lease: on a leader, its lease will do; check `holds_lease` again after the read was
+                made (trap D6).
+
         Raises:
-            NotLeader: with `leader_hint`.
+            NotLeader: with `leader_hint`; no leader is known, or it did not answer.
             Overloaded, Unavailable.
         """
-        self.require_leader()
-        barrier = self._reads.add()
+        if not self._running:
+            raise Unavailable("this master is not running: ask another one")
+        if not self._core.leader:
+            raise self._not_leader()
+        barrier = self._reads.add(lease)
         self._wake()
         return barrier
 
-    def receive(self, message: Message) -> None:
-        """Take a message of another master; drops it when too many wait (Raft tolerates that)."""
-        if self._running and len(self._inbox) < limits.RAFT_QUEUE_MESSAGES_MAX:
-            self._inbox.append(message)
-            self._wake()
+    def holds_lease(self) -> bool:
+        """Whether this leader may answer reads from its own state at this moment."""
+        self._core.advance(self._clock.monotonic_ms())
+        return self._running and self._core.holds_lease()
 
-    def tick(self) -> None:
-        """Let the core see the clock; the driver calls it every tick_ms."""
-        self._tick_due = True
+    def staleness_ms(self) -> int | None:
+        """How old the applied state is at most; None when nobody can tell."""
+        self._core.advance(self._clock.monotonic_ms())
+        return self._core.staleness_ms()
+
+    # ---- members
+
+    @property
+    def configuration(self) -> Configuration:
+        """The members by the latest entry in the log, committed or not."""
+        return self._core.configuration
+
+    @property
+    def configuration_index(self) -> int:
+        """The index of that entry."""
+        return self._core.configuration_index
+
+    @property
+    def configuration_committed(self) -> bool:
+        """Whether no change of the members is under way, as far as is known here."""
+        return self._core.configuration_settled
+
+    def on_configuration(self, callback: ConfigurationCallback) -> None:
+        """Call *callback* now and after every change of the members, committed or not."""
+        self._configuration_callbacks.append(callback)
+        callback(self._core.configuration)
+
+    def change_configuration(
+        self, voters: Iterable[str], learners: Iterable[str], addresses: Mapping[str, str]
+    ) -> asyncio.Future[None]:
+        """Make exactly *voters* and *learners* (member ids) the members; await it for the end.
+
+        Raises:
+            NotLeader, ChangeInProgress, InvalidArgument, Overloaded: nothing changed.
+            OutcomeUnknown: leadership was lost meanwhile.
+        """
+        self.require_leader()
+        voters, learners = tuple(voters), tuple(learners)
+        self._core.change_configuration(voters, learners, dict(addresses))
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._changes.changing(voters, learners, done)
+        self._wake()
+        return done
+
+    def transfer_leadership(self, to: str = "") -> asyncio.Future[None]:
+        """Hand leadership to the member *to*, "" for the most advanced voter.
+
+        What is proposed meanwhile waits. Done when another leads.
+
+        Raises:
+            NotLeader, InvalidArgument: nothing happened.
+            TransferFailed: it did not work out within an election timeout.
+        """
+        self.require_leader()
+        self._core.advance(self._clock.monotonic_ms())
+        target = self._core.transfer_leadership(to)
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._changes.transferring(target, done, self._clock.monotonic_ms())
+        self._wake()
+        return done
+
+    def bootstrap(self, configuration: Configuration) -> asyncio.Future[None]:
+        """Begin a cluster of *configuration*; done when that is durable here.
+
+        Raises:
+            InvalidArgument: this master belongs to one already.
+        """
+        self._core.bootstrap(configuration)
+        done: asyncio.Future[None] = self._loop.create_future()
         self._turn()
+        self._changes.bootstrapping(self._submitted_io, done)
+        return done
+
+    # ---- snapshots
+
+    def snapshot_header(self, view_index: int, stream: int) -> SnapshotHeader | None:
+        """What begins the transfer of the state at *view_index* to the peer seen as *stream*.
+
+        The log after it is kept until `snapshot_finished`. None: it is not wanted any more.
+        """
+        header = self._core.snapshot_header(view_index, stream)
+        if header is not None:
+            self._compaction.pin(stream, view_index, self._clock.monotonic_ms())
+        return header
+
+    def snapshot_alive(self, peer: str, stream: int) -> None:
+        """The transfer makes progress."""
+        self._compaction.alive(stream, self._clock.monotonic_ms())
+
+    def snapshot_finished(self, peer: str, stream: int, ok: bool) -> None:
+        """The transfer ended; the peer is searched for its match again either way."""
+        self._compaction.unpin(stream)
+        self._core.snapshot_finished(peer, stream)
+        self._wake()
+
+    def snapshot_offered(self, header: SnapshotHeader) -> bool:
+        """Whether to receive the snapshot that *header* begins."""
+        if not self._running or self._load_state is None:
+            return False
+        self._core.advance(self._clock.monotonic_ms())
+        wanted = self._core.snapshot_offered(header)
+        self._wake()
+        return wanted
+
+    def install_snapshot(self, header: SnapshotHeader) -> asyncio.Future[bool]:
+        """All rows are staged: make them log and state; await whether that was done."""
+        installed: asyncio.Future[bool] = self._loop.create_future()
+        if not self._running or self._load_state is None:
+            installed.set_result(False)
+            return installed
+        self._installations.add(header, installed)
+        self._wake()
+        return installed
+
+    def run_on_log(self, job: Callable[[], T]) -> asyncio.Future[T]:
+        """Run *job* on the storage thread; its error is the future's.
+
+        A broken promise of the storage stops the node.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        if not self._running:
+            future.set_exception(Unavailable("this master is stopping: ask another one"))
+            return future
+
+        def then(result: object) -> None:
+            if not future.done():
+                future.set_result(cast(T, result))
+
+        def failed(error: PydfsError) -> None:
+            if not future.done():
+                future.set_exception(error)
+
+        self._run_job(job, then, failed)
+        return future
 
     def on_role_change(self, callback: RoleCallback) -> None:
         """Call *callback*(role, term) after every change of either."""
@@ -188,10 +206,14 @@ class RaftDriver:
         """How it stands now."""
         core, counters = self._core, self._commits.counters
         return RaftStatus(
-            node_id=core.node_id,
+            node_id=member_name(core.node_id),
+            member_id=core.node_id,
             role=core.role,
             term=core.term,
-            leader=core.leader,
+            leader=member_name(core.leader),
+            first_index=core.first_index,
+            configuration=core.configuration,
+            configuration_index=core.configuration_index,
             commit_index=core.commit_index,
             applied_index=self._applier.applied_index,
             last_index=core.last_index,
@@ -202,6 +224,10 @@ class RaftDriver:
             entries_written=counters.entries_written,
             proposals_queued=len(self._proposals),
             overslept=self._tickers[0].overslept,
+            compactions=self._upkeep.compactions,
+            snapshots_installed=self.snapshots_installed,
+            appends_sent=core.counters()["appends_sent"],
+            entries_sent=core.counters()["entries_sent"],
         )
 
     @property
@@ -220,167 +246,3 @@ class RaftDriver:
             raise Unavailable("this master is not running: ask another one")
         if self._core.role != "leader":
             raise self._not_leader()
-
-    def _not_leader(self) -> NotLeader:
-        leader = self._core.leader
-        address = self._addresses.get(leader)
-        if not address or leader == self._core.node_id:
-            return NotLeader(
-                f"{self._core.node_id} is not the leader and knows of none: an election is under "
-                "way; ask the other masters",
-                leader_hint="",
-            )
-        hint = f"{leader}={address}"
-        return NotLeader(f"{self._core.node_id} is not the leader; ask {hint}", leader_hint=hint)
-
-    # ---- the turn
-
-    def _wake(self) -> None:
-        if not self._turn_due:
-            self._turn_due = True
-            self._loop.call_soon(self._turn)
-
-    def _turn(self) -> None:
-        self._turn_due = False
-        if not self._running:
-            return
-        try:
-            self._feed()
-            self._execute(self._core.take_effects())
-            self._apply()
-        except Exception as error:  # noqa: BLE001 - a callback has no owner to see it
-            self._fail(error)
-
-    def _feed(self) -> None:
-        """Give the core all that happened since the last turn."""
-        core = self._core
-        if self._reported_io > self._durable_io:
-            self._durable_io = self._reported_io
-            core.persisted(self._durable_io)
-            self._release_promises()
-        if self._inbox:
-            inbox, self._inbox = self._inbox, []
-            for message in inbox:
-                self._step(message)
-        if self._tick_due:
-            # After the messages: a leader that was heard of must not be voted out.
-            self._tick_due = False
-            core.tick(self._clock.monotonic_ms())
-        if self._reads.has_new:
-            self._begin_reads()
-        if len(self._proposals) and self._commits.takes_proposals:
-            self._propose()
-
-    def _step(self, message: Message) -> None:
-        try:
-            self._core.step(message)
-        except ProtocolError as error:  # nothing changed; the sender repeats what we do not ack
-            _log.error("message refused", sender=message.sender, error=str(error))
-
-    def _propose(self) -> None:
-        payloads, futures = self._proposals.take()
-        if not payloads:
-            return
-        error: PydfsError
-        try:
-            term, first_index = self._core.propose(payloads)
-        except NotLeader:
-            error = self._not_leader()
-        except Overloaded as overloaded:
-            error = overloaded
-        else:
-            self._proposals.entered(first_index, term, futures)
-            return
-        refuse(futures, error)
-
-    def _begin_reads(self) -> None:
-        read_id = self._reads.begin()
-        try:
-            self._core.read(read_id)
-        except NotLeader:
-            self._reads.failed(read_id, self._not_leader())
-        except Overloaded as error:
-            self._reads.failed(read_id, error)
-
-    def _execute(self, effects: Effects) -> None:
-        # Free and Promise are open classes to the type checker; every message is one of Message.
-        send: Callable[[str, Any], None] = self._transport.send
-        for to, free in effects.send_now:
-            send(to, free)
-        if effects.persist is not None:
-            self._commits.submit(effects.persist)
-        for io_id, to, promise in effects.send_after:
-            if io_id <= self._durable_io:
-                send(to, promise)
-            else:
-                self._unsent.append((io_id, to, promise))
-        if effects.apply_to > self._applier.target:
-            self._applier.target = effects.apply_to
-        for ready in effects.reads_ready:
-            self._reads.confirmed(ready, self._applier.applied_index)
-        for read_id in effects.reads_failed:
-            self._reads.failed(read_id, self._not_leader())
-        if effects.role_changed:
-            self._on_role_changed()
-
-    def _release_promises(self) -> None:
-        unsent = self._unsent
-        while unsent and unsent[0][0] <= self._durable_io:
-            _, to, promise = unsent.popleft()
-            self._transport.send(to, cast(Message, promise))
-
-    def _on_role_changed(self) -> None:
-        role = (self._core.role, self._core.term)
-        if role == self._role:
-            return
-        was_leader = self._role[0] == "leader"
-        self._role = role
-        self._metrics.elections_started(self._core.counters()["elections_started"])
-        _log.info("role changed", role=role[0], term=role[1], leader=self._core.leader)
-        if was_leader:
-            self._proposals.leadership_lost(self._core.commit_index)
-        if role[0] != "leader":
-            self._proposals.fail_queued(self._not_leader())
-            self._reads.fail_new(self._not_leader())
-        for callback in self._role_callbacks:
-            callback(*role)
-
-    # ---- applying
-
-    def _apply(self) -> None:
-        if not self._applier.behind:
-            return
-        if self._applier.applied_index - self._rows_index > ROWS_WAITING_ENTRIES_MAX:
-            self._commits.flush_rows()
-            if self._commits.has_rows:
-                return  # the log is behind; the end of its write brings the next turn
-        self._applier.run_slice()
-        if self._applier.behind:
-            self._wake()
-
-    def _on_applied(
-        self, first_index: int, entries: Sequence[bytes], outcomes: Sequence[object]
-    ) -> None:
-        self._commits.rows_changed()
-        self._proposals.resolve(first_index, entries, outcomes)
-        self._reads.applied(self._applier.applied_index)
-
-    # ---- the log
-
-    def _drain_rows(self) -> list[Row]:
-        self._rows_index = self._applier.applied_index
-        return self._machine.drain_rows()
-
-    def _flush_idle_rows(self) -> None:
-        groups = self._commits.counters.groups_written
-        if groups == self._groups_seen and self._commits.has_rows:
-            self._commits.flush_rows()
-        self._groups_seen = self._commits.counters.groups_written
-
-    def _on_durable(self, io_id: int) -> None:
-        # At once, not by _wake: acknowledgements wait for this.
-        self._reported_io = max(self._reported_io, io_id)
-        self._turn()
-
-    def _on_write_failure(self, error: BaseException) -> None:
-        self._fail(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydfsnode.raft.configuration import Configuration
 from pydfsnode.raft.types import PeerView
 from pydfsnode.runtime.ports import FsyncMode
 
@@ -16,12 +17,19 @@ FSYNC_WARNINGS: dict[FsyncMode, str] = {
 
 @dataclass(frozen=True, slots=True)
 class RaftStatus:
-    """One moment of one node; `leader` is a node id or "", counters are totals since start."""
+    """One moment of one node; counters are totals since start.
+
+    `node_id` and `leader` ("" when unknown) are names, `member_id` and the peers' are member ids.
+    """
 
     node_id: str
+    member_id: str
     role: str
     term: int
     leader: str
+    first_index: int
+    configuration: Configuration
+    configuration_index: int
     commit_index: int
     applied_index: int
     last_index: int
@@ -35,3 +43,7 @@ class RaftStatus:
     proposals_queued: int
     overslept: int
     """Times that the loop came more than 200 ms late to a tick."""
+    compactions: int
+    snapshots_installed: int
+    appends_sent: int
+    entries_sent: int

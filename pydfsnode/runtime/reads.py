@@ -20,7 +20,7 @@ class ReadBarriers:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._new: list[Barrier] = []
+        self._new: dict[bool, list[Barrier]] = {}
         self._asked: dict[int, list[Barrier]] = {}
         self._confirmed: list[tuple[int, int]] = []  # heap of (index, read id)
         self._pending = 0
@@ -31,8 +31,11 @@ class ReadBarriers:
         """Whether some wait to be given to the core."""
         return bool(self._new)
 
-    def add(self) -> Barrier:
+    def add(self, by_lease: bool = False) -> Barrier:
         """A future that resolves when the state may be read.
+
+        Args:
+            by_lease: the leader's lease will do.
 
         Raises:
             Overloaded: too many wait.
@@ -43,15 +46,19 @@ class ReadBarriers:
                 retry_after_ms=RETRY_AFTER_MS,
             )
         barrier: Barrier = self._loop.create_future()
-        self._new.append(barrier)
+        self._new.setdefault(by_lease, []).append(barrier)
         self._pending += 1
         return barrier
 
-    def begin(self) -> int:
-        """Close the gathering; the read id under which the core is asked."""
-        self._last_id += 1
-        self._asked[self._last_id], self._new = self._new, []
-        return self._last_id
+    def begin(self) -> list[tuple[int, bool]]:
+        """Close the gathering; the read ids under which the core is asked, and which by lease."""
+        begun = []
+        for by_lease, barriers in self._new.items():
+            self._last_id += 1
+            self._asked[self._last_id] = barriers
+            begun.append((self._last_id, by_lease))
+        self._new = {}
+        return begun
 
     def confirmed(self, ready: ReadReady, applied_index: int) -> None:
         """The core confirmed a read: it may be answered once its index is applied."""
@@ -78,8 +85,9 @@ class ReadBarriers:
 
     def fail_new(self, error: PydfsError) -> None:
         """Refuse those not yet given to the core."""
-        new, self._new = self._new, []
-        self._fail(new, error)
+        new, self._new = self._new, {}
+        for barriers in new.values():
+            self._fail(barriers, error)
 
     def fail_all(self, error: PydfsError) -> None:
         """The node ends."""

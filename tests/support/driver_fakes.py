@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from pydfsnode._fast import encode_entry, entry_payload
 from pydfsnode.errors import NotLeader
+from pydfsnode.raft.configuration import Configuration
 from pydfsnode.raft.core import RaftCore
 from pydfsnode.raft.effects import Effects, HardState, Persist
 from pydfsnode.raft.messages import Message
@@ -53,10 +54,25 @@ class FakeLog:
         self.groups: list[tuple[Persist | None, list[Row], bool]] = []
         self.failure: Exception | None = None
 
-    def write(self, persist: Persist | None, rows: Sequence[Row], sync: bool) -> None:
+    state_index = 0
+    log_bytes = 0
+
+    def write(
+        self,
+        persist: Persist | None,
+        rows: Sequence[Row],
+        sync: bool,
+        state_index: int | None = None,
+    ) -> None:
         if self.failure is not None:
             raise self.failure
         self.groups.append((persist, list(rows), sync))
+
+    def compact(self, through: int, base: bytes) -> None:
+        self.compacted = through
+
+    def purge_some(self) -> bool:
+        return False
 
     @property
     def batch_sizes(self) -> list[int]:
@@ -69,6 +85,7 @@ class FakeMachine:
     def __init__(self) -> None:
         self.applied_index = 0
         self.applied: list[bytes] = []
+        self.digests: list[tuple[int, bytes]] = []
 
     def apply(self, first_index: int, entries: Sequence[bytes]) -> list[object]:
         assert first_index == self.applied_index + 1, "entries out of order"
@@ -79,6 +96,14 @@ class FakeMachine:
 
     def drain_rows(self) -> list[Row]:
         return [(16, b"", b"%d" % self.applied_index)]
+
+    def take_digests(self) -> list[tuple[int, bytes]]:
+        digests, self.digests = self.digests, []
+        return digests
+
+    def replace(self, loaded: object) -> None:
+        assert isinstance(loaded, int)
+        self.applied_index = loaded
 
 
 class FakeTransport:
@@ -111,13 +136,26 @@ class FakeCore:
         self.elections = 0
         self.io_id = 0
 
+    configuration = Configuration(("m1", "m2", "m3"))
+    configuration_settled = True
+    configuration_index = 0
+    transferring = ""
+    first_index = 1
+    applied_index = 0
+    durable_index = 0
+
+    def advance(self, now_ms: int) -> None:
+        pass
+
     def step(self, message: object) -> None:
         self.stepped.append(message)
 
     def tick(self, now_ms: int) -> None:
         self.ticks.append(now_ms)
 
-    def propose(self, payloads: Sequence[bytes], kind: int = 1) -> tuple[int, int]:
+    def propose(
+        self, payloads: Sequence[bytes], kind: int = 1, kinds: Sequence[int] | None = None
+    ) -> tuple[int, int]:
         if self.role != "leader":
             raise NotLeader("not the leader", leader_hint=self.leader)
         self.proposed.append(list(payloads))
@@ -139,7 +177,7 @@ class FakeCore:
     def commit(self, index: int) -> None:
         self.commit_index = self.effects.apply_to = index
 
-    def read(self, read_id: int) -> None:
+    def read(self, read_id: int, *, by_lease: bool = False, ask: bool = False) -> None:
         if self.role != "leader":
             raise NotLeader("not the leader", leader_hint=self.leader)
         self.reads.append(read_id)
@@ -159,7 +197,7 @@ class FakeCore:
         return self.log[first - 1 : last]
 
     def counters(self) -> dict[str, int]:
-        return {"elections_started": self.elections}
+        return {"elections_started": self.elections, "appends_sent": 0, "entries_sent": 0}
 
     def peers(self) -> list[PeerView]:
         return []
@@ -192,6 +230,7 @@ class Bench:
             fsync=fsync,
             executor=self.disk,
         )
+        self.driver._upkeep._dirty = False  # no job but those of the test
 
     async def start(self) -> None:
         await self.driver.start()

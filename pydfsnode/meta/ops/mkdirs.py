@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydfsnode.errors import AlreadyExists, InvalidArgument
+from pydfsnode.ids import ROOT_INODE_ID
 from pydfsnode.meta import paths
 from pydfsnode.meta.inodes import AnyInode, Directory
 from pydfsnode.meta.ops.base import Op
@@ -36,8 +37,7 @@ def apply(tree: Tree, op: Mkdirs) -> FileView:
         if missing:
             raise not_a_directory(names[: len(names) - len(missing)])
         raise AlreadyExists(f"{paths.shown(op.path)} exists and is a file", path=op.path)
-    make(tree, directory, missing, mode, op.user)
-    return tree.view(tree.walk(names), op.path)
+    return tree.view(make(tree, directory, missing, mode, op.user), op.path)
 
 
 def checked_mode(mode: int) -> int:
@@ -49,19 +49,21 @@ def checked_mode(mode: int) -> int:
 
 def deepest(tree: Tree, names: list[str]) -> tuple[AnyInode, list[str]]:
     """The deepest existing inode on the way along *names*, and the names that are missing."""
-    inode = tree.walk([])
+    inode_id: int = ROOT_INODE_ID
+    entries = tree.entries
     for depth, name in enumerate(names):
-        below = tree.child(inode, name) if type(inode) is Directory else None
-        if below is None:
-            return inode, names[depth:]
-        inode = below
-    return inode, []
+        below = entries.get(inode_id)  # None: a file
+        found = None if below is None else below.get(name)
+        if found is None:
+            return tree.inodes[inode_id], names[depth:]
+        inode_id = found
+    return tree.inodes[inode_id], []
 
 
 def make(tree: Tree, directory: Directory, missing: list[str], mode: int, owner: str) -> Directory:
     """Make the chain *missing* below *directory*; returns its last one."""
+    if not missing:
+        return directory
     for name in missing[:-1]:
         directory = tree.add_directory(directory, name, mode | _ABOVE_MODE, owner)
-    for name in missing[-1:]:
-        directory = tree.add_directory(directory, name, mode, owner)
-    return directory
+    return tree.add_directory(directory, missing[-1], mode, owner)

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from pydfsnode._fast import entry_kind, entry_payload
+from pydfsnode.errors import invariant
 from pydfsnode.meta.codec import decode_op
 from pydfsnode.meta.results import Applied
-from pydfsnode.meta.state import Namespace
+from pydfsnode.meta.sessions import SessionBounds
+from pydfsnode.meta.state import DIGEST_EVERY, Namespace
 from pydfsnode.obs.metrics import metrics
-from pydfsnode.raft.replication import KIND_OPERATION
+from pydfsnode.runtime.entry_compression import unpack
 from pydfsnode.runtime.ports import Row
+
+DIGESTS_MAX = 256
+"""Digests kept until they are taken; the oldest go first."""
 
 
 class NamespaceMachine:
-    """Applies entries in order; `on_applied` is called after each batch, on every master."""
+    """Applies entries in order; `on_applied` is called after each batch, on every master.
 
-    def __init__(self, namespace: Namespace, on_applied: Callable[[], None]) -> None:
+    `on_replaced` is called when the namespace became another one by `replace`.
+    """
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        on_applied: Callable[[], None],
+        on_replaced: Callable[[], None] | None = None,
+    ) -> None:
         self.namespace = namespace
         self._on_applied = on_applied
+        self._on_replaced = on_replaced or on_applied
+        self._digests: deque[tuple[int, bytes]] = deque(maxlen=DIGESTS_MAX)
         self._counts: dict[tuple[type, type], Callable[[float], None]] = {}
 
     @property
@@ -31,14 +46,19 @@ class NamespaceMachine:
         outcomes: list[object] = []
         namespace = self.namespace
         for index, entry in enumerate(entries, first_index):
-            if entry_kind(entry) == KIND_OPERATION:
-                op = decode_op(entry_payload(entry))
+            payload = unpack(entry)
+            if payload is not None:
+                op = decode_op(payload)
                 outcome = namespace.apply(op, index)
                 outcomes.append(outcome)
                 self._count(type(op), type(outcome))
             else:
                 namespace.advance(index)
                 outcomes.append(None)
+            if not index % DIGEST_EVERY:
+                digest = namespace.digest_interval()
+                if digest is not None:
+                    self._digests.append((index, digest))
         self._on_applied()
         return outcomes
 
@@ -54,10 +74,32 @@ class NamespaceMachine:
         """What the state table must hold."""
         return list(self.namespace.drain_rows())
 
+    def take_digests(self) -> list[tuple[int, bytes]]:
+        """(index, digest of what changed up to it) of intervals that ended since the last call."""
+        digests = list(self._digests)
+        self._digests.clear()
+        return digests
 
-def load_namespace(rows: Iterable[Row]) -> Namespace:
+    def load(self, rows: Iterable[Row]) -> object:
+        """A new state made of *rows*, for `replace`; slow, in any thread, changes nothing here.
+
+        Raises:
+            CorruptionError: the rows do not make up a namespace.
+        """
+        return load_namespace(rows, self.namespace.sessions.bounds)
+
+    def replace(self, loaded: object) -> None:
+        """Go on from *loaded*, which `load` made and which is given up; on the loop's thread."""
+        invariant(isinstance(loaded, Namespace), "the state to go on from is no namespace")
+        assert isinstance(loaded, Namespace)
+        self._digests.clear()
+        self.namespace.replace(loaded)
+        self._on_replaced()
+
+
+def load_namespace(rows: Iterable[Row], bounds: SessionBounds | None = None) -> Namespace:
     """The namespace that *rows* of the state table describe; a new one when there are none."""
-    namespace = Namespace()
+    namespace = Namespace(bounds)
     for table, key, value in rows:
         assert value is not None
         namespace.load_row(table, key, value)

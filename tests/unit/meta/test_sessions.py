@@ -7,6 +7,7 @@ import pytest
 from pydfsnode.errors import AlreadyExists, InvalidArgument, Overloaded, SessionExpired
 from pydfsnode.meta import ops, queries
 from pydfsnode.meta.results import Applied, FileView, Outcome, Rejected
+from pydfsnode.meta.rows import SESSION_ID, TABLE_SESSION
 from pydfsnode.meta.sessions import EVICTIONS_PER_OP_MAX, SessionBounds
 
 from .harness import MIB, Harness
@@ -228,3 +229,31 @@ def test_the_order_of_use_survives_a_restart() -> None:
     mkdirs(harness, 3, 2, 2)
     harness.restart()
     assert list(harness.namespace.sessions.active) == [1, 2, 3]
+
+
+def drained_sessions(harness: Harness) -> dict[tuple[int, int], bool]:
+    """(client, seq) of the session rows drained now, and whether each is kept or deleted."""
+    return {
+        (client, seq): value is not None
+        for table, key, value in harness.namespace.drain_rows()
+        if table == TABLE_SESSION
+        for client, seq in [SESSION_ID.unpack(key)]
+    }
+
+
+def test_an_outcome_that_came_and_went_between_two_drains_is_never_a_row() -> None:
+    harness = Harness()
+    mkdirs(harness, 9, 1, 1)
+    assert drained_sessions(harness) == {(9, 1): True}
+    mkdirs(harness, 9, 2, 1)
+    mkdirs(harness, 9, 3, 3)  # 1 and 2 are let go; only 1 was ever a row
+    assert drained_sessions(harness) == {(9, 1): False, (9, 3): True}
+    mkdirs(harness, 9, 4, 4)
+    assert drained_sessions(harness) == {(9, 3): False, (9, 4): True}
+
+
+def test_sessions_keep_the_order_of_their_use() -> None:
+    harness = Harness()
+    for client, seq in ((1, 1), (2, 1), (2, 2), (1, 2), (1, 3), (3, 1), (1, 4)):
+        mkdirs(harness, client, seq, 1)
+    assert list(harness.namespace.sessions.active) == [2, 3, 1]

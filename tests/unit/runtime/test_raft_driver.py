@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
@@ -174,7 +175,7 @@ async def test_a_batch_is_bounded(bench: Bench, core: FakeCore) -> None:
 
 async def test_a_batch_is_bounded_in_bytes(bench: Bench, core: FakeCore) -> None:
     for _ in range(5):
-        bench.driver.propose(bytes(limits.MIB))
+        bench.driver.propose(os.urandom(limits.MIB))  # does not shrink
     await bench.settle()
     bench.disk.run_next()
     assert [len(batch) for batch in core.proposed] == [4, 1]

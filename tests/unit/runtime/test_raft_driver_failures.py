@@ -17,7 +17,8 @@ from pydfsnode.raft.messages import (
     AppendAck,
     HeartbeatAck,
 )
-from pydfsnode.runtime.raft_driver import ROWS_WAITING_ENTRIES_MAX
+from pydfsnode.runtime import raft_turn
+from pydfsnode.runtime.raft_turn import ROWS_WAITING_ENTRIES_MAX
 from pydfsnode.runtime.supervisor import exit_code
 from tests.support.driver_fakes import Bench, FakeCore
 
@@ -120,6 +121,7 @@ async def test_rows_that_cannot_be_drained_stop_the_node(
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(bench.machine, "drain_rows", broken)
+    monkeypatch.setattr(raft_turn, "ROWS_EVERY_ENTRIES", 1)
     core.append([b"x"])
     core.commit(1)
     bench.driver.receive(HEARTBEAT)
@@ -133,7 +135,10 @@ async def test_rows_that_cannot_be_drained_stop_the_node(
 # ---- rows of the state machine
 
 
-async def test_rows_ride_in_the_next_group(bench: Bench, core: FakeCore) -> None:
+async def test_rows_ride_in_the_next_group_once_there_are_enough(
+    bench: Bench, core: FakeCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raft_turn, "ROWS_EVERY_ENTRIES", 1)
     bench.driver.propose(b"a")
     await bench.settle()
     core.commit(1)
@@ -152,13 +157,13 @@ async def test_rows_are_written_alone_and_synced_when_the_log_is_idle(
     await bench.settle()
     core.commit(1)
     bench.disk.run_next()
-    bench.driver._flush_idle_rows()  # a group was written since the last look
+    bench.driver._on_idle_tick()  # a group was written since the last look
     assert not bench.disk.jobs
-    bench.driver._flush_idle_rows()
+    bench.driver._on_idle_tick()
     bench.disk.run_next()
     assert bench.log.groups[1] == (None, [(16, b"", b"1")], True)
-    bench.driver._flush_idle_rows()
-    bench.driver._flush_idle_rows()
+    bench.driver._on_idle_tick()
+    bench.driver._on_idle_tick()
     assert not bench.disk.jobs
 
 
@@ -171,8 +176,8 @@ async def test_rows_never_overtake_the_entries_that_made_them(bench: Bench, core
     core.commit(3)
     bench.driver.receive(HEARTBEAT)
     await bench.settle()
-    bench.driver._flush_idle_rows()
-    bench.driver._flush_idle_rows()
+    bench.driver._on_idle_tick()
+    bench.driver._on_idle_tick()
     while bench.disk.jobs:
         bench.disk.run_next()
     persist, rows, _ = bench.log.groups[2]

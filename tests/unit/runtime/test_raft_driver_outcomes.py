@@ -180,7 +180,7 @@ async def test_queued_bytes_are_bounded(bench: Bench, monkeypatch: pytest.Monkey
 async def test_an_overloaded_core_refuses_the_whole_batch(
     bench: Bench, core: FakeCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(payloads: object, kind: int = 1) -> tuple[int, int]:
+    def refuse(payloads: object, kind: int = 1, **_: object) -> tuple[int, int]:
         raise Overloaded("full", retry_after_ms=50)
 
     monkeypatch.setattr(core, "propose", refuse)
