@@ -172,7 +172,7 @@ def _anchor_paths(raw: dict[str, Any], base: Path) -> None:
         for name, value in tls.items():
             if isinstance(value, str):
                 tls[name] = str(base / Path(value).expanduser())
-    for name in ("data_dir", "log_dir", "kek_file"):
+    for name in ("data_dir", "log_dir", "raft_log_dir", "kek_file"):
         value = raw.get(name)
         if isinstance(value, str):
             raw[name] = str(base / Path(value).expanduser())

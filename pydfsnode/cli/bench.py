@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pydfsnode.cli.options import client_config_option, given_client_config, json_option
+from pydfsnode.cli.options import (
+    client_config_option,
+    consistency_option,
+    given_client_config,
+    given_consistency,
+    json_option,
+)
 
 if TYPE_CHECKING:
     from pydfsnode.client.file_reader import AsyncFileReader
@@ -40,14 +46,20 @@ def group() -> None:
               help="Operations kept going at once.")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True,
               help="Of each of the two main phases.")  # fmt: skip
+@consistency_option
 @json_option
 @client_config_option
 def meta(inflight: int, seconds: float, as_json: bool) -> None:
     """Namespace writes and reads a second, many in flight and one at a time."""
     from pydfsnode.cli import bench_meta
+    from pydfsnode.client.consistency import Consistency
+
+    consistency = Consistency.of(given_consistency())
 
     async def measure(fs: AsyncFileSystem, root: str) -> Figures:
-        return await bench_meta.measure(fs, root, inflight=inflight, seconds=seconds)
+        return await bench_meta.measure(
+            fs, root, inflight=inflight, seconds=seconds, consistency=consistency
+        )
 
     _report(_measured(measure), as_json)
 

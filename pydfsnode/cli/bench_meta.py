@@ -1,11 +1,14 @@
-"""`bench meta`: namespace writes (mkdirs) and linearizable reads (stat), many at once and alone."""
+"""`bench meta`: namespace writes (mkdirs) and reads (stat), many at once and alone."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from pydfsnode.cli.bench_load import Load, closed_loop
+from pydfsnode.client.consistency import Consistency
+from pydfsnode.errors import NotFound
 
 DIRECTORY_ENTRIES = 1000
 """New paths are spread so that no directory grows without end, as in a real tree."""
@@ -16,7 +19,7 @@ class Namespace(Protocol):
 
     async def makedirs(self, path: str, exist_ok: bool = False) -> object: ...
 
-    async def info(self, path: str) -> object: ...
+    async def info(self, path: str, *, consistency: Consistency | None = None) -> object: ...
 
 
 def path_of(root: str, number: int) -> str:
@@ -25,7 +28,12 @@ def path_of(root: str, number: int) -> str:
 
 
 async def measure(
-    namespace: Namespace, root: str, *, inflight: int, seconds: float
+    namespace: Namespace,
+    root: str,
+    *,
+    inflight: int,
+    seconds: float,
+    consistency: Consistency | None = None,
 ) -> dict[str, float]:
     """Write for *seconds*, read what was written for *seconds*, then one at a time a fifth as long.
 
@@ -34,15 +42,17 @@ async def measure(
         root: a directory that does not exist yet; everything is made below it.
         inflight: operations kept going at once.
         seconds: of each of the two main phases.
+        consistency: of the reads; None: as configured.
 
     Returns:
         Figures whose names end in their unit.
     """
+    look = _look(namespace, consistency)
     alone_seconds = seconds / 5
     writes = await _writes(namespace, f"{root}/many", inflight, seconds)
-    reads = await _reads(namespace, f"{root}/many", writes.count, inflight, seconds)
+    reads = await _reads(look, f"{root}/many", writes.count, inflight, seconds)
     write_alone = await _writes(namespace, f"{root}/one", 1, alone_seconds)
-    read_alone = await _reads(namespace, f"{root}/one", write_alone.count, 1, alone_seconds)
+    read_alone = await _reads(look, f"{root}/one", write_alone.count, 1, alone_seconds)
     return {
         **writes.figures("write"),
         **reads.figures("read"),
@@ -60,12 +70,28 @@ async def _writes(namespace: Namespace, directory: str, inflight: int, seconds: 
     return await closed_loop(write, inflight=inflight, seconds=seconds)
 
 
-async def _reads(
-    namespace: Namespace, directory: str, count: int, inflight: int, seconds: float
-) -> Load:
+Look = Callable[[str], Awaitable[object]]
+
+
+def _look(namespace: Namespace, consistency: Consistency | None) -> Look:
+    if consistency is None:
+        return namespace.info
+
+    async def look(path: str) -> object:
+        try:
+            return await namespace.info(path, consistency=consistency)
+        except NotFound:
+            if not consistency.may_miss:
+                raise
+            return None  # written a moment ago: an answer that this consistency allows
+
+    return look
+
+
+async def _reads(look: Look, directory: str, count: int, inflight: int, seconds: float) -> Load:
     order = random.Random(count)  # the same paths for the same count: runs are comparable
 
     async def read(_number: int) -> object:
-        return await namespace.info(path_of(directory, order.randrange(count)))
+        return await look(path_of(directory, order.randrange(count)))
 
     return await closed_loop(read, inflight=inflight, seconds=seconds if count else 0)

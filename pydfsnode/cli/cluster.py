@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
 @click.group(
     name="cluster",
-    cls=lazy_group({"status": Lazy("cluster:status", "Health, masters and chunkservers.")}),
+    cls=lazy_group(
+        {
+            "status": Lazy("cluster:status", "Health, masters and chunkservers."),
+            "members": Lazy("cluster_masters:members", "Who the masters are."),
+            "add-master": Lazy("cluster_masters:add_master", "Add a running master."),
+            "remove-master": Lazy("cluster_masters:remove_master", "Take a master out."),
+            "transfer-leader": Lazy("cluster_masters:transfer_leader", "Hand leadership over."),
+            "recover-quorum": Lazy(
+                "cluster_recover:command", "Go on with one master: the majority is lost for good."
+            ),
+        }
+    ),
 )
 @client_config_option
 def group() -> None:

@@ -146,7 +146,8 @@ class DevCluster:
         """Certificates for all who have none yet."""
         from pydfsnode.security import pki
 
-        wanted = [(node.role, node.id) for node in spec.nodes] + [("user", spec.user)]
+        # Who runs a cluster of his own operates it too.
+        wanted = [(node.role, node.id) for node in spec.nodes] + [("admin", spec.user)]
         for role, name in wanted:
             place = self.layout.certificates(name)
             if not (place / f"{name}.crt").exists():

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pydfsnode.cli.options import client_config_option, json_option
-from pydfsnode.cli.output import print_json
+from pydfsnode.cli.options import client_config_option, consistency_option, json_option
+from pydfsnode.cli.output import freshness_json, print_json
 from pydfsnode.cli.progress import CopyProgress, summary_json, summary_line
 from pydfsnode.cli.session import for_each, with_file_system
 
 if TYPE_CHECKING:
     from pydfsnode.client.copy import CopyReport
     from pydfsnode.client.filesystem import AsyncFileSystem
+    from pydfsnode.client.model import Freshness
 
 _PIECE_BYTES = 1024 * 1024
 STANDARD = "-"
@@ -67,6 +68,7 @@ def put(
 @click.argument("paths", metavar="PATH... [LOCAL]", nargs=-1, required=True)
 @_force_option
 @_recursive_option
+@consistency_option
 @json_option
 @client_config_option
 def get(paths: tuple[str, ...], force: bool, recursive: bool, as_json: bool) -> None:
@@ -79,7 +81,7 @@ def get(paths: tuple[str, ...], force: bool, recursive: bool, as_json: bool) -> 
     async def copy(fs: AsyncFileSystem) -> None:
         with CopyProgress() as progress:
             report = await fs.get(sources, destination, overwrite=force, watcher=progress)
-        _tell(report, progress.seconds, as_json)
+        _tell(report, progress.seconds, as_json, fs.stalest)
 
     if destination == STANDARD:
         for_each(sources, _print_file)
@@ -89,6 +91,7 @@ def get(paths: tuple[str, ...], force: bool, recursive: bool, as_json: bool) -> 
 
 @click.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@consistency_option
 @client_config_option
 def cat(paths: tuple[str, ...]) -> None:
     """Print files to standard output."""
@@ -108,9 +111,11 @@ async def _put_standard_input(fs: AsyncFileSystem, path: str, force: bool) -> No
             await writer.write(piece)
 
 
-def _tell(report: CopyReport, seconds: float, as_json: bool) -> None:
+def _tell(
+    report: CopyReport, seconds: float, as_json: bool, stalest: Freshness | None = None
+) -> None:
     if as_json:
-        print_json(summary_json(report, seconds))
+        print_json(summary_json(report, seconds) | freshness_json(stalest))
     else:
         click.echo(summary_line(report, seconds))
     if report.failures:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pydfsnode.cli.options import client_config_option, json_option
-from pydfsnode.cli.output import aligned_rows, binary_size, print_json, short_size
+from pydfsnode.cli.options import client_config_option, consistency_option, json_option
+from pydfsnode.cli.output import aligned_rows, binary_size, freshness_json, print_json, short_size
 from pydfsnode.cli.session import for_each
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def status_json(status: FileStatus) -> dict[str, Any]:
     """What `--json` promises of a file or directory; mode is octal text, as in "0644"."""
     found = {name: getattr(status, name) for name in _JSON_FIELDS}
     found["mode"] = f"{status.mode:04o}"
-    return found
+    return found | freshness_json(status.freshness)
 
 
 @click.command()
@@ -41,6 +41,7 @@ def status_json(status: FileStatus) -> dict[str, Any]:
 @_human_option
 @click.option("-d", "itself", is_flag=True, help="A directory itself, not its entries.")
 @click.option("-C", "names_only", is_flag=True, help="Only paths.")
+@consistency_option
 @json_option
 @client_config_option
 def ls(
@@ -120,6 +121,7 @@ def time_text(at_ms: int) -> str:
 
 @click.command()
 @_paths_argument
+@consistency_option
 @json_option
 @client_config_option
 def stat(paths: tuple[str, ...], as_json: bool) -> None:
@@ -157,6 +159,7 @@ def stat(paths: tuple[str, ...], as_json: bool) -> None:
 @_paths_argument
 @click.option("-s", "summarize", is_flag=True, help="One total for each path.")
 @_human_option
+@consistency_option
 @json_option
 @client_config_option
 def du(paths: tuple[str, ...], summarize: bool, human: bool, as_json: bool) -> None:
@@ -179,6 +182,7 @@ def du(paths: tuple[str, ...], summarize: bool, human: bool, as_json: bool) -> N
                 "bytes_replicated": summary.bytes_replicated,
                 "files": summary.files,
                 "directories": summary.directories,
+                **freshness_json(summary.freshness),
             }
             for entry, summary in zip(entries, totals, strict=True)
         )

@@ -9,6 +9,7 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 _CONFIG_KEY = "pydfsnode.client_config"
+_CONSISTENCY_KEY = "pydfsnode.consistency"
 
 
 def _remember(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:
@@ -31,6 +32,40 @@ def client_config_option(command: F) -> F:
 def given_client_config() -> str | None:
     """What `--config` was given in this invocation, or None."""
     value: str | None = click.get_current_context().meta.get(_CONFIG_KEY)
+    return value
+
+
+def _remember_consistency(
+    ctx: click.Context, _parameter: click.Parameter, value: str | None
+) -> None:
+    if value is None:
+        return
+    from pydfsnode.client.consistency import Consistency
+    from pydfsnode.errors import ConfigError
+
+    try:
+        Consistency.parse(value)
+    except ConfigError as error:
+        raise click.BadParameter(error.message) from None
+    ctx.meta[_CONSISTENCY_KEY] = value
+
+
+def consistency_option(command: F) -> F:
+    """`--consistency MODE`: of what the command reads; `cli.session` passes it on."""
+    return click.option(
+        "--consistency",
+        metavar="MODE",
+        expose_value=False,
+        callback=_remember_consistency,
+        help="How fresh: linearizable, lease, follower, bounded:MS or stale "
+        "[default: as configured, else linearizable].",
+    )(command)
+
+
+def given_consistency() -> str | None:
+    """What `--consistency` was given in this invocation, or None."""
+    context = click.get_current_context(silent=True)
+    value: str | None = None if context is None else context.meta.get(_CONSISTENCY_KEY)
     return value
 
 

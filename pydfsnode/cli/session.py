@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from pydfsnode.cli.options import given_client_config
+from pydfsnode.cli.options import given_client_config, given_consistency
 from pydfsnode.cli.output import note
 from pydfsnode.errors import DomainError
 
 if TYPE_CHECKING:
     from pydfsnode.client.filesystem import AsyncFileSystem
+    from pydfsnode.client.model import Freshness
 
 T = TypeVar("T")
 
@@ -22,6 +23,8 @@ def with_file_system(
     work: Callable[[AsyncFileSystem], Awaitable[T]], timeout_ms: int | None = None
 ) -> T:
     """Connect with the configuration that was given, do *work*, close.
+
+    Says on standard error when something read may be old: JSON has that beside what was read.
 
     Args:
         timeout_ms: of each operation, in place of the configuration's.
@@ -33,6 +36,7 @@ def with_file_system(
     from pydfsnode.config import load_client_config
 
     config = load_client_config(given_client_config())
+    config.consistency = given_consistency() or config.consistency
     if timeout_ms is not None:
         config.timeout_ms = timeout_ms
 
@@ -40,9 +44,25 @@ def with_file_system(
         from pydfsnode.client.filesystem import AsyncFileSystem
 
         async with await AsyncFileSystem.connect(config) as fs, _told_to_wait(fs):
-            return await work(fs)
+            try:
+                return await work(fs)
+            finally:
+                _tell_age(fs.stalest)
 
     return run(connected())
+
+
+def age_text(staleness_ms: int, served_by: str) -> str:
+    """As in "may be up to 40 ms old (m2 answered)"."""
+    age = f"up to {staleness_ms} ms old" if staleness_ms >= 0 else "old; nobody knows how old"
+    return f"may be {age} ({served_by} answered)"
+
+
+def _tell_age(stalest: Freshness | None) -> None:
+    context = click.get_current_context(silent=True)
+    as_json = context is not None and context.params.get("as_json", False)
+    if stalest is not None and stalest.may_miss and not as_json:
+        note(age_text(stalest.staleness_ms, stalest.served_by))
 
 
 def for_each(paths: Sequence[str], work: Callable[[AsyncFileSystem, str], Awaitable[None]]) -> None:
@@ -58,12 +78,20 @@ def for_each(paths: Sequence[str], work: Callable[[AsyncFileSystem, str], Awaita
             try:
                 await work(fs, path)
             except DomainError as error:
-                note(error.message)
+                note(_with_age(error))
                 refused = True
         return refused
 
     if with_file_system(all_of_them):
         raise click.exceptions.Exit(1)
+
+
+def _with_age(error: DomainError) -> str:
+    """The message, with the age of the state that it speaks of when that may be old."""
+    staleness_ms = int(error.fields.get("staleness_ms", 0))
+    if not staleness_ms:
+        return error.message
+    return f"{error.message}; this {age_text(staleness_ms, str(error.fields.get('served_by')))}"
 
 
 @asynccontextmanager

@@ -7,33 +7,41 @@ import asyncio
 from pydfsnode.rpc.channel import FramedChannel
 from pydfsnode.security.tls import TlsStore
 
+ADDRESSES_MAX = 3
+"""Of one node: a master may be asked at two in turn, and move."""
+
 
 class ConnectionPool:
-    """Framed channels by role and node id; each checks that its peer is that node.
+    """Framed channels by role, node id and address; each checks that its peer is that node.
 
-    Bounded by the nodes of the cluster: a node that moved to another address replaces its channel.
+    Bounded by the nodes of the cluster: of the addresses of a node that moves often, the one that
+    was used first is closed.
     """
 
     def __init__(self, tls: TlsStore) -> None:
         self._tls = tls
-        self._channels: dict[tuple[str, str], tuple[str, FramedChannel]] = {}
-        self._replaced: list[FramedChannel] = []
+        self._channels: dict[tuple[str, str], dict[str, FramedChannel]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     def channel(self, role: str, node_id: str, listen: str) -> FramedChannel:
         """The channel to *node_id* of *role* at *listen* ("host:port"); connects when used."""
         known = self._channels.get((role, node_id))
-        if known is not None:
-            if known[0] == listen:
-                return known[1]
-            # Its calls in flight go on; it is closed with the pool.
-            self._replaced.append(known[1])
-        channel = FramedChannel(listen, self._tls, role, node_id)
-        self._channels[role, node_id] = (listen, channel)
+        if known is None:
+            known = self._channels[role, node_id] = {}
+        channel = known.get(listen)
+        if channel is None:
+            if len(known) >= ADDRESSES_MAX:
+                self._close_soon(known.pop(next(iter(known))))
+            channel = known[listen] = FramedChannel(listen, self._tls, role, node_id)
         return channel
+
+    def _close_soon(self, channel: FramedChannel) -> None:
+        task = asyncio.ensure_future(channel.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Close all channels; calls in flight fail."""
-        channels = [*self._replaced, *(channel for _, channel in self._channels.values())]
+        channels = [channel for known in self._channels.values() for channel in known.values()]
         self._channels.clear()
-        self._replaced.clear()
-        await asyncio.gather(*(channel.close() for channel in channels))
+        await asyncio.gather(*self._closing, *(channel.close() for channel in channels))

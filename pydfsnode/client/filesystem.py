@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from pydfsnode.client import copy, paths
 from pydfsnode.client.chunk_io import ChunkIO
+from pydfsnode.client.consistency import LINEARIZABLE, Consistency
 from pydfsnode.client.file_reader import AsyncFileReader
 from pydfsnode.client.file_writer import AsyncFileWriter
-from pydfsnode.client.model import ClusterStatus, FileStatus, Summary
+from pydfsnode.client.members import Members, Transferred
+from pydfsnode.client.model import ClusterStatus, FileStatus, Freshness, Summary
 from pydfsnode.client.patience import Patience
 from pydfsnode.client.wire import MasterCalls
 from pydfsnode.errors import AlreadyExists, IsADirectory, NotADirectory, NotFound
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from pydfsnode.config import ClientConfig
 
 PARALLEL_DEFAULT = 8
+Reads = Consistency | str | None
+"""How fresh a read must be: parsed, as text ("bounded:500"), or left to `consistency`."""
 
 
 class Closable(Protocol):
@@ -38,6 +42,10 @@ class AsyncFileSystem:
 
     Paths are absolute ("/a/b"). All methods raise `DomainError`s for what the namespace refuses and
     `ClusterError`s when the cluster did not answer within the configured timeout.
+
+    Reads take a `consistency`: "linearizable", "lease", "follower", "bounded:MS" or "stale"
+    (docs/consistency.md), else `self.consistency`, else the masters' own, which is linearizable.
+    What a method reads in order to decide on a change is always linearizable.
     """
 
     def __init__(
@@ -49,9 +57,10 @@ class AsyncFileSystem:
         replication: int = 0,
         chunk_bytes: int = 0,
         parallel: int = PARALLEL_DEFAULT,
+        consistency: Reads = None,
         connections: Closable | None = None,
     ) -> None:
-        """Use `connect`; this takes its parts ready made (0: the cluster's default)."""
+        """Use `connect`; this takes its parts ready made (0, None: the cluster's default)."""
         self._calls = calls
         self._chunks = chunks
         self._patience = patience
@@ -59,6 +68,8 @@ class AsyncFileSystem:
         """Of files created from now on; 0: the cluster's default."""
         self._chunk_bytes = chunk_bytes
         self._parallel = parallel
+        self.consistency = Consistency.of(consistency)
+        """Of reads from now on that do not say; None: as the masters are configured."""
         self._connections = connections
 
     @classmethod
@@ -99,6 +110,7 @@ class AsyncFileSystem:
             replication=settings.replication,
             chunk_bytes=settings.chunk_bytes,
             parallel=settings.parallel,
+            consistency=settings.consistency,
             connections=pool,
         )
 
@@ -123,45 +135,51 @@ class AsyncFileSystem:
         """Why calls get no answer at the moment, None while all is well; for telling people."""
         return self._calls.waiting_because()
 
+    @property
+    def stalest(self) -> Freshness | None:
+        """Of all answers so far, the one that may be oldest; None while all were linearizable."""
+        return self._calls.stalest
+
     # ---- what is there
 
-    async def info(self, path: str) -> FileStatus:
+    async def info(self, path: str, *, consistency: Reads = None) -> FileStatus:
         """What the namespace knows of *path*; raises NotFound."""
-        return await self._calls.stat(paths.normalize(path))
+        return await self._calls.stat(paths.normalize(path), self._wanted(consistency))
 
-    async def exists(self, path: str) -> bool:
+    async def exists(self, path: str, *, consistency: Reads = None) -> bool:
         """Whether *path* is a file or a directory."""
-        return await self._info_or_none(path) is not None
+        return await self._info_or_none(path, consistency) is not None
 
-    async def isdir(self, path: str) -> bool:
+    async def isdir(self, path: str, *, consistency: Reads = None) -> bool:
         """Whether *path* is a directory."""
-        status = await self._info_or_none(path)
+        status = await self._info_or_none(path, consistency)
         return status is not None and status.is_directory
 
-    async def isfile(self, path: str) -> bool:
+    async def isfile(self, path: str, *, consistency: Reads = None) -> bool:
         """Whether *path* is a file."""
-        status = await self._info_or_none(path)
+        status = await self._info_or_none(path, consistency)
         return status is not None and not status.is_directory
 
-    async def ls(self, path: str) -> list[FileStatus]:
+    async def ls(self, path: str, *, consistency: Reads = None) -> list[FileStatus]:
         """The entries of a directory by name; a file lists itself."""
-        return [entry async for entry in self.scandir(path)]
+        return [entry async for entry in self.scandir(path, consistency=consistency)]
 
-    async def scandir(self, path: str) -> AsyncIterator[FileStatus]:
+    async def scandir(self, path: str, *, consistency: Reads = None) -> AsyncIterator[FileStatus]:
         """As `ls`, page by page, so that a huge directory does not fill the memory."""
-        path = paths.normalize(path)
+        path, wanted = paths.normalize(path), self._wanted(consistency)
         start_after = ""
         while True:
-            page = await self._calls.list_directory(path, start_after)
+            page = await self._calls.list_directory(path, start_after, consistency=wanted)
             for entry in page.entries:
                 yield entry
             if not page.more or not page.entries:
                 return
             start_after = page.entries[-1].name
 
-    async def find(self, path: str) -> AsyncIterator[FileStatus]:
+    async def find(self, path: str, *, consistency: Reads = None) -> AsyncIterator[FileStatus]:
         """*path* and everything below it, each directory before its entries."""
-        root = await self.info(path)
+        wanted = self._wanted(consistency)
+        root = await self.info(path, consistency=wanted)
         yield root
         if not root.is_directory:
             return
@@ -169,26 +187,52 @@ class AsyncFileSystem:
         pending = [root.path]
         while pending:
             below: list[str] = []
-            async for entry in self.scandir(pending.pop()):
+            async for entry in self.scandir(pending.pop(), consistency=wanted):
                 yield entry
                 if entry.is_directory:
                     below.append(entry.path)
             pending.extend(reversed(below))
 
-    async def du(self, path: str) -> Summary:
+    async def du(self, path: str, *, consistency: Reads = None) -> Summary:
         """Totals of everything under *path*."""
-        return await self._calls.summary(paths.normalize(path))
+        return await self._calls.summary(paths.normalize(path), self._wanted(consistency))
 
     async def cluster_status(self) -> ClusterStatus:
         """How the leading master sees the cluster."""
         return await self._calls.cluster_status()
+
+    # ---- the masters themselves
+
+    async def cluster_members(self) -> Members:
+        """Who the masters are, by the log."""
+        return await self._calls.cluster.members()
+
+    async def add_master(self, node_id: str, listen: str, *, learner_only: bool = False) -> Members:
+        """Add the running master *node_id* at *listen*; returns when it holds the log and votes.
+
+        Raises:
+            InvalidArgument, UnsafeChange: why it cannot be.
+        """
+        return await self._calls.cluster.add_server(node_id, listen, learner_only=learner_only)
+
+    async def remove_master(self, node_id: str, *, force: bool = False) -> Members:
+        """Take a master out; returns when the others are the members without it.
+
+        Raises:
+            UnsafeChange: too few would be left, and not *force*.
+        """
+        return await self._calls.cluster.remove_server(node_id, force=force)
+
+    async def transfer_leader(self, to: str = "") -> Transferred:
+        """Make the master *to* the leader, or the one that follows best."""
+        return await self._calls.cluster.transfer_leadership(to)
 
     # ---- changes
 
     async def mkdir(self, path: str, create_parents: bool = True) -> FileStatus:
         """Make a directory that does not exist yet; raises AlreadyExists, NotFound."""
         path = paths.normalize(path)
-        if await self.exists(path):
+        if await self.exists(path, consistency=LINEARIZABLE):
             raise AlreadyExists(f"{path} exists already")
         if not create_parents:
             await self._require_directory(paths.parent(path))
@@ -231,20 +275,27 @@ class AsyncFileSystem:
         )
         return AsyncFileWriter(self._calls, self._chunks, status)
 
-    async def open_reader(self, path: str) -> AsyncFileReader:
-        """Open a closed file for reading.
+    async def open_reader(self, path: str, *, consistency: Reads = None) -> AsyncFileReader:
+        """Open a closed file for reading; *consistency* is of which content it has.
 
         Raises:
             NotFound, IsADirectory: there is no file at *path*.
         """
-        found = await self._calls.locate(paths.normalize(path))
+        found = await self._calls.locate(paths.normalize(path), self._wanted(consistency))
         if found.status.is_directory:
             raise IsADirectory(f"{found.status.path} is a directory")
         return AsyncFileReader(self._calls, self._chunks, found, self._patience)
 
-    async def cat_file(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+    async def cat_file(
+        self,
+        path: str,
+        start: int | None = None,
+        end: int | None = None,
+        *,
+        consistency: Reads = None,
+    ) -> bytes:
         """The bytes [start, end) of a file; negative positions count from its end."""
-        async with await self.open_reader(path) as reader:
+        async with await self.open_reader(path, consistency=consistency) as reader:
             return await reader.read_range(
                 _position(start, reader.size, 0), _position(end, reader.size, reader.size)
             )
@@ -312,20 +363,24 @@ class AsyncFileSystem:
 
     # ---- inside
 
-    async def _info_or_none(self, path: str) -> FileStatus | None:
+    def _wanted(self, given: Reads) -> Consistency | None:
+        return self.consistency if given is None else Consistency.of(given)
+
+    async def _info_or_none(self, path: str, consistency: Reads) -> FileStatus | None:
         try:
-            return await self.info(path)
+            return await self.info(path, consistency=consistency)
         except (NotFound, NotADirectory):
             return None
 
     async def _require_directory(self, path: str) -> None:
-        status = await self.info(path)
+        status = await self.info(path, consistency=LINEARIZABLE)
         if not status.is_directory:
             raise NotADirectory(f"{path} is a file")
 
     async def _inside_if_directory(self, destination: str, name: str) -> str:
         destination = paths.normalize(destination)
-        return paths.join(destination, name) if await self.isdir(destination) else destination
+        into = await self.isdir(destination, consistency=LINEARIZABLE)
+        return paths.join(destination, name) if into else destination
 
 
 def _position(given: int | None, size: int, default: int) -> int:

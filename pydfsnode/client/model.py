@@ -29,6 +29,25 @@ class Replica:
     listen: str
 
 
+class Freshness(msgspec.Struct, frozen=True, gc=False):
+    """The label on a read that was not plain: at most `staleness_ms` old (-1: nobody knows)."""
+
+    linearizable: bool
+    staleness_ms: int
+    served_by: str
+
+    @property
+    def may_miss(self) -> bool:
+        """Whether something acknowledged before the read may be missing in it."""
+        return not self.linearizable and self.staleness_ms != 0
+
+    def staler_than(self, other: Freshness | None) -> bool:
+        """Whether less is promised than by *other*; an unknown age is the least."""
+        if other is None or other.linearizable or self.linearizable:
+            return not self.linearizable
+        return other.staleness_ms >= 0 and not 0 <= self.staleness_ms <= other.staleness_ms
+
+
 # A Struct: its construction, once for each stat and each listed entry, takes a fifth of the time.
 class FileStatus(msgspec.Struct, frozen=True, gc=False):
     """What the namespace knows of one path. Sizes in bytes, times in milliseconds since 1970."""
@@ -47,6 +66,8 @@ class FileStatus(msgspec.Struct, frozen=True, gc=False):
     under_construction: bool = False
     child_count: int = 0
     ctime_ms: int = 0
+    freshness: Freshness | None = None
+    """None: linearizable."""
 
     @property
     def name(self) -> str:
@@ -97,6 +118,7 @@ class Listing:
 
     entries: list[FileStatus]
     more: bool
+    freshness: Freshness | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +137,8 @@ class Summary:
     files: int
     bytes: int
     bytes_replicated: int
+    freshness: Freshness | None = None
+    """None: linearizable."""
 
 
 @dataclass(frozen=True, slots=True)

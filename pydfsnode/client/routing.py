@@ -1,4 +1,4 @@
-"""Finds the leading master and asks it, until an answer or the deadline.
+"""Finds the leading master, or for some reads any master, and asks it until the deadline.
 
 What happens after an error is decided by two things only: the class's `retry` (errors.py) and the
 method's row (rpc/methods.py). Every attempt of a call sends the same request, so the same op id.
@@ -7,6 +7,9 @@ method's row (rpc/methods.py). Every attempt of a call sends the same request, s
     NotLeader, Unavailable    the next master not yet asked in this sweep; after all, a pause
     Overloaded                the same master after `retry_after_ms`
     OutcomeUnknown            another master first: the one that was asked may hang
+
+The masters change while clients run. A hint may name a master that is not configured, or one that
+moved: it is remembered, and asked from then on beside those of the configuration.
 """
 
 from __future__ import annotations
@@ -33,6 +36,12 @@ ATTEMPT_MS = 3_000
 the whole deadline, a slow one must not be asked ever more often."""
 PAUSE_MS, PAUSE_MS_MAX = 20, 500
 """Smallest and largest spread of the pause after a fruitless sweep over all masters."""
+READ_ANY_ATTEMPT_MS = 1_000
+"""Patience with one master where any other could answer as well."""
+AVOID_MS = 2_000
+"""How long a master that could not answer a read is passed over where any may answer."""
+LEARNED_MAX = 32
+"""Masters known from hints alone; beyond it the one learned first is forgotten."""
 
 
 class Channel(Protocol):
@@ -62,6 +71,11 @@ class LeaderRouter:
         if not masters:
             raise ConfigError("no masters to ask: name at least one as NAME=HOST:PORT")
         self._masters = list(masters)
+        self._learned: dict[str, Peer] = {}  # from hints; by node id, where no configured one is
+        self._known = list(masters)  # in the order in which they are asked
+        self._current = len(masters)  # of _known; after them the addresses that were left
+        self._avoided: dict[Peer, int] = {}  # until when, by the monotonic clock
+        self._turn = int(random() * len(masters))  # so that clients do not walk in step
         self._channel_for = channel_for
         self._clock = clock
         self._random = random
@@ -78,6 +92,48 @@ class LeaderRouter:
     def waiting_because(self) -> str | None:
         """The last error of all calls since the last answer to any; None while all is well."""
         return self._problem
+
+    @property
+    def masters(self) -> list[Peer]:
+        """All masters known, in the order in which they are asked."""
+        return list(self._known)
+
+    async def read_any(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+        """Ask the masters in turn; where one cannot answer, the leader as `call` does.
+
+        Args and errors as `call`. For requests that any master may answer.
+        """
+        deadline = Deadline.after(self._clock, timeout_ms)
+        target = self._next_reader()
+        if target is not None:
+            patience_ms = min(max(1, timeout_ms // 2), READ_ANY_ATTEMPT_MS)
+            try:
+                answer = await self._channel_for(target).unary(
+                    path, request, timeout_ms=patience_ms
+                )
+            except PydfsError as error:
+                if error.retry is Retry.NEVER and not isinstance(error, DeadlineExceeded):
+                    raise
+                self._avoided[target] = self._clock.monotonic_ms() + AVOID_MS
+                self._follow_hint(error)
+            else:
+                self._problem = None
+                return answer
+        return await self.call(path, request, timeout_ms=deadline.remaining_ms())
+
+    def _next_reader(self) -> Peer | None:
+        """Whose turn it is, without those that could not answer lately; None: all of them."""
+        known, avoided = self._known, self._avoided
+        for _ in range(self._current):
+            self._turn = (self._turn + 1) % self._current
+            peer = known[self._turn]
+            if not avoided:
+                return peer
+            until_ms = avoided.get(peer)
+            if until_ms is None or until_ms <= self._clock.monotonic_ms():
+                avoided.pop(peer, None)
+                return peer
+        return None
 
     async def call(
         self,
@@ -102,7 +158,7 @@ class LeaderRouter:
         """
         deadline = Deadline.after(self._clock, timeout_ms)
         sweep: _Sweep | None = None  # made with the first failure: nearly every call needs none
-        target = self._leader or self._masters[0]
+        target = self._leader or self._known[0]
         attempts = 0
         while remaining_ms := deadline.remaining_ms():
             patience_ms = min(remaining_ms, self._attempt_ms << min(attempts, 16))
@@ -134,12 +190,12 @@ class LeaderRouter:
             return asked
         if self._leader == asked:
             self._leader = None
-        hinted = _parse_hint(error.leader_hint) if isinstance(error, NotLeader) else None
-        if hinted is not None and hinted.node_id not in sweep.asked:
+        hinted = self._follow_hint(error)
+        if hinted is not None and hinted not in sweep.asked:
             self._leader = hinted
             return hinted
-        for candidate in (self._leader, *self._masters):
-            if candidate is not None and candidate.node_id not in sweep.asked:
+        for candidate in (self._leader, *self._known):
+            if candidate is not None and candidate not in sweep.asked:
                 return candidate
         await self._pause(sweep, 0)
         sweep.asked.clear()
@@ -147,10 +203,31 @@ class LeaderRouter:
         # asked last, so that a hanging master is not asked first each time.
         return self._leader or hinted or self._after(asked)
 
+    def _follow_hint(self, error: PydfsError) -> Peer | None:
+        """The leader that *error* names, from now on known; None when it names none."""
+        hinted = _parse_hint(error.leader_hint) if isinstance(error, NotLeader) else None
+        if hinted is not None and hinted not in self._known[: self._current]:
+            self._learn(hinted)
+        return hinted
+
+    def _learn(self, master: Peer) -> None:
+        learned = self._learned
+        learned.pop(master.node_id, None)
+        if master not in self._masters:
+            learned[master.node_id] = master
+            if len(learned) > LEARNED_MAX:
+                del learned[next(iter(learned))]
+        current = [peer for peer in self._masters if peer.node_id not in learned]
+        current += learned.values()
+        # A configured address stays, last: it may be the only one that is reached from here.
+        moved = [peer for peer in self._masters if peer.node_id in learned]
+        self._known, self._current = current + moved, len(current)
+        self._avoided = {p: until for p, until in self._avoided.items() if p in self._known}
+
     def _after(self, asked: Peer) -> Peer:
-        names = [peer.node_id for peer in self._masters]
-        position = names.index(asked.node_id) if asked.node_id in names else -1
-        return self._masters[(position + 1) % len(self._masters)]
+        known = self._known
+        position = known.index(asked) if asked in known else -1
+        return known[(position + 1) % len(known)]
 
     async def _pause(self, sweep: _Sweep, at_least_ms: int) -> None:
         wait_ms = sweep.backoff.next_ms(at_least_ms)
@@ -160,7 +237,7 @@ class LeaderRouter:
         self, path: str, timeout_ms: int, sweep: _Sweep | None, *, mutates: bool
     ) -> PydfsError:
         name = path.rpartition("/")[2]
-        asked = ", ".join(str(peer) for peer in self._masters)
+        asked = ", ".join(str(peer) for peer in self._known)
         text = (
             f"{name} had no answer from a leader within {timeout_ms / 1000:g} s (masters: {asked})"
         )
@@ -179,14 +256,14 @@ class _Sweep:
     def __init__(self, deadline: Deadline, backoff: Backoff, idempotent: bool) -> None:
         self.deadline = deadline
         self.backoff = backoff
-        self.asked: set[str] = set()
+        self.asked: set[Peer] = set()  # with the address: a master that moved is another one
         self.last_error: PydfsError | None = None
         self.outcome_unknown = False
         self._idempotent = idempotent
 
     def note(self, error: PydfsError, asked: Peer) -> None:
         self.last_error = error
-        self.asked.add(asked.node_id)
+        self.asked.add(asked)
         # DeadlineExceeded before our own deadline is one attempt's patience: sent or not, unknown.
         if error.retry is Retry.SAME_OP_ID or isinstance(error, DeadlineExceeded):
             self.outcome_unknown = True

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from pydfsnode.client.copy import CopyReport, Watcher
-    from pydfsnode.client.model import ClusterStatus, FileStatus, Summary
+    from pydfsnode.client.filesystem import Reads
+    from pydfsnode.client.members import Members, Transferred
+    from pydfsnode.client.model import ClusterStatus, FileStatus, Freshness, Summary
     from pydfsnode.config import ClientConfig
 
 T = TypeVar("T")
@@ -118,41 +120,62 @@ class FileSystem:
             return
         self._thread.close()
 
-    def info(self, path: str) -> FileStatus:
+    @property
+    def stalest(self) -> Freshness | None:
         """See AsyncFileSystem."""
-        return self._thread.run(self._fs.info(path))
+        return self._fs.stalest
 
-    def exists(self, path: str) -> bool:
+    def info(self, path: str, *, consistency: Reads = None) -> FileStatus:
         """See AsyncFileSystem."""
-        return self._thread.run(self._fs.exists(path))
+        return self._thread.run(self._fs.info(path, consistency=consistency))
 
-    def isdir(self, path: str) -> bool:
+    def exists(self, path: str, *, consistency: Reads = None) -> bool:
         """See AsyncFileSystem."""
-        return self._thread.run(self._fs.isdir(path))
+        return self._thread.run(self._fs.exists(path, consistency=consistency))
 
-    def isfile(self, path: str) -> bool:
+    def isdir(self, path: str, *, consistency: Reads = None) -> bool:
         """See AsyncFileSystem."""
-        return self._thread.run(self._fs.isfile(path))
+        return self._thread.run(self._fs.isdir(path, consistency=consistency))
 
-    def ls(self, path: str) -> list[FileStatus]:
+    def isfile(self, path: str, *, consistency: Reads = None) -> bool:
         """See AsyncFileSystem."""
-        return self._thread.run(self._fs.ls(path))
+        return self._thread.run(self._fs.isfile(path, consistency=consistency))
 
-    def scandir(self, path: str) -> Iterator[FileStatus]:
+    def ls(self, path: str, *, consistency: Reads = None) -> list[FileStatus]:
         """See AsyncFileSystem."""
-        return self._each(self._fs.scandir(path))
+        return self._thread.run(self._fs.ls(path, consistency=consistency))
 
-    def find(self, path: str) -> Iterator[FileStatus]:
+    def scandir(self, path: str, *, consistency: Reads = None) -> Iterator[FileStatus]:
         """See AsyncFileSystem."""
-        return self._each(self._fs.find(path))
+        return self._each(self._fs.scandir(path, consistency=consistency))
 
-    def du(self, path: str) -> Summary:
+    def find(self, path: str, *, consistency: Reads = None) -> Iterator[FileStatus]:
         """See AsyncFileSystem."""
-        return self._thread.run(self._fs.du(path))
+        return self._each(self._fs.find(path, consistency=consistency))
+
+    def du(self, path: str, *, consistency: Reads = None) -> Summary:
+        """See AsyncFileSystem."""
+        return self._thread.run(self._fs.du(path, consistency=consistency))
 
     def cluster_status(self) -> ClusterStatus:
         """See AsyncFileSystem."""
         return self._thread.run(self._fs.cluster_status())
+
+    def cluster_members(self) -> Members:
+        """See AsyncFileSystem."""
+        return self._thread.run(self._fs.cluster_members())
+
+    def add_master(self, node_id: str, listen: str, *, learner_only: bool = False) -> Members:
+        """See AsyncFileSystem."""
+        return self._thread.run(self._fs.add_master(node_id, listen, learner_only=learner_only))
+
+    def remove_master(self, node_id: str, *, force: bool = False) -> Members:
+        """See AsyncFileSystem."""
+        return self._thread.run(self._fs.remove_master(node_id, force=force))
+
+    def transfer_leader(self, to: str = "") -> Transferred:
+        """See AsyncFileSystem."""
+        return self._thread.run(self._fs.transfer_leader(to))
 
     def mkdir(self, path: str, create_parents: bool = True) -> FileStatus:
         """See AsyncFileSystem."""
@@ -170,9 +193,16 @@ class FileSystem:
         """See AsyncFileSystem."""
         return self._thread.run(self._fs.mv(source, destination))
 
-    def cat_file(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+    def cat_file(
+        self,
+        path: str,
+        start: int | None = None,
+        end: int | None = None,
+        *,
+        consistency: Reads = None,
+    ) -> bytes:
         """See AsyncFileSystem."""
-        return self._thread.run(self._fs.cat_file(path, start, end))
+        return self._thread.run(self._fs.cat_file(path, start, end, consistency=consistency))
 
     def pipe_file(self, path: str, value: Buffer, *, overwrite: bool = True) -> FileStatus:
         """See AsyncFileSystem."""

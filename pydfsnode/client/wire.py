@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, Protocol
 
+from pydfsnode.client.consistency import Consistency
 from pydfsnode.client.model import (
     DIRECTORY,
     FILE,
@@ -15,6 +16,7 @@ from pydfsnode.client.model import (
     ClusterStatus,
     FileLocations,
     FileStatus,
+    Freshness,
     HealthCheck,
     Listing,
     MasterState,
@@ -23,11 +25,19 @@ from pydfsnode.client.model import (
     Summary,
 )
 from pydfsnode.client.session import OpSession
+from pydfsnode.client.wire_cluster import ClusterCalls
 from pydfsnode.errors import NoChunkservers, PydfsError
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 
 _NAMESPACE = "/pydfs.v1.Namespace/"
 _CLUSTER_STATUS = "/pydfs.v1.Cluster/Status"
+_MODES = {
+    "linearizable": pb.ReadOptions.LINEARIZABLE,
+    "lease": pb.ReadOptions.LEASE,
+    "bounded": pb.ReadOptions.BOUNDED,
+    "stale": pb.ReadOptions.STALE,
+    "follower": pb.ReadOptions.LINEARIZABLE,
+}
 
 
 class Router(Protocol):
@@ -42,6 +52,10 @@ class Router(Protocol):
         final: tuple[type[PydfsError], ...] = (),
     ) -> Any:
         """The leader's answer; see LeaderRouter.call."""
+        ...
+
+    async def read_any(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+        """Any master's answer; see LeaderRouter.read_any."""
         ...
 
     def waiting_because(self) -> str | None:
@@ -60,6 +74,10 @@ class MasterCalls:
         self._router = router
         self._session = session
         self.timeout_ms = timeout_ms
+        self.cluster = ClusterCalls(router, timeout_ms)
+        """What is asked about the masters themselves."""
+        self.stalest: Freshness | None = None
+        """Of all answers so far, the one that promised least; None while all were linearizable."""
 
     def waiting_because(self) -> str | None:
         """Why calls get no answer at the moment, None while all is well."""
@@ -69,6 +87,27 @@ class MasterCalls:
         return await self._router.call(
             _NAMESPACE + name, request, timeout_ms=self.timeout_ms, final=final
         )
+
+    def _read(self, name: str, request: Any, consistency: Consistency | None) -> Awaitable[Any]:
+        path = _NAMESPACE + name
+        if consistency is None:
+            return self._router.call(path, request, timeout_ms=self.timeout_ms)
+        request.read.mode = _MODES[consistency.mode]
+        request.read.max_staleness_ms = consistency.max_staleness_ms
+        request.read.from_follower = consistency.any_master
+        if consistency.any_master:
+            return self._router.read_any(path, request, timeout_ms=self.timeout_ms)
+        return self._router.call(path, request, timeout_ms=self.timeout_ms)
+
+    def _freshness(self, answer: Any) -> Freshness | None:
+        """The label of *answer*, None when it has none: then it is linearizable."""
+        if not answer.HasField("freshness"):
+            return None
+        label = answer.freshness
+        found = Freshness(label.linearizable, label.staleness_ms, label.served_by)
+        if found.staler_than(self.stalest):
+            self.stalest = found
+        return found
 
     async def mkdirs(self, path: str, mode: int = 0) -> FileStatus:
         """Make a directory and its missing parents; one that exists already is no error."""
@@ -161,30 +200,42 @@ class MasterCalls:
             request = pb.RenameRequest(op=_op(op), source=source, destination=destination)
             return _status((await self._ask("Rename", request)).status)
 
-    async def stat(self, path: str) -> FileStatus:
-        """What the namespace knows of a path."""
-        return _status((await self._ask("Stat", pb.StatRequest(path=path))).status)
+    # A consistency of None leaves it to the masters' configuration.
 
-    async def list_directory(self, path: str, start_after: str = "", limit: int = 0) -> Listing:
+    async def stat(self, path: str, consistency: Consistency | None = None) -> FileStatus:
+        """What the namespace knows of a path."""
+        answer = await self._read("Stat", pb.StatRequest(path=path), consistency)
+        return _status(answer.status, self._freshness(answer))
+
+    async def list_directory(
+        self,
+        path: str,
+        start_after: str = "",
+        limit: int = 0,
+        consistency: Consistency | None = None,
+    ) -> Listing:
         """One page of a directory after the name `start_after`; a file lists itself."""
         request = pb.ListRequest(path=path, start_after=start_after, limit=limit)
-        answer = await self._ask("List", request)
-        return Listing([_status(entry) for entry in answer.entries], bool(answer.more))
+        answer = await self._read("List", request, consistency)
+        freshness = self._freshness(answer)
+        entries = [_status(entry, freshness) for entry in answer.entries]
+        return Listing(entries, bool(answer.more), freshness)
 
-    async def locate(self, path: str) -> FileLocations:
-        """A file's chunks and where their replicas are."""
-        answer = await self._ask("Locate", pb.LocateRequest(path=path))
+    async def locate(self, path: str, consistency: Consistency | None = None) -> FileLocations:
+        """A file's chunks and where their replicas are; the status has the label."""
+        answer = await self._read("Locate", pb.LocateRequest(path=path), consistency)
         chunks = tuple(_location(chunk) for chunk in answer.chunks)
-        return FileLocations(_status(answer.status), chunks)
+        return FileLocations(_status(answer.status, self._freshness(answer)), chunks)
 
-    async def summary(self, path: str) -> Summary:
+    async def summary(self, path: str, consistency: Consistency | None = None) -> Summary:
         """Totals of everything under a path."""
-        answer = await self._ask("Summary", pb.SummaryRequest(path=path))
+        answer = await self._read("Summary", pb.SummaryRequest(path=path), consistency)
         return Summary(
             int(answer.directories),
             int(answer.files),
             int(answer.bytes),
             int(answer.bytes_replicated),
+            self._freshness(answer),
         )
 
     async def report_bad_replica(self, chunk_id: int, node_id: str, reason: str) -> None:
@@ -216,7 +267,7 @@ def _replicas(addresses: Sequence[pb.Address]) -> tuple[Replica, ...]:
     return tuple(Replica(address.node_id, address.listen) for address in addresses)
 
 
-def _status(status: pb.FileStatus) -> FileStatus:
+def _status(status: pb.FileStatus, freshness: Freshness | None = None) -> FileStatus:
     return FileStatus(
         path=status.path,
         type=DIRECTORY if status.type == pb.DIRECTORY else FILE,
@@ -232,6 +283,7 @@ def _status(status: pb.FileStatus) -> FileStatus:
         under_construction=status.under_construction,
         child_count=status.child_count,
         ctime_ms=status.ctime_ms,
+        freshness=freshness,
     )
 
 

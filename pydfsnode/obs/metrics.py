@@ -41,7 +41,7 @@ LABELS: dict[str, tuple[str, ...] | int] = {
     "command": ("replicate", "delete"),
     "result": ("ok", "failed", "refused"),
     "method": 64,  # rows of rpc/methods.py
-    "code": 64,  # error classes of errors.py, and "ok"
+    "code": 96,  # error classes of errors.py, and "ok"
     "op": 32,  # operations of meta/ops
     "page": 16,  # pages of the HTTPS listener
 }

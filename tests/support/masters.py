@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
-from pydfsnode.config import NodeConfig, RaftTiming
+from pydfsnode.config import NodeConfig, RaftTiming, TlsFiles
+from pydfsnode.errors import ClusterError, Retry
 from pydfsnode.roles.base import Node
 from pydfsnode.roles.master.role import MasterRole
 from pydfsnode.rpc.context import CallContext
+from pydfsnode.rpc.framed_server import FramedServer
 from pydfsnode.rpc.methods import METHODS
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.runtime.supervisor import Supervisor
 from pydfsnode.security.identity import Identity
 from pydfsnode.security.tls import TlsStore
+from pydfsnode.storage.directory import ClaimedDirectory, claim_directory
 from tests.support.certs import make_cluster_certs
 
 CLIENT_ID = 77
@@ -33,18 +38,18 @@ class VirtualClock:
         return 1_700_000_000_000 + self.monotonic_ms()
 
 
-def node_config(directory: Path, **changes: Any) -> NodeConfig:
-    """The configuration of master m1 in *directory*, with certificates made there."""
-    certs = make_cluster_certs(directory / "certs", {"m1": "master"})
+def node_config(directory: Path, name: str = "m1", **changes: Any) -> NodeConfig:
+    """The configuration of a master in *directory*, with certificates made there if not given."""
+    if "tls" not in changes:
+        changes["tls"] = make_cluster_certs(directory / "certs", {name: "master"})[name]
     fields: dict[str, Any] = {
         "role": "master",
-        "node_id": "m1",
+        "node_id": name,
         "data_dir": str(directory / "data"),
         "listen": "127.0.0.1:7001",
         "grpc_listen": "127.0.0.1:7002",
         "http_listen": "127.0.0.1:7003",
         "masters": ["m1=127.0.0.1:7001"],
-        "tls": certs["m1"],
         "dead_after_ms": 1000,
         "bootstrap": True,
         "raft": RaftTiming(tick_ms=5, heartbeat_ms=20, election_timeout_ms=40),
@@ -111,3 +116,94 @@ class Master:
             replicas=[pb.ReplicaReport(chunk_id=c, version=v, length=n) for c, v, n in replicas],
         )
         await self.call("/pydfs.v1.Fleet/FullReport", request, "chunkserver", node_id)
+
+
+CALL_SECONDS_MAX = 20
+GROUP_TIMING = RaftTiming(tick_ms=10, heartbeat_ms=30, election_timeout_ms=150)
+
+
+class Group:
+    """Masters of one cluster that reach each other over real connections."""
+
+    def __init__(self, directory: Path, names: tuple[str, ...], **changes: Any) -> None:
+        self.directory = directory
+        self.changes = {"raft": GROUP_TIMING, **changes}
+        self.listen: dict[str, str] = {}
+        self._tls: dict[str, TlsFiles] = {}
+        self.masters: dict[str, Master] = {}
+        self._servers: dict[str, FramedServer] = {}
+        self._claimed: dict[str, ClaimedDirectory] = {}
+        self._configured = [f"{name}={self._address(name)}" for name in names]
+
+    def _address(self, name: str) -> str:
+        if name not in self.listen:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                self.listen[name] = f"127.0.0.1:{free.getsockname()[1]}"
+        return self.listen[name]
+
+    def config(self, name: str, **changes: Any) -> NodeConfig:
+        listen = self._address(name)
+        if name not in self._tls:
+            certs = make_cluster_certs(self.directory / "certs", {name: "master"})
+            self._tls[name] = certs[name]
+        known = {peer.partition("=")[0] for peer in self._configured}
+        masters = self._configured if name in known else [*self._configured, f"{name}={listen}"]
+        return node_config(
+            self.directory,
+            name,
+            **{
+                "data_dir": str(self.directory / name),
+                "listen": listen,
+                "masters": masters,
+                "tls": self._tls[name],
+                **self.changes,
+                **changes,
+            },
+        )
+
+    async def start(self, *names: str, **changes: Any) -> None:
+        for name in names:
+            config = self.config(name, **changes)
+            claimed = claim_directory(Path(config.data_dir), "testcluster", "master", name)
+            self._claimed[name] = claimed
+            master = self.masters[name] = Master(config)
+            await master.start(elect=False)
+            tls = TlsStore.load(master.config.tls)
+            server = self._servers[name] = FramedServer(master.role.handlers, tls, "master")
+            await server.start(master.config.listen)
+
+    async def stop(self, *names: str) -> None:
+        for name in names or tuple(self.masters):
+            master = self.masters.pop(name)
+            master.supervisor.stopping.set()
+            await master.role.left()
+            await self._servers.pop(name).stop(0)
+            await master.stop()
+            self._claimed.pop(name).release()
+
+    def wipe(self, name: str) -> None:
+        """Lose the disk of a stopped master."""
+        shutil.rmtree(self.directory / name)
+
+    async def leader(self, *, but: str = "") -> str:
+        """The name of the one that leads, not *but*; waits for it."""
+        while True:
+            for name, master in self.masters.items():
+                if name != but and master.role.health()["raft_role"] == "leader":
+                    return name
+            await asyncio.sleep(0.005)
+
+    async def call(self, path: str, request: Any, role: str = "admin") -> Any:
+        """The leader's answer; as a client would, asks again when there is none."""
+        async with asyncio.timeout(CALL_SECONDS_MAX):
+            while True:
+                try:
+                    return await self.masters[await self.leader()].call(path, request, role)
+                except ClusterError as error:
+                    if error.retry is Retry.NEVER:
+                        raise
+                    await asyncio.sleep(0.005)
+
+    async def cluster(self, method: str, request: Any) -> Any:
+        return await self.call(f"/pydfs.v1.Cluster/{method}", request)

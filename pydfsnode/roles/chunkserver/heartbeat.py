@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pydfsnode.client.model import Replica as Server
+from pydfsnode.config import Peer
 from pydfsnode.errors import PydfsError
 from pydfsnode.obs.log import get_logger
 from pydfsnode.roles.chunkserver.commands import Command, CommandRunner, Done, Kind
@@ -28,6 +29,10 @@ CORRUPT_MAX = 1000  # limits.py candidate
 """Corrupt replicas named in one heartbeat; the others follow when these are gone."""
 
 _log = get_logger("chunkserver.heartbeat")
+
+
+LearnMasters = Callable[[int, list[Peer]], Awaitable[None]]
+"""(epoch, all masters)"""
 
 
 class Asker(Protocol):
@@ -67,6 +72,9 @@ class MasterLink:
         learn_epoch: Callable[[int], Awaitable[None]],
         commands: CommandRunner,
         interval_ms: int,
+        *,
+        learn_masters: LearnMasters | None = None,
+        first_report: int = 0,
     ) -> None:
         """
         Args:
@@ -74,6 +82,8 @@ class MasterLink:
             state: asked before every heartbeat.
             learn_epoch: told the epoch of every answer; returns when it is durable.
             interval_ms: between heartbeats while nothing changes.
+            learn_masters: told the masters that a leader lists.
+            first_report: number of the first report.
         """
         self.master = master
         self.is_reached = False
@@ -86,9 +96,15 @@ class MasterLink:
         self._commands = commands
         self._interval_s = interval_ms / 1000
         self._index = index
-        self._cursor = ReportCursor(index)
+        self._learn_masters = learn_masters
+        self._cursor = ReportCursor(index, first_report)
         self._done: deque[Done] = deque(maxlen=DONE_MAX)
         self._wake = asyncio.Event()
+
+    @property
+    def last_report(self) -> int:
+        """Number of the last report that the master acknowledged."""
+        return self._cursor.number
 
     def wake(self) -> None:
         """Something changed: report soon."""
@@ -143,6 +159,9 @@ class MasterLink:
             return False
         self.is_leader = answer.is_leader
         self._note_reached(True, "")
+        if answer.is_leader and answer.masters and self._learn_masters is not None:
+            listed = [Peer(master.node_id, master.listen) for master in answer.masters]
+            await self._learn_masters(answer.epoch, listed)
         return True
 
     async def _report_all(self) -> None:

@@ -43,13 +43,18 @@ class Page(NamedTuple):
 
 
 class ReportCursor:
-    """The position of one master."""
+    """The position of one master, whose batches are numbered from *number* on."""
 
-    def __init__(self, index: ChunkIndex) -> None:
+    def __init__(self, index: ChunkIndex, number: int = 0) -> None:
         self._index = index
-        self._number = 0
+        self._number = number
         self._cursor: int | None = None
         self._pending: Batch | None = None
+
+    @property
+    def number(self) -> int:
+        """Of the last batch that was acknowledged."""
+        return self._number
 
     @property
     def wants_full(self) -> bool:

@@ -15,7 +15,9 @@ from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
 from pydfsnode.roles.base import Node, run_node
 from pydfsnode.roles.chunkserver.commands import CommandRunner, Done
-from pydfsnode.roles.chunkserver.heartbeat import MasterLink, NodeState
+from pydfsnode.roles.chunkserver.heartbeat import Asker, MasterLink, NodeState
+from pydfsnode.roles.chunkserver.known_masters import KnownMasters
+from pydfsnode.roles.chunkserver.master_links import MasterLinks
 from pydfsnode.roles.chunkserver.service import ChunkService
 from pydfsnode.rpc.server import Handlers
 from pydfsnode.storage.chunk_epoch import EpochFile
@@ -40,19 +42,15 @@ class ChunkserverRole:
         self._incarnation = random.SystemRandom().getrandbits(63) + 1
         self._service = ChunkService(config.node_id, store, epoch, self._connect, node.clock)
         self._commands = CommandRunner(store, epoch, self._connect, self._command_done)
-        self._links = [
-            MasterLink(
-                master.node_id,
-                self._pool.channel("master", master.node_id, master.listen),
-                store.index,
-                self._state,
-                self._learn_epoch,
-                self._commands,
-                config.heartbeat_ms,
-            )
-            for master in config.peers()
-        ]
-        store.on_change(self._wake_links)
+        self._links = MasterLinks(
+            KnownMasters(config.peers(), Path(config.data_dir)),
+            lambda name, listen: self._pool.channel("master", name, listen),
+            self._make_link,
+            lambda: self._epoch.highest,
+            store.run,
+            node.clock,
+        )
+        store.on_change(self._links.wake)
         self._export_gauges()
 
     @classmethod
@@ -86,7 +84,7 @@ class ChunkserverRole:
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Ready when the leading master answers its heartbeats."""
-        leader = next((link.master for link in self._links if link.is_leader), "")
+        leader = self._links.leader
         reason = "" if leader else "no leading master answers: an election, or the network"
         return bool(leader), {"ready": bool(leader), "leader": leader, "reason": reason}
 
@@ -96,8 +94,7 @@ class ChunkserverRole:
         supervisor.spawn("chunk store", self._watch_store())
         supervisor.spawn("commands", self._commands.run())
         supervisor.spawn("sweep", self._sweep())
-        for link in self._links:
-            supervisor.spawn(f"heartbeat {link.master}", link.run())
+        self._links.start(supervisor.spawn)
 
     async def stop(self) -> None:
         """Leave; what is being made durable is finished first."""
@@ -125,13 +122,21 @@ class ChunkserverRole:
         await self._commands.settle()
         self._settled_epoch = max(self._settled_epoch, epoch)
 
-    def _wake_links(self) -> None:
-        for link in self._links:
-            link.wake()
-
     def _command_done(self, done: Done) -> None:
-        for link in self._links:
-            link.note_done(done)
+        self._links.note_done(done)
+
+    def _make_link(self, master: str, asker: Asker, first_report: int) -> MasterLink:
+        return MasterLink(
+            master,
+            asker,
+            self._store.index,
+            self._state,
+            self._learn_epoch,
+            self._commands,
+            self._node.config.heartbeat_ms,
+            learn_masters=self._links.learn,
+            first_report=first_report,
+        )
 
     def _state(self) -> NodeState:
         config = self._node.config
@@ -159,7 +164,7 @@ class ChunkserverRole:
             "unfinished": self._store.growing(),
             "corrupt": self._store.index.corrupt(),
             "commands": self._commands.waiting,
-            "masters": {link.master: link.is_reached for link in self._links},
+            "masters": self._links.reached(),
         }
 
     def _export_gauges(self) -> None:

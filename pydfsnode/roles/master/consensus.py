@@ -1,14 +1,17 @@
-"""What the services need of Raft: propose an operation, read the namespace linearizably."""
+"""What the services need of Raft: propose an operation, read the namespace as fresh as needed."""
 
 from __future__ import annotations
 
+import asyncio
+from functools import cached_property
 from typing import TypeVar
 
-from pydfsnode.errors import InvariantViolation
+from pydfsnode.errors import InvariantViolation, ReadOnly
 from pydfsnode.meta.codec import encode_op
 from pydfsnode.meta.ops import AnyOp
 from pydfsnode.meta.results import Applied, Rejected, Result
 from pydfsnode.meta.state import Namespace
+from pydfsnode.raft.configuration import member_name
 from pydfsnode.runtime.clock import Clock
 from pydfsnode.runtime.raft_driver import RaftDriver
 
@@ -16,17 +19,40 @@ R = TypeVar("R", bound=Result)
 
 
 class Consensus:
-    """The one way of handlers to the replicated state."""
+    """The one way of handlers to the replicated state.
 
-    def __init__(self, driver: RaftDriver, namespace: Namespace, clock: Clock) -> None:
+    Args of the constructor:
+        read_only: refuse every change while this master leads.
+    """
+
+    def __init__(
+        self, driver: RaftDriver, namespace: Namespace, clock: Clock, *, read_only: bool = False
+    ) -> None:
         self._driver = driver
-        self._namespace = namespace
+        self.namespace = namespace
+        """As applied here, which may be older than what was acknowledged: see the barriers."""
         self._clock = clock
+        self._read_only = read_only
 
     @property
     def term(self) -> int:
         """The current term: the epoch of what this master orders."""
         return self._driver.term
+
+    @cached_property
+    def node_id(self) -> str:
+        """This master's name."""
+        return member_name(self._driver.status().node_id)
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this master believes to lead."""
+        return self._driver.is_leader
+
+    @property
+    def has_state(self) -> bool:
+        """Whether anything was ever applied here; not so in a master that was just added."""
+        return self.namespace.applied_index > 0
 
     def require_leader(self) -> None:
         """Raise NotLeader unless this master believes to lead."""
@@ -41,9 +67,15 @@ class Consensus:
 
         Raises:
             DomainError: the namespace refused; that refusal is replicated too (INV-ONCE).
-            NotLeader, Overloaded: nothing was proposed.
+            NotLeader, Overloaded, ReadOnly: nothing was proposed.
             OutcomeUnknown: leadership was lost meanwhile; ask again with the same op id.
         """
+        if self._read_only:
+            self._driver.require_leader()  # another leader may take changes
+            raise ReadOnly(
+                f"{self.node_id} leads and takes no changes: its configuration says "
+                "read_only = true; remove that and restart the masters, or read only"
+            )
         outcome = await self._driver.propose(encode_op(op))
         if isinstance(outcome, Rejected):
             raise outcome.error()
@@ -52,10 +84,41 @@ class Consensus:
         return outcome.result
 
     async def read(self) -> Namespace:
-        """The namespace, at least as new as anything acknowledged before the call (INV-LIN).
+        """The leader's namespace, as new as anything acknowledged before the call (INV-LIN).
+
+        Raises:
+            NotLeader: also when leadership was lost meanwhile; Overloaded.
+        """
+        await self.leader_barrier()
+        self._driver.require_leader()
+        return self.namespace
+
+    def leader_barrier(self) -> asyncio.Future[None]:
+        """Await it: then `namespace` is linearizable. Only for a leader.
 
         Raises:
             NotLeader, Overloaded.
         """
-        await self._driver.read_barrier()
-        return self._namespace
+        self._driver.require_leader()
+        return self._driver.read_barrier()
+
+    def any_barrier(self) -> asyncio.Future[None]:
+        """As `leader_barrier`, on any master: a follower asks the leader how far to wait."""
+        return self._driver.read_barrier()
+
+    def lease_barrier(self) -> asyncio.Future[None]:
+        """As `leader_barrier`, at once under a lease; then `holds_lease` after the answer is made.
+
+        Raises:
+            NotLeader, Overloaded.
+        """
+        self._driver.require_leader()
+        return self._driver.read_barrier(lease=True)
+
+    def holds_lease(self) -> bool:
+        """Whether nobody else can lead at this moment."""
+        return self._driver.holds_lease()
+
+    def staleness_ms(self) -> int | None:
+        """At most how old `namespace` is; None when nobody can tell."""
+        return self._driver.staleness_ms()

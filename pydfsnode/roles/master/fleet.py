@@ -143,6 +143,20 @@ class Fleet:
                 wanted.chunk_id, wanted.version, wanted.length, wanted.replication, wanted.targets
             )
 
+    def namespace_replaced(self) -> None:
+        """The namespace became another one (a snapshot): want what it wants, forget the rest.
+
+        What chunkservers reported stays. A chunk that is wanted as before costs next to nothing.
+        """
+        for wanted in self._namespace.iter_wanted():
+            as_before = (wanted.version, wanted.length, wanted.replication)
+            if self._replicas.wanted(wanted.chunk_id) != as_before:
+                self._replicas.want(wanted.chunk_id, *as_before)
+        for chunk_id in self._namespace.drain_replaced_chunks():
+            if self._namespace.chunk(chunk_id) is None:
+                self._replicas.forget(chunk_id)
+        self.namespace_changed()
+
     # ---- questions
 
     def choose_targets(self, count: int, exclude: list[str], bytes_needed: int) -> tuple[str, ...]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydfsnode.raft.configuration import member_name
 from pydfsnode.raft.types import PeerView
 
 OK, WARN, ERROR = "OK", "WARN", "ERROR"
+LEARNER_LAG_ENTRIES_MAX = 1_000
+"""More than a learner that follows is behind under load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What the checks look at."""
+    """What the checks look at. `voters` counts the leader too, `peers` are the other members."""
 
     voters: int
     peers: list[PeerView]
@@ -33,6 +36,8 @@ class Condition:
     missing: int
     replication: int
     warming_up: bool = False
+    last_index: int = 0
+    changing: bool = False
 
 
 def overall(checks: list[Check]) -> str:
@@ -48,16 +53,15 @@ def check(condition: Condition) -> list[Check]:
 
 
 def _masters(condition: Condition) -> list[Check]:
-    found = []
-    silent = sorted(p.node_id for p in condition.peers if not p.active)
-    if silent:
-        spare = (condition.voters - 1) // 2 - len(silent)
+    found = [*_voters(condition), *_learners(condition)]
+    if condition.changing:
         found.append(
             Check(
-                "MASTER_DOWN",
+                "MEMBERSHIP_CHANGING",
                 WARN,
-                f"{', '.join(silent)} not heard from; {spare} more may fail",
-                "start it again ('pydfsnode serve --role master'), its log says why it stopped",
+                "the voting masters are being changed: the old and the new ones must agree",
+                "wait; when it lasts, start the masters that are silent ('pydfsnode cluster "
+                "members')",
             )
         )
     if condition.fsync != "always":
@@ -70,6 +74,57 @@ def _masters(condition: Condition) -> list[Check]:
             )
         )
     return found
+
+
+def _voters(condition: Condition) -> list[Check]:
+    silent = sorted(member_name(p.node_id) for p in condition.peers if p.voter and not p.active)
+    if not silent:
+        return []
+    allowed = (condition.voters - 1) // 2
+    spare = max(0, allowed - len(silent))
+    found = [
+        Check(
+            "MASTER_DOWN",
+            WARN,
+            f"{', '.join(silent)} not heard from; {spare} more may fail",
+            "start it again ('pydfsnode serve --role master'), its log says why it stopped",
+        )
+    ]
+    if allowed and not spare:
+        found.append(
+            Check(
+                "CLUSTER_FRAGILE",
+                WARN,
+                f"{len(silent)} of {condition.voters} voting masters silent: with one more, "
+                "nothing can be written or read",
+                f"start {', '.join(silent)}; one that is lost for good: 'pydfsnode cluster "
+                "remove-master', then 'pydfsnode cluster add-master' another",
+            )
+        )
+    return found
+
+
+def _learners(condition: Condition) -> list[Check]:
+    lagging = sorted(
+        member_name(peer.node_id)
+        for peer in condition.peers
+        if not peer.voter
+        and (
+            not peer.active
+            or peer.state == "snapshot"
+            or condition.last_index - peer.match_index > LEARNER_LAG_ENTRIES_MAX
+        )
+    )
+    if not lagging:
+        return []
+    return [
+        Check(
+            "LEARNER_LAGGING",
+            WARN,
+            f"{', '.join(lagging)} does not hold the log yet and cannot become a voter",
+            "wait while it catches up ('pydfsnode cluster members'); start it when it is silent",
+        )
+    ]
 
 
 def _chunkservers(condition: Condition) -> list[Check]:

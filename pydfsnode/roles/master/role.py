@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydfsnode import __version__
+from pydfsnode.client.consistency import Consistency
 from pydfsnode.config import NodeConfig
+from pydfsnode.errors import PydfsError
+from pydfsnode.meta.rows import TABLES
 from pydfsnode.obs.log import get_logger
+from pydfsnode.raft.configuration import Configuration, member_name
 from pydfsnode.raft.core import RaftCore
 from pydfsnode.raft.messages import Message
 from pydfsnode.raft.types import Timing
 from pydfsnode.roles.base import Node, run_node
 from pydfsnode.roles.master.allocation import Allocation
+from pydfsnode.roles.master.bootstrap import Formation
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.fleet import Fleet
 from pydfsnode.roles.master.gauges import export_gauges
 from pydfsnode.roles.master.machine import NamespaceMachine
+from pydfsnode.roles.master.membership import Membership
 from pydfsnode.roles.master.service.cluster import ClusterService
 from pydfsnode.roles.master.service.fleet import FleetService
 from pydfsnode.roles.master.service.namespace import NamespaceService
-from pydfsnode.roles.master.store import MasterStore, open_store
+from pydfsnode.roles.master.service.raft import RaftService
+from pydfsnode.roles.master.store import MasterStore, open_store, warn_of_other_masters
 from pydfsnode.rpc.node_service import NodeService
+from pydfsnode.rpc.raft_hello import Hello, HelloCaller
 from pydfsnode.rpc.raft_transport import RaftTransport
 from pydfsnode.rpc.server import Handlers
+from pydfsnode.rpc.snapshot_stream import FramedSnapshotDial, SnapshotService
+from pydfsnode.runtime.compaction import CompactionPolicy
 from pydfsnode.runtime.raft_driver import RaftDriver
+from pydfsnode.runtime.snapshot_receive import SnapshotReceiver
+from pydfsnode.runtime.snapshot_send import SendingParts, SnapshotTransfers
 
 _log = get_logger("roles.master")
 
@@ -39,31 +52,78 @@ class MasterRole:
         config = node.config
         self._node = node
         self._store = store
-        addresses = {peer.node_id: peer.listen for peer in config.peers()}
+        # Where the log has no addresses: it was begun before it recorded them.
+        self._addresses = {peer.node_id: peer.listen for peer in config.peers()}
         self._fleet = Fleet(store.namespace, node.clock, config.dead_after_ms, random.random)
-        machine = NamespaceMachine(store.namespace, self._fleet.namespace_changed)
         self._transport = RaftTransport(
-            config.node_id,
-            {name: listen for name, listen in addresses.items() if name != config.node_id},
-            node.tls,
-            self._receive,
+            store.member, {}, node.tls, self._receive, self._addresses[config.node_id]
         )
-        self._driver = RaftDriver(
+        self._snapshots = SnapshotTransfers(
+            SendingParts(
+                open_view=store.log.open_view,
+                dial=FramedSnapshotDial(node.tls, self._transport.address_of),
+                clock=node.clock,
+                bytes_per_s=config.snapshot.bytes_per_s,
+                random=random.random,
+            ),
+            node.supervisor,
+        )
+        self._driver = self._make_driver()
+        self._snapshots.bind(self._driver)
+        own = Hello(
+            config.node_id,
+            store.log.incarnation,
+            masters=tuple(self._addresses) if config.bootstrap else (),
+        )
+        ask = HelloCaller(own, node.tls).ask
+        self._formation = Formation(
+            store.member, config.peers(), config.bootstrap, ask, self._driver.bootstrap,
+            self._is_member,
+        )  # fmt: skip
+        self._membership = Membership(
+            self._driver, store.member, self._addresses, ask, node.clock,
+            config.raft.election_timeout_ms,
+        )  # fmt: skip
+        self._handlers = self._make_handlers(own)
+        self._leaving: asyncio.Task[None] | None = None
+        export_gauges(self._driver, self._fleet, store.namespace)
+
+    def _make_driver(self) -> RaftDriver:
+        node, store, config = self._node, self._store, self._node.config
+        machine = NamespaceMachine(
+            store.namespace, self._fleet.namespace_changed, self._fleet.namespace_replaced
+        )
+        return RaftDriver(
             _core(config, store, node.clock.monotonic_ms()),
             store.log,
             machine,
             self._transport,
             node.clock,
             node.supervisor,
-            addresses,
+            self._addresses,
             tick_ms=config.raft.tick_ms,
             fsync=config.fsync,
             fsync_interval_ms=config.fsync_interval_ms,
+            election_timeout_ms=config.raft.election_timeout_ms,
+            snapshots=self._snapshots,
+            load_state=lambda: machine.load(store.log.load_rows(TABLES)),
+            compaction=CompactionPolicy(
+                config.snapshot.log_entries_max,
+                config.snapshot.log_bytes_max,
+                config.snapshot.keep_entries,
+            ),
         )
-        consensus = Consensus(self._driver, store.namespace, node.clock)
-        allocation = Allocation(consensus, self._fleet, store.namespace)
+
+    def _make_handlers(self, own: Hello) -> dict[str, Any]:
+        node, store, config = self._node, self._store, self._node.config
+        consensus = Consensus(self._driver, store.namespace, node.clock, read_only=config.read_only)
         namespace = NamespaceService(
-            consensus, allocation, self._fleet, config.replication, config.chunk_bytes
+            consensus,
+            Allocation(consensus, self._fleet, store.namespace),
+            self._fleet,
+            config.replication,
+            config.chunk_bytes,
+            consistency=Consistency.parse(config.consistency),
         )
         cluster = ClusterService(
             self._driver,
@@ -71,24 +131,29 @@ class MasterRole:
             store.namespace,
             config,
             node.tls.identity.cluster_id,
-            addresses,
+            self._membership,
         )
-        self._handlers: dict[str, Any] = {
+        receiver = SnapshotReceiver(self._driver, store.log.stage)
+        return {
             **namespace.handlers(),
             **cluster.handlers(),
             **FleetService(self._driver, self._fleet, store.namespace).handlers(),
             **NodeService(config.node_id, config.role, __version__).handlers(),
+            **RaftService(own, lambda: self._driver.configuration).handlers(),
+            **SnapshotService(receiver).handlers(),
             RAFT_STREAM: self._transport.handler,
         }
-        export_gauges(self._driver, self._fleet, store.namespace)
 
     @classmethod
     async def make(cls, node: Node) -> MasterRole:
         """Open and verify the disk, wire the rest."""
         store = open_store(node.config, node.tls.identity)
+        warn_of_other_masters(store.configuration, node.config)
         _log.info(
             "opened",
-            voters=list(store.voters),
+            member=store.member,
+            voters=list(store.configuration.voters),
+            first_index=store.log.start.first_index,
             last_index=store.log.start.last_index,
             applied_index=store.namespace.applied_index,
             files=store.namespace.file_count,
@@ -112,6 +177,7 @@ class MasterRole:
             "status": "ok",
             "role": "master",
             "node_id": status.node_id,
+            "member": status.member_id,
             "raft_role": status.role,
             "fsync": status.fsync,
             "warning": status.fsync_warning,
@@ -122,40 +188,107 @@ class MasterRole:
         status = self._driver.status()
         known = bool(status.leader)
         reason = "" if known else "no leader is known: an election is under way or no majority"
+        if not status.configuration.members:
+            known, reason = False, self._formation.reason or "not a member of a cluster yet"
         return known, {"ready": known, "leader": status.leader, "reason": reason}
 
     async def start(self) -> None:
         """Join the other masters."""
+        supervisor = self._node.supervisor
+        self._driver.on_configuration(self._members_changed)
         await self._transport.start()
         await self._driver.start()
-        self._node.supervisor.spawn("fleet", self._fleet.run(self._driver))
+        supervisor.spawn("fleet", self._fleet.run(self._driver))
+        if not self._is_member():
+            supervisor.spawn("bootstrap", self._formation.run())
+        self._leaving = supervisor.spawn("hand over", self._hand_over_when_stopping())
 
     async def stop(self) -> None:
-        """Leave; what waits is written first."""
+        """Leave; a leader hands over first, and what waits is written."""
+        if self._leaving is not None:
+            if not self._node.supervisor.stopping.is_set():
+                self._leaving.cancel()
+                await self._hand_over()
+            await self.left()
+        await self._snapshots.stop()
         await self._driver.stop()
         await self._transport.stop()
         self._store.close()
+
+    async def left(self) -> None:
+        """Return when this master, asked to stop, has handed over or could not."""
+        if self._leaving is not None:
+            await asyncio.wait([self._leaving])
+
+    async def _hand_over_when_stopping(self) -> None:
+        """At once when the node is asked to stop: while its listeners still hear the others."""
+        supervisor = self._node.supervisor
+        await supervisor.stopping.wait()
+        if supervisor.failure is None:
+            await self._hand_over()
+
+    async def _hand_over(self) -> None:
+        """Let another lead, if one can; a leader that just ends costs the others a timeout."""
+        status = self._driver.status()
+        if not self._driver.is_leader or not any(p.voter and p.active for p in status.peers):
+            return
+        timeout_s = self._node.config.raft.election_timeout_ms / 1000
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._driver.transfer_leadership("")
+        except (PydfsError, TimeoutError) as error:
+            _log.warning("stops as leader", why=str(error) or type(error).__name__)
+        else:
+            _log.info("handed over", leader=self._driver.status().leader)
+
+    def _is_member(self) -> bool:
+        return bool(self._driver.configuration.members)
+
+    def _members_changed(self, configuration: Configuration) -> None:
+        addresses = {
+            member: configuration.addresses.get(member)
+            or self._addresses.get(member_name(member), "")
+            for member in configuration.members
+        }
+        self._transport.set_members(addresses)
+        if configuration.members:
+            _log.info(
+                "members",
+                voters=list(configuration.voters),
+                outgoing=list(configuration.outgoing),
+                learners=list(configuration.learners),
+            )
 
     def _receive(self, message: Message) -> None:
         self._driver.receive(message)
 
     def _raft_state(self) -> object:
         status = self._driver.status()
+        configuration = status.configuration
         return {
             "node_id": status.node_id,
+            "member": status.member_id,
             "role": status.role,
             "term": status.term,
             "leader": status.leader,
+            "first_index": status.first_index,
             "commit_index": status.commit_index,
             "applied_index": status.applied_index,
             "last_index": status.last_index,
             "fsync": status.fsync,
             "fsync_warning": status.fsync_warning,
+            "voters": list(configuration.voters),
+            "outgoing": list(configuration.outgoing),
+            "learners": list(configuration.learners),
+            "configuration_index": status.configuration_index,
             "peers": [
                 {
-                    "id": peer.node_id,
+                    "id": member_name(peer.node_id),
+                    "member": peer.node_id,
                     "match_index": peer.match_index,
                     "active": peer.active,
+                    "state": peer.state,
+                    "voter": peer.voter,
                     "lag": status.last_index - peer.match_index,
                 }
                 for peer in status.peers
@@ -165,11 +298,16 @@ class MasterRole:
 
 def _core(config: NodeConfig, store: MasterStore, now_ms: int) -> RaftCore:
     return RaftCore(
-        config.node_id,
-        store.voters,
+        store.member,
+        (),
         store.log.start,
         store.log.hard_state,
-        Timing(config.raft.heartbeat_ms, config.raft.election_timeout_ms),
+        Timing(
+            config.raft.heartbeat_ms,
+            config.raft.election_timeout_ms,
+            config.raft.clock_drift,
+            config.raft.disk_stall_ms,
+        ),
         random.SystemRandom().random,
         now_ms,
         store.namespace.applied_index,

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from pydfsnode.config import NodeConfig
-from pydfsnode.errors import ConfigError, KeyUnavailable
+from pydfsnode.errors import KeyUnavailable
 from pydfsnode.meta.rows import TABLES
 from pydfsnode.meta.state import Namespace
+from pydfsnode.obs.log import get_logger
+from pydfsnode.raft.configuration import Configuration, member_id, member_name
 from pydfsnode.roles.master.machine import load_namespace
 from pydfsnode.security.identity import Identity
 from pydfsnode.security.keyring import KEYRING_FILE, Keyring
-from pydfsnode.storage.directory import MARK_NAME, STORE_NAME
+from pydfsnode.storage.directory import STORE_NAME
 from pydfsnode.storage.durable_mark import DurableMark
 from pydfsnode.storage.leveldb import LevelDb
+from pydfsnode.storage.log_directory import LogDirectory, claim_log_directory
 from pydfsnode.storage.raft_log import RaftLog
-from pydfsnode.storage.sealed import TABLE_MEMBERSHIP, SealedStore
+from pydfsnode.storage.sealed import SealedStore
+
+_log = get_logger("roles.master.store")
 
 KEK_NAME = "kek.hex"
 KEYS_NAME = "keys"
@@ -26,70 +30,83 @@ KEYS_NAME = "keys"
 
 @dataclass(slots=True)
 class MasterStore:
-    """What was durable: the log with its membership, and the namespace at its applied index."""
+    """What was durable: the log, and the namespace at its applied index.
 
+    `member` is this master's member id: its name and its data directory's incarnation.
+    """
+
+    place: LogDirectory
+    sealed: SealedStore
     log: RaftLog
-    voters: tuple[str, ...]
+    member: str
     namespace: Namespace
+
+    @property
+    def configuration(self) -> Configuration:
+        """The members as of the log's end; none in a master that belongs to no cluster."""
+        start = self.log.start
+        latest = start.configurations[-1][1] if start.configurations else start.base
+        return Configuration() if latest is None else Configuration.decode(latest)
 
     def close(self) -> None:
         """Close the files; call when nothing is written any more."""
         self.log.close()
+        self.place.release()
+
+
+def has_store(config: NodeConfig) -> bool:
+    """Whether there is a log where the configuration says."""
+    return (Path(config.raft_log_dir or config.data_dir) / STORE_NAME).exists()
 
 
 def open_store(config: NodeConfig, identity: Identity) -> MasterStore:
-    """Open and verify everything; a new directory is made ready.
+    """Open and verify everything; a new directory is made ready. `data_dir` is claimed already.
 
     Raises:
         KeyUnavailable: the key-encryption key is missing or another one.
         CorruptionError, SealBroken, StorageError: a record cannot be trusted; the node must not
             start.
-        ConfigError: the recorded members differ from those configured, or there are none and
-            `bootstrap` was not asked for.
+        ConfigError, DirectoryLocked, WrongCluster: the log's directory cannot be used.
     """
     directory = Path(config.data_dir)
+    with contextlib.ExitStack() as undo:
+        place = claim_log_directory(
+            directory, config.raft_log_dir, identity.cluster_id, identity.name
+        )
+        undo.callback(place.release)
+        keyring = _keyring(config, directory, place.store, identity)
+        store = SealedStore(LevelDb(place.store), keyring, identity.cluster_id, identity.name)
+        undo.callback(store.close)
+        log = RaftLog.open(store, DurableMark(place.mark))
+        member = member_id(config.node_id, log.incarnation)
+        namespace = load_namespace(log.load_rows(TABLES))
+        if log.state_index < namespace.applied_index:  # written before the log recorded it
+            log.write(None, [], True, namespace.applied_index)
+        opened = MasterStore(place, store, log, member, namespace)
+        undo.pop_all()
+    return opened
+
+
+def _keyring(config: NodeConfig, directory: Path, store: Path, identity: Identity) -> Keyring:
+    keys = directory / KEYS_NAME
     kek_file = Path(config.kek_file) if config.kek_file else directory / KEK_NAME
-    if (directory / STORE_NAME).exists() and not (directory / KEYS_NAME / KEYRING_FILE).exists():
+    if store.exists() and not (keys / KEYRING_FILE).exists():
         raise KeyUnavailable(
-            f"{directory / KEYS_NAME / KEYRING_FILE}: missing, though {directory / STORE_NAME} is "
+            f"{keys / KEYRING_FILE}: missing, though {store} is "
             "there; without its keys that data cannot be read: restore the file from a backup of "
             "this node, or give the node an empty data_dir"
         )
-    (directory / KEYS_NAME).mkdir(mode=0o700, exist_ok=True)
-    keyring = Keyring.open(directory / KEYS_NAME, kek_file, identity.cluster_id, identity.name)
-    database = LevelDb(directory / STORE_NAME)
-    store = SealedStore(database, keyring, identity.cluster_id, identity.name)
-    try:
-        log = RaftLog.open(store, DurableMark(directory / MARK_NAME))
-        voters = _membership(log, config)
-        namespace = load_namespace(log.load_rows(TABLES))
-    except BaseException:
-        store.close()
-        raise
-    return MasterStore(log, voters, namespace)
+    keys.mkdir(mode=0o700, exist_ok=True)
+    return Keyring.open(keys, kek_file, identity.cluster_id, identity.name)
 
 
-def _membership(log: RaftLog, config: NodeConfig) -> tuple[str, ...]:
-    """The voters on record; when a cluster is begun those of the configuration, made durable.
-
-    Never by itself: a master whose disk was lost has forgotten its votes, and would vote twice.
-    """
-    configured = tuple(sorted(peer.node_id for peer in config.peers()))
-    if log.membership is None:
-        if not config.bootstrap:
-            raise ConfigError(
-                f"{config.data_dir}: holds no log: to begin a new cluster, start each of its "
-                "masters once with --bootstrap; a master that lost its disk must not come back "
-                "empty under its old name: restore its data_dir"
-            )
-        row = (TABLE_MEMBERSHIP, b"", msgspec.msgpack.encode(configured))
-        log.write(None, [row], sync=True)
-        return configured
-    recorded = tuple(msgspec.msgpack.decode(log.membership, type=tuple[str, ...]))
-    if recorded != configured:
-        raise ConfigError(
-            f"masters names {', '.join(configured)}, but this master's log was begun by "
-            f"{', '.join(recorded)}: the members of a running cluster are not changed by "
-            "configuration; put the old list back"
+def warn_of_other_masters(configuration: Configuration, config: NodeConfig) -> None:
+    """Say so when the file names other masters than the log, which decides."""
+    recorded = sorted({member_name(member) for member in configuration.members})
+    configured = sorted(peer.node_id for peer in config.peers())
+    if recorded and recorded != configured:
+        _log.warning(
+            "the configuration file names other masters than the log, which decides",
+            file=configured,
+            log=recorded,
         )
-    return recorded

@@ -986,6 +986,10 @@ class ClusterStatusResponse(google.protobuf.message.Message):
     DIRECTORIES_FIELD_NUMBER: builtins.int
     FSYNC_FIELD_NUMBER: builtins.int
     REPAIRS_RUNNING_FIELD_NUMBER: builtins.int
+    APPENDS_SENT_FIELD_NUMBER: builtins.int
+    ENTRIES_SENT_FIELD_NUMBER: builtins.int
+    GROUPS_WRITTEN_FIELD_NUMBER: builtins.int
+    ENTRIES_WRITTEN_FIELD_NUMBER: builtins.int
     cluster_id: builtins.str
     health: builtins.str
     leader: builtins.str
@@ -999,6 +1003,11 @@ class ClusterStatusResponse(google.protobuf.message.Message):
     directories: builtins.int
     fsync: builtins.str
     repairs_running: builtins.int
+    appends_sent: builtins.int
+    """Of the answering leader since its start: messages that append, and batches written to its log."""
+    entries_sent: builtins.int
+    groups_written: builtins.int
+    entries_written: builtins.int
     @property
     def checks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___HealthCheck]: ...
     @property
@@ -1024,8 +1033,12 @@ class ClusterStatusResponse(google.protobuf.message.Message):
         directories: builtins.int = ...,
         fsync: builtins.str = ...,
         repairs_running: builtins.int = ...,
+        appends_sent: builtins.int = ...,
+        entries_sent: builtins.int = ...,
+        groups_written: builtins.int = ...,
+        entries_written: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["applied_index", b"applied_index", "checks", b"checks", "chunks", b"chunks", "chunkservers", b"chunkservers", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "directories", b"directories", "files", b"files", "fsync", b"fsync", "health", b"health", "leader", b"leader", "masters", b"masters", "missing", b"missing", "repairs_running", b"repairs_running", "term", b"term", "under_replicated", b"under_replicated"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["appends_sent", b"appends_sent", "applied_index", b"applied_index", "checks", b"checks", "chunks", b"chunks", "chunkservers", b"chunkservers", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "directories", b"directories", "entries_sent", b"entries_sent", "entries_written", b"entries_written", "files", b"files", "fsync", b"fsync", "groups_written", b"groups_written", "health", b"health", "leader", b"leader", "masters", b"masters", "missing", b"missing", "repairs_running", b"repairs_running", "term", b"term", "under_replicated", b"under_replicated"]) -> None: ...
 
 Global___ClusterStatusResponse: typing_extensions.TypeAlias = ClusterStatusResponse
 
@@ -1538,6 +1551,7 @@ class HeartbeatResponse(google.protobuf.message.Message):
     IS_LEADER_FIELD_NUMBER: builtins.int
     FULL_REPORT_WANTED_FIELD_NUMBER: builtins.int
     COMMANDS_FIELD_NUMBER: builtins.int
+    MASTERS_FIELD_NUMBER: builtins.int
     epoch: builtins.int
     """the Raft term of the answering master"""
     is_leader: builtins.bool
@@ -1545,6 +1559,10 @@ class HeartbeatResponse(google.protobuf.message.Message):
     full_report_wanted: builtins.bool
     @property
     def commands(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Command]: ...
+    @property
+    def masters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Address]:
+        """all members, from a leader that knows them to be committed"""
+
     def __init__(
         self,
         *,
@@ -1552,8 +1570,9 @@ class HeartbeatResponse(google.protobuf.message.Message):
         is_leader: builtins.bool = ...,
         full_report_wanted: builtins.bool = ...,
         commands: collections.abc.Iterable[Global___Command] | None = ...,
+        masters: collections.abc.Iterable[Global___Address] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["commands", b"commands", "epoch", b"epoch", "full_report_wanted", b"full_report_wanted", "is_leader", b"is_leader"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["commands", b"commands", "epoch", b"epoch", "full_report_wanted", b"full_report_wanted", "is_leader", b"is_leader", "masters", b"masters"]) -> None: ...
 
 Global___HeartbeatResponse: typing_extensions.TypeAlias = HeartbeatResponse
 

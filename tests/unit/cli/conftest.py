@@ -51,8 +51,8 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     )
     monkeypatch.setenv("PYDFSNODE_CONFIG", str(config))
 
-    async def connect(_config: Any) -> AsyncFileSystem:
-        return made.connect()
+    async def connect(config: Any) -> AsyncFileSystem:
+        return made.connect(consistency=getattr(config, "consistency", None))
 
     monkeypatch.setattr(AsyncFileSystem, "connect", connect)
     return made

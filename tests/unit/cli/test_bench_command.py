@@ -43,6 +43,7 @@ class FakeFileSystem:
     removed: list[str]
     connected: int
     replications: list[int]
+    consistencies: set[str]
 
     @classmethod
     async def connect(cls, _config: Path | None) -> FakeFileSystem:
@@ -60,7 +61,8 @@ class FakeFileSystem:
         self.directories.append(path)
         await asyncio.sleep(0)
 
-    async def info(self, path: str) -> str:
+    async def info(self, path: str, *, consistency: object = None) -> str:
+        self.consistencies.add(str(consistency))
         await asyncio.sleep(0)
         if path not in self.directories:
             raise NotFound(f"{path}: no such file or directory")
@@ -88,7 +90,14 @@ class FakeFileSystem:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeFileSystem]:
     class Fresh(FakeFileSystem):
-        files, directories, removed, connected, replications = {}, [], [], 0, []
+        files, directories, removed, connected, replications, consistencies = (
+            {},
+            [],
+            [],
+            0,
+            [],
+            set(),
+        )
 
     monkeypatch.setattr(filesystem, "AsyncFileSystem", Fresh)
     return Fresh
@@ -111,6 +120,11 @@ def test_meta_prints_one_object_whose_keys_end_in_their_unit(fake: type[FakeFile
     assert all(key.endswith(UNITS) for key in found)
     assert len(fake.removed) == 1
     assert all(path.startswith(fake.removed[0]) for path in fake.directories)
+
+
+def test_meta_reads_with_the_consistency_asked_for(fake: type[FakeFileSystem]) -> None:
+    figures("meta", "--inflight", "2", "--seconds", "0.1", "--consistency", "bounded:200")
+    assert fake.consistencies == {"bounded:200"}
 
 
 def test_io_writes_the_size_and_replication_asked_for(fake: type[FakeFileSystem]) -> None:

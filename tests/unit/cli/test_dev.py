@@ -40,7 +40,7 @@ def test_a_new_cluster_has_valid_configurations_and_certificates(cluster: DevClu
         )  # fmt: skip
     client = load_client_config(cluster.layout.client_config)
     assert [peer.node_id for peer in client.peers()] == ["m1", "m2", "m3"]
-    assert TlsStore.load(client.tls).identity.role == "user"
+    assert TlsStore.load(client.tls).identity.role == "admin"
 
 
 def test_the_clusters_directory_is_for_its_user_alone(cluster: DevCluster) -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from pydfsnode._fast import crc32c
 from pydfsnode.client.chunk_io import Packet
 from pydfsnode.client.chunk_writer import SealedChunk
+from pydfsnode.client.consistency import LINEARIZABLE, Consistency
 from pydfsnode.client.filesystem import AsyncFileSystem
 from pydfsnode.client.model import AllocatedChunk, ChunkDone, ChunkLocation
 from pydfsnode.client.patience import Patience
@@ -27,12 +28,17 @@ USER = Identity("testcluster", "user", "ann")
 
 
 class FakeConsensus:
-    """Applies at once: a cluster of one that never fails."""
+    """Applies at once: a cluster of one that never fails, and that can be told to be behind."""
 
     def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace
+        self.node_id = "m1"
         self.term = 7
         self.proposed: list[Any] = []
+        self.is_leader = True
+        self.has_state = True
+        self.staleness: int | None = 0
+        self.barriers: list[str] = []
 
     def wall_ms(self) -> int:
         return 1_700_000_000_000
@@ -42,6 +48,21 @@ class FakeConsensus:
 
     async def read(self) -> Namespace:
         return self.namespace
+
+    async def leader_barrier(self) -> None:
+        self.barriers.append("leader")
+
+    async def any_barrier(self) -> None:
+        self.barriers.append("any")
+
+    async def lease_barrier(self) -> None:
+        self.barriers.append("lease")
+
+    def holds_lease(self) -> bool:
+        return self.is_leader
+
+    def staleness_ms(self) -> int | None:
+        return self.staleness
 
     async def propose(self, op: Any, _result: type) -> Any:
         self.proposed.append(op)
@@ -88,6 +109,7 @@ class FakeRouter:
     def __init__(self, service: NamespaceService) -> None:
         self._handlers: dict[str, Any] = dict(service.handlers())
         self.calls: list[str] = []
+        self.any_master: list[str] = []  # those of the calls that any master may answer
         self.before: Callable[[str, Any], None] = lambda _path, _request: None
 
     async def call(
@@ -101,6 +123,10 @@ class FakeRouter:
         context = cast(CallContext, _Context())
         answer = await self._handlers[path](sent, context)
         return type(answer).FromString(answer.SerializeToString())
+
+    async def read_any(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+        self.any_master.append(path.rpartition("/")[2])
+        return await self.call(path, request, timeout_ms=timeout_ms)
 
     def waiting_because(self) -> str | None:
         return None
@@ -195,13 +221,23 @@ class FakeChunks:
 class FakeCluster:
     """Everything together; `connect` gives a client of it."""
 
-    def __init__(self, chunk_bytes: int, servers: Sequence[str] = ("c1", "c2", "c3")) -> None:
+    def __init__(
+        self,
+        chunk_bytes: int,
+        servers: Sequence[str] = ("c1", "c2", "c3"),
+        consistency: Consistency = LINEARIZABLE,
+    ) -> None:
         self.namespace = Namespace()
         self.consensus = FakeConsensus(self.namespace)
         self.fleet = FakeFleet(servers)
         allocation = Allocation(cast(Any, self.consensus), cast(Any, self.fleet), self.namespace)
         self.service = NamespaceService(
-            cast(Any, self.consensus), allocation, cast(Any, self.fleet), 3, chunk_bytes
+            cast(Any, self.consensus),
+            allocation,
+            cast(Any, self.fleet),
+            3,
+            chunk_bytes,
+            consistency=consistency,
         )
         self.chunks = FakeChunks()
         self.clock = ManualClock()
@@ -210,7 +246,9 @@ class FakeCluster:
     async def sleep(self, seconds: float) -> None:
         self.clock.advance(max(1, int(seconds * 1000)))
 
-    def connect(self, parallel: int = 4) -> AsyncFileSystem:
+    def connect(self, parallel: int = 4, consistency: str | None = None) -> AsyncFileSystem:
         calls = MasterCalls(self.router, OpSession(), 10_000)
         patience = Patience(self.clock, 10_000, random=lambda: 0.5, sleep=self.sleep)
-        return AsyncFileSystem(calls, self.chunks, patience, parallel=parallel)
+        return AsyncFileSystem(
+            calls, self.chunks, patience, parallel=parallel, consistency=consistency
+        )

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from pydfsnode.client import connections
-from pydfsnode.client.connections import ConnectionPool
+from pydfsnode.client.connections import ADDRESSES_MAX, ConnectionPool
 from pydfsnode.client.event_loop import new_event_loop, run
 
 
@@ -49,6 +49,23 @@ async def test_a_node_that_moved_gets_a_new_channel_and_all_are_closed(
     await pool.close()
     assert cast(FakeChannel, before).closed
     assert cast(FakeChannel, after).closed
+
+
+async def test_two_addresses_of_a_node_are_kept_and_asked_in_turn(pool: ConnectionPool) -> None:
+    first, second = pool.channel("master", "m1", "h:1"), pool.channel("master", "m1", "h:2")
+    assert pool.channel("master", "m1", "h:1") is first
+    assert pool.channel("master", "m1", "h:2") is second
+
+
+async def test_a_node_that_moves_often_leaves_no_channels_behind(pool: ConnectionPool) -> None:
+    made = [
+        cast(FakeChannel, pool.channel("master", "m1", f"h:{port}"))
+        for port in range(1, 3 + ADDRESSES_MAX)
+    ]
+    await asyncio.sleep(0)
+    assert [channel.closed for channel in made] == [True, True] + [False] * ADDRESSES_MAX
+    await pool.close()
+    assert all(channel.closed for channel in made)
 
 
 def test_our_loop_is_uvloops_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pydfsnode import limits
+from pydfsnode.client.consistency import Consistency
+from pydfsnode.client.model import Freshness
 from pydfsnode.errors import (
     AlreadyExists,
+    ConfigError,
     DirectoryNotEmpty,
     InvalidPath,
     IsADirectory,
@@ -157,3 +160,74 @@ async def test_paths_are_brought_into_their_shortest_form(
 async def test_paths_that_mean_nothing_certain_are_refused(cluster: FakeCluster, path: str) -> None:
     with pytest.raises(InvalidPath):
         await cluster.connect().info(path)
+
+
+# ---- consistency
+
+
+async def test_reads_take_a_consistency_and_their_answers_are_labelled(
+    cluster: FakeCluster,
+) -> None:
+    fs = cluster.connect()
+    await fs.pipe_file("/d/f", b"hello")
+    cluster.consensus.staleness = 70
+    cluster.router.calls.clear()
+    label = Freshness(linearizable=False, staleness_ms=70, served_by="m1")
+    assert (await fs.info("/d/f", consistency="stale")).freshness == label
+    assert [e.freshness for e in await fs.ls("/d", consistency="bounded:100")] == [label]
+    assert [e.freshness for e in [e async for e in fs.find("/d", consistency="stale")]] == [
+        label,
+        label,
+    ]
+    assert (await fs.du("/d", consistency="stale")).freshness == label
+    assert await fs.exists("/d", consistency="stale")
+    assert await fs.isdir("/d", consistency="stale")
+    assert await fs.isfile("/d/f", consistency="stale")
+    assert await fs.cat_file("/d/f", consistency="stale") == b"hello"
+    assert cluster.router.any_master == cluster.router.calls
+    assert fs.stalest == label
+
+
+async def test_lease_and_follower_reads_are_linearizable_and_ask_whom_they_may(
+    cluster: FakeCluster,
+) -> None:
+    fs = cluster.connect()
+    found = await fs.info("/", consistency="lease")
+    assert found.freshness == Freshness(linearizable=True, staleness_ms=0, served_by="m1")
+    assert cluster.router.any_master == []
+    await fs.info("/", consistency=Consistency.parse("follower"))
+    assert cluster.router.any_master == ["Stat"]
+    assert cluster.consensus.barriers == ["lease", "any"]
+    assert fs.stalest is None
+
+
+async def test_a_plain_read_has_no_label(cluster: FakeCluster) -> None:
+    fs = cluster.connect()
+    assert (await fs.info("/")).freshness is None
+    assert cluster.consensus.barriers == ["leader"]
+
+
+async def test_the_clients_own_consistency_is_of_reads_that_do_not_say(
+    cluster: FakeCluster,
+) -> None:
+    fs = cluster.connect(consistency="stale")
+    await fs.info("/")
+    await fs.info("/", consistency="linearizable")
+    assert cluster.router.any_master == ["Stat"]
+    assert cluster.consensus.barriers == ["leader"]
+
+
+async def test_what_decides_on_a_change_is_read_linearizably(cluster: FakeCluster) -> None:
+    fs = cluster.connect(consistency="stale")
+    await fs.mkdir("/d")
+    await fs.mkdir("/d/e", create_parents=False)
+    await fs.mv("/d/e", "/d/f")
+    assert cluster.router.any_master == []
+    assert "leader" in cluster.consensus.barriers
+
+
+async def test_a_consistency_that_is_none_is_refused(cluster: FakeCluster) -> None:
+    with pytest.raises(ConfigError, match="'eventual'"):
+        await cluster.connect().info("/", consistency="eventual")
+    with pytest.raises(ConfigError, match="'eventual'"):
+        cluster.connect(consistency="eventual")

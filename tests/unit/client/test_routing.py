@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from pydfsnode.client.routing import ATTEMPT_MS, LeaderRouter
-from pydfsnode.config import Peer
 from pydfsnode.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -21,98 +19,14 @@ from pydfsnode.errors import (
     PydfsError,
     Unavailable,
 )
-from pydfsnode.rpc.methods import METHODS
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.runtime.clock import ManualClock
-
-STAT = "/pydfs.v1.Namespace/Stat"
-MKDIRS = "/pydfs.v1.Namespace/Mkdirs"
-MASTERS = [Peer(f"m{n}", f"10.0.0.{n}:7001") for n in (1, 2, 3)]
-Behaviour = Callable[[Any, int], Any]
-
-
-class FakeMasters:
-    """Three masters; each answers by its behaviour, and time passes only where told."""
-
-    def __init__(self) -> None:
-        self.clock = ManualClock()
-        self.asked: list[str] = []
-        self.requests: list[Any] = []
-        self.slept_ms: list[int] = []
-        self.behaviour: dict[str, Behaviour] = {}
-        self.router = LeaderRouter(
-            MASTERS, self._channel, clock=self.clock, random=lambda: 0.5, sleep=self._sleep
-        )
-
-    def _channel(self, peer: Peer) -> _FakeChannel:
-        return _FakeChannel(self, peer)
-
-    async def _sleep(self, seconds: float) -> None:
-        self.slept_ms.append(round(seconds * 1000))
-        self.clock.advance(max(1, round(seconds * 1000)))
-
-    def leads(self, leader: str | None) -> None:
-        """*leader* answers, the others hint at it."""
-        hint = next((str(peer) for peer in MASTERS if peer.node_id == leader), "")
-        for peer in MASTERS:
-            self.behaviour[peer.node_id] = (
-                answers if peer.node_id == leader else fails(NotLeader("no", leader_hint=hint))
-            )
-
-    async def stat(self, timeout_ms: int = 30_000) -> Any:
-        return await self.router.call(STAT, pb.StatRequest(path="/"), timeout_ms=timeout_ms)
-
-    async def mkdirs(self, timeout_ms: int = 30_000, **more: Any) -> Any:
-        request = pb.MkdirsRequest(op=pb.OpId(client_id=9, seq=4), path="/d")
-        return await self.router.call(MKDIRS, request, timeout_ms=timeout_ms, **more)
-
-
-class _FakeChannel:
-    def __init__(self, masters: FakeMasters, peer: Peer) -> None:
-        self._masters = masters
-        self._peer = peer
-
-    async def unary(self, path: str, request: Any, *, timeout_ms: int) -> Any:
-        assert path in METHODS
-        self._masters.asked.append(self._peer.node_id)
-        self._masters.requests.append(request)
-        return self._masters.behaviour[self._peer.node_id](request, timeout_ms)
-
-
-def answers(_request: Any, _timeout_ms: int) -> str:
-    return "answer"
-
-
-def fails(error: PydfsError) -> Behaviour:
-    def fail(_request: Any, _timeout_ms: int) -> Any:
-        raise error
-
-    return fail
-
-
-def first(*behaviours: Behaviour) -> Behaviour:
-    """Each behaviour once, the last for ever."""
-    left = list(behaviours)
-
-    def behave(request: Any, timeout_ms: int) -> Any:
-        return (left.pop(0) if len(left) > 1 else left[0])(request, timeout_ms)
-
-    return behave
+from tests.unit.client.fake_masters import MASTERS, FakeMasters, answers, fails, first, hangs
 
 
 @pytest.fixture
 def masters() -> FakeMasters:
     return FakeMasters()
-
-
-def hangs(masters: FakeMasters, reason: str = "timeout") -> Behaviour:
-    """Sent, and no answer until the attempt's patience is over."""
-
-    def hang(_request: Any, timeout_ms: int) -> Any:
-        masters.clock.advance(timeout_ms)
-        raise OutcomeUnknown("no answer", reason=reason)
-
-    return hang
 
 
 async def test_a_hint_costs_one_extra_round_trip_and_no_pause(masters: FakeMasters) -> None:

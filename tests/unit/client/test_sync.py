@@ -57,6 +57,21 @@ def test_every_call_of_the_async_file_system_blocks_and_returns(
         fs.info("/a")
 
 
+def test_reads_take_a_consistency(fs: FileSystem) -> None:
+    fs.pipe_file("/f", b"12345")
+    assert fs.info("/f", consistency="stale").freshness is not None
+    assert [entry.name for entry in fs.ls("/", consistency="bounded:5")] == ["f"]
+    assert len(list(fs.find("/", consistency="stale"))) == 2
+    assert [entry.name for entry in fs.scandir("/", consistency="stale")] == ["f"]
+    assert fs.du("/", consistency="follower").bytes == 5
+    assert fs.exists("/f", consistency="lease")
+    assert fs.isfile("/f", consistency="stale")
+    assert not fs.isdir("/f", consistency="stale")
+    assert fs.cat_file("/f", consistency="stale") == b"12345"
+    assert fs.stalest is not None
+    assert fs.stalest.staleness_ms == 0
+
+
 def test_many_threads_may_call_at_once(fs: FileSystem) -> None:
     def work(number: int) -> bytes:
         fs.pipe_file(f"/f{number}", DATA[: number * 1000])

@@ -35,16 +35,27 @@ NAMESPACE = {
 }
 CLIENT_PATHS = NAMESPACE | {
     "/pydfs.v1.Cluster/Status",
+    "/pydfs.v1.Cluster/Members",
     "/pydfs.v1.Chunk/WriteChunk",
     "/pydfs.v1.Chunk/ReadChunk",
     "/pydfs.v1.Chunk/SealChunk",
     "/pydfs.v1.Node/Ping",
 }
+OPERATOR_PATHS = {
+    "/pydfs.v1.Cluster/AddServer",
+    "/pydfs.v1.Cluster/RemoveServer",
+    "/pydfs.v1.Cluster/TransferLeadership",
+}
 ALLOWED = {
     "user": CLIENT_PATHS,
-    "admin": CLIENT_PATHS,
+    "admin": CLIENT_PATHS | OPERATOR_PATHS,
     "gateway": CLIENT_PATHS,
-    "master": {"/pydfs.v1.Raft/Stream", "/pydfs.v1.Node/Ping"},
+    "master": {
+        "/pydfs.v1.Raft/Stream",
+        "/pydfs.v1.Raft/Hello",
+        "/pydfs.v1.Raft/InstallSnapshot",
+        "/pydfs.v1.Node/Ping",
+    },
     "chunkserver": {
         "/pydfs.v1.Fleet/Heartbeat",
         "/pydfs.v1.Fleet/FullReport",

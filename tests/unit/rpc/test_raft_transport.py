@@ -16,7 +16,7 @@ from pydfsnode.raft.messages import Append, HeartbeatAck, Message, VoteGrant, en
 from pydfsnode.rpc import raft_transport
 from pydfsnode.rpc.framed_server import FramedServer
 from pydfsnode.rpc.pb import dfs_pb2
-from pydfsnode.rpc.raft_transport import PATH, RaftTransport, parse_messages
+from pydfsnode.rpc.raft_transport import PATH, Greeting, RaftTransport, parse_messages
 from tests.unit.rpc.harness import Wire, World, counter, until
 
 
@@ -192,15 +192,124 @@ async def test_a_message_in_anothers_name_is_refused_and_delivered_to_nobody(
     assert second.received == [heartbeat(1)]
 
 
-async def test_a_master_that_is_no_member_is_refused(
+def address_of(master: Master) -> str:
+    assert master.server is not None
+    return f"127.0.0.1:{master.server._listeners[0].getsockname()[1]}"
+
+
+async def test_every_master_of_the_cluster_is_heard_member_or_not(
     pair: tuple[Master, Master], framed: Wire
 ) -> None:
     _, second = pair
-    assert second.server is not None
-    address = f"127.0.0.1:{second.server._listeners[0].getsockname()[1]}"
-    stream = framed.client(address, "m3", role="master").stream(PATH, dfs_pb2.RaftPacket())
-    with pytest.raises(PermissionDenied, match="none of this cluster's other masters"):
+    stream = framed.client(address_of(second), "m3", role="master").stream(
+        PATH, dfs_pb2.RaftPacket()
+    )
+    encoded = encode_message(heartbeat(1, "m3#0000000a"))
+    await stream.send(struct.pack("<I", len(encoded)) + encoded)
+    await until(lambda: second.received == [heartbeat(1, "m3#0000000a")])
+
+
+async def test_a_new_member_answers_a_leader_that_only_its_greeting_told_of(world: World) -> None:
+    learner, leader = Master(world, "m2"), Master(world, "m1")
+    address = await learner.listen({})
+    learner.transport.send("m1", heartbeat(1, "m2"))  # nobody knows where that is: dropped
+    leader_address = await leader.listen({})
+    greeted = RaftTransport("m1", {"m2": address}, world.tls("m1"), print, leader_address)
+    await greeted.start()
+    greeted.send("m2", heartbeat(2))
+    await until(lambda: bool(learner.received))
+    assert learner.transport.address_of("m1") == leader_address
+    learner.transport.send("m1", heartbeat(3, "m2"))
+    await until(lambda: leader.received == [heartbeat(3, "m2")])
+    for transport in (greeted, learner.transport):
+        await transport.stop()
+    await learner.stop()
+    await leader.stop()
+
+
+async def test_what_is_meant_for_the_member_that_was_here_before_is_refused(
+    pair: tuple[Master, Master], framed: Wire
+) -> None:
+    _, second = pair  # trap E6: the disk is new, so it is another member
+    greeting = Greeting("m1", "127.0.0.1:9", "m2#0000000a")
+    packet = dfs_pb2.RaftPacket(data=greeting.encode())
+    stream = framed.client(address_of(second), "m1", role="master").stream(PATH, packet)
+    with pytest.raises(PermissionDenied, match="this master is m2, not m2#0000000a"):
         await stream.receive()
+
+
+async def test_a_greeting_in_anothers_name_is_refused(
+    pair: tuple[Master, Master], framed: Wire
+) -> None:
+    _, second = pair
+    packet = dfs_pb2.RaftPacket(data=Greeting("m3", "127.0.0.1:9", "m2").encode())
+    stream = framed.client(address_of(second), "m1", role="master").stream(PATH, packet)
+    with pytest.raises(PermissionDenied, match="m3"):
+        await stream.receive()
+    assert second.transport.address_of("m3") == ""
+
+
+async def test_a_peer_that_knows_no_greetings_is_sent_messages_at_once(
+    framed: Wire, world: World
+) -> None:
+    received: list[Message] = []
+
+    async def older(first: Any, context: Any, stream: Any) -> None:
+        payload = first.data
+        while payload is not None:
+            received.extend(parse_messages(payload))
+            payload = await stream.receive()
+
+    address = await framed.serve({PATH: older}, "m2")
+    sender = RaftTransport("m1", {"m2": address}, world.tls("m1"), lambda message: None)
+    await sender.start()
+    lane = sender._lanes["m2", "urgent"]
+    await until(lambda: lane._connected and not lane._greets)
+    sender.send("m2", heartbeat(1))
+    await until(lambda: received == [heartbeat(1)])
+    await sender.stop()
+
+
+async def test_a_greeting_is_never_taken_for_messages_nor_messages_for_one() -> None:
+    with pytest.raises(MalformedMessage):
+        list(parse_messages(Greeting("m1", "h:1", "m2").encode()))
+    encoded = encode_message(heartbeat(1))
+    assert Greeting.decode(struct.pack("<I", len(encoded)) + encoded) is None
+    assert Greeting.decode(b"") is None
+    with pytest.raises(MalformedMessage):
+        Greeting.decode(raft_transport._GREETING_MAGIC + b"\xc1")
+
+
+async def test_members_come_move_and_go_while_the_node_runs(
+    pair: tuple[Master, Master], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raft_transport, "REMOVED_GRACE_MS", 0)
+    first, second = pair
+    await connected(first)
+    third = Master(world, "m3")
+    address = await third.listen({"m1": "127.0.0.1:1"})
+    first.transport.set_members({"m2": address_of(second), "m3": "127.0.0.1:1"})
+    first.transport.set_members({"m2": address_of(second), "m3": address})  # moved
+    await connected(first)
+    first.transport.send("m3", heartbeat(1))
+    await until(lambda: third.received == [heartbeat(1)])
+    first.transport.set_members({"m3": address})
+    await until(lambda: {member for member, _ in first.transport._lanes} == {"m3"})
+    first.transport.send("m2", heartbeat(2))
+    await third.stop()
+    assert second.received == []
+
+
+async def test_a_member_that_is_back_within_the_grace_keeps_its_lanes(
+    pair: tuple[Master, Master],
+) -> None:
+    first, second = pair
+    await connected(first)
+    lanes = dict(first.transport._lanes)
+    first.transport.set_members({})
+    first.transport.set_members({"m2": address_of(second)})
+    assert not first.transport._retiring
+    assert first.transport._lanes == lanes
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,29 @@
-"""The Cluster service: how the whole stands, as the leader sees it."""
+"""The Cluster service: how the whole stands, as the leader sees it, and who its masters are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pydfsnode.config import NodeConfig
+from pydfsnode.errors import NotLeader, PydfsError
 from pydfsnode.meta.state import Namespace
+from pydfsnode.obs.log import get_logger
+from pydfsnode.raft.configuration import member_incarnation, member_name
 from pydfsnode.roles.master import health
 from pydfsnode.roles.master.fleet import Fleet
+from pydfsnode.roles.master.membership import Member, Membership
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.server import Handlers
 from pydfsnode.runtime.raft_driver import RaftDriver
 from pydfsnode.runtime.raft_status import RaftStatus
 
+_log = get_logger("roles.master.cluster")
+
 
 class ClusterService:
-    """Status: asks nobody, but only a confirmed leader answers, so that the picture is one."""
+    """Status and Members ask nobody, but only a confirmed leader answers: the picture is one."""
 
     def __init__(
         self,
@@ -25,24 +32,77 @@ class ClusterService:
         namespace: Namespace,
         config: NodeConfig,
         cluster_id: str,
-        addresses: Mapping[str, str],
+        membership: Membership,
     ) -> None:
         self._driver = driver
         self._fleet = fleet
         self._namespace = namespace
         self._config = config
         self._cluster_id = cluster_id
-        self._addresses = addresses
+        self._membership = membership
 
     def handlers(self) -> Handlers:
         """Path to handler."""
-        return {"/pydfs.v1.Cluster/Status": self.status}
+        return {
+            "/pydfs.v1.Cluster/Status": self.status,
+            "/pydfs.v1.Cluster/Members": self.members,
+            "/pydfs.v1.Cluster/AddServer": self.add_server,
+            "/pydfs.v1.Cluster/RemoveServer": self.remove_server,
+            "/pydfs.v1.Cluster/TransferLeadership": self.transfer_leadership,
+        }
+
+    async def members(self, request: pb.MembersRequest, call: CallContext) -> pb.MembersResponse:
+        """Who the masters are, from the log."""
+        self._driver.require_leader()
+        await self._driver.read_barrier()
+        self._driver.require_leader()
+        return self._members()
+
+    async def add_server(
+        self, request: pb.AddServerRequest, call: CallContext
+    ) -> pb.AddServerResponse:
+        """Make a master a learner, and a voter once it holds the log."""
+        what = "add learner" if request.learner_only else "add voter"
+        with _told(what, request.node_id, call, listen=request.listen):
+            await self._membership.add(
+                request.node_id, request.listen, learner_only=request.learner_only
+            )
+        return pb.AddServerResponse(members=self._members())
+
+    async def remove_server(
+        self, request: pb.RemoveServerRequest, call: CallContext
+    ) -> pb.RemoveServerResponse:
+        """Take a master out."""
+        with _told("force out" if request.force else "remove", request.node_id, call):
+            await self._membership.remove(request.node_id, force=request.force)
+        return pb.RemoveServerResponse(members=self._members())
+
+    async def transfer_leadership(
+        self, request: pb.TransferLeadershipRequest, call: CallContext
+    ) -> pb.TransferLeadershipResponse:
+        """Hand over to a voter."""
+        with _told("make leader", request.to, call):
+            gap_ms = await self._membership.transfer(request.to)
+        leader = member_name(self._driver.status().leader)
+        return pb.TransferLeadershipResponse(leader=leader, gap_ms=gap_ms)
+
+    def _members(self) -> pb.MembersResponse:
+        raft = self._driver.status()
+        return pb.MembersResponse(
+            members=self._masters(),
+            leader=member_name(raft.leader),
+            term=raft.term,
+            changing=self._driver.configuration.is_joint,
+            configuration_index=self._driver.configuration_index,
+        )
 
     async def status(
         self, request: pb.ClusterStatusRequest, call: CallContext
     ) -> pb.ClusterStatusResponse:
         """Everything `cluster status` prints."""
+        self._driver.require_leader()
         await self._driver.read_barrier()
+        self._driver.require_leader()
         raft = self._driver.status()
         checks = health.check(self._condition(raft))
         chunkservers = self._fleet.chunkservers()
@@ -53,11 +113,11 @@ class ClusterService:
                 pb.HealthCheck(code=c.code, severity=c.severity, message=c.message, remedy=c.remedy)
                 for c in checks
             ],
-            leader=raft.leader,
+            leader=member_name(raft.leader),
             term=raft.term,
             commit_index=raft.commit_index,
             applied_index=raft.applied_index,
-            masters=self._masters(raft),
+            masters=self._masters(),
             chunkservers=[
                 pb.ChunkserverState(
                     id=s.node_id,
@@ -83,8 +143,10 @@ class ClusterService:
     def _condition(self, raft: RaftStatus) -> health.Condition:
         servers = self._fleet.chunkservers()
         return health.Condition(
-            voters=len(self._addresses),
+            voters=len(self._driver.configuration.voters),
             peers=raft.peers,
+            last_index=raft.last_index,
+            changing=self._driver.configuration.is_joint,
             fsync=raft.fsync,
             live_chunkservers=sum(s.state == "live" for s in servers),
             dead_chunkservers=[s.node_id for s in servers if s.state != "live"],
@@ -95,20 +157,44 @@ class ClusterService:
             warming_up=self._fleet.warming_up,
         )
 
-    def _masters(self, raft: RaftStatus) -> list[pb.MasterState]:
-        peers = {peer.node_id: peer for peer in raft.peers}
-        found = []
-        for node_id, listen in sorted(self._addresses.items()):
-            peer = peers.get(node_id)
-            match_index = raft.last_index if peer is None else peer.match_index
-            found.append(
-                pb.MasterState(
-                    id=node_id,
-                    role="leader" if peer is None else "follower",
-                    match_index=match_index,
-                    lag=raft.last_index - match_index,
-                    listen=listen,
-                    recently_active=peer is None or peer.active,
-                )
+    def _masters(self) -> list[pb.MasterState]:
+        return [
+            pb.MasterState(
+                id=member_name(m.member),
+                role="leader" if m.leads else "learner" if _learns(m) else "follower",
+                match_index=m.match_index,
+                lag=m.lag,
+                listen=m.listen,
+                recently_active=m.active,
+                membership=m.membership,
+                incarnation=member_incarnation(m.member),
+                replication=m.state,
             )
-        return found
+            for m in self._membership.members()
+        ]
+
+
+def _learns(member: Member) -> bool:
+    return member.membership == "learner"
+
+
+@contextmanager
+def _told(what: str, master: str, call: CallContext, **more: str) -> Iterator[None]:
+    """Log who wanted which change of the masters, and what became of it."""
+    told = {
+        "what": what, "master": master[:80], "by": call.identity.uri, "peer": call.peer,
+        "request_id": call.request_id, **more,
+    }  # fmt: skip
+    _log.info("masters: asked", **told)
+    try:
+        yield
+    except NotLeader:
+        _log.info("masters: sent to the leader", **told)
+        raise
+    except PydfsError as error:
+        _log.warning("masters: refused", **told, why=error.message)
+        raise
+    except BaseException as error:
+        _log.warning("masters: not finished", **told, why=type(error).__name__)
+        raise
+    _log.info("masters: done", **told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydfsnode.fleet.repair import Copy, Delete
 from pydfsnode.meta.state import Namespace
+from pydfsnode.raft.configuration import member_name
 from pydfsnode.roles.master.fleet import Fleet, Heartbeat
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.pb import dfs_pb2 as pb
@@ -39,6 +40,7 @@ class FleetService:
             is_leader=leads,
             full_report_wanted=full_wanted,
             commands=[self._command(order) for order in orders],
+            masters=self._masters() if leads else (),
         )
 
     async def full_report(
@@ -54,6 +56,20 @@ class FleetService:
             last=request.last,
         )
         return pb.FullReportResponse()
+
+    def _masters(self) -> list[pb.Address]:
+        """All members; none while a change may still be undone: a list is believed as a whole.
+
+        Members without a recorded address were never learned, but are in every configuration file.
+        """
+        if not self._driver.configuration_committed:
+            return []
+        configuration = self._driver.configuration
+        return [
+            pb.Address(node_id=member_name(member), listen=configuration.addresses[member])
+            for member in (*configuration.learners, *configuration.voters)
+            if member in configuration.addresses
+        ]
 
     def _command(self, order: Copy | Delete) -> pb.Command:
         if isinstance(order, Delete):

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from pydfsnode.client.consistency import LINEARIZABLE, Consistency
 from pydfsnode.errors import InvalidArgument, NotFound
 from pydfsnode.meta import ops, queries
 from pydfsnode.meta.results import ChunkAllocated, FileView, LocatedChunk, Removed
+from pydfsnode.meta.state import Namespace
 from pydfsnode.roles.master.allocation import Allocation
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.fleet import Fleet
+from pydfsnode.roles.master.reading import Reading
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.server import Handlers
 
 SERVICE = "/pydfs.v1.Namespace/"
 
+View = Callable[[Namespace, Any], Any]
+"""Makes the response to a request for reading."""
+
 _TYPES = {"file": pb.FILE, "directory": pb.DIRECTORY}
+_MODES = {
+    pb.ReadOptions.LINEARIZABLE: LINEARIZABLE,
+    pb.ReadOptions.LEASE: Consistency("lease"),
+    pb.ReadOptions.STALE: Consistency("stale"),
+}
 
 
 class NamespaceService:
-    """Handlers of a few lines each; what they share is in `Consensus`, `Allocation` and `Fleet`."""
+    """Handlers of a few lines each.
+
+    What they share is in `Consensus`, `Reading`, `Allocation` and `Fleet`.
+
+    Args of the constructor:
+        replication, chunk_bytes: of files whose creators do not say.
+        consistency: of reads that do not say.
+    """
 
     def __init__(
         self,
@@ -29,8 +48,13 @@ class NamespaceService:
         fleet: Fleet,
         replication: int,
         chunk_bytes: int,
+        *,
+        consistency: Consistency = LINEARIZABLE,
     ) -> None:
         self._consensus = consensus
+        self._reading = Reading(consensus)
+        self._consistency = consistency
+        self._plain_by_default = consistency == LINEARIZABLE
         self._allocation = allocation
         self._fleet = fleet
         self._replication = replication
@@ -122,34 +146,57 @@ class NamespaceService:
 
     # ---- queries
 
-    async def stat(self, request: pb.StatRequest, call: CallContext) -> pb.StatResponse:
+    def stat(self, request: pb.StatRequest, _call: CallContext) -> Awaitable[pb.StatResponse]:
         """What lies at a path."""
-        namespace = await self._consensus.read()
-        return pb.StatResponse(status=_status(queries.stat(namespace, request.path)))
+        return self._read(request, _stat)
 
-    async def list_directory(self, request: pb.ListRequest, call: CallContext) -> pb.ListResponse:
+    def list_directory(
+        self, request: pb.ListRequest, _call: CallContext
+    ) -> Awaitable[pb.ListResponse]:
         """One page of a directory."""
-        namespace = await self._consensus.read()
-        page = queries.list_directory(namespace, request.path, request.start_after, request.limit)
-        return pb.ListResponse(entries=[_status(view) for view in page.entries], more=page.more)
+        return self._read(request, _list_directory)
 
-    async def locate(self, request: pb.LocateRequest, call: CallContext) -> pb.LocateResponse:
-        """A file's chunks and who holds them."""
-        namespace = await self._consensus.read()
+    def locate(self, request: pb.LocateRequest, _call: CallContext) -> Awaitable[pb.LocateResponse]:
+        """A file's chunks and who holds them; every master hears that from the chunkservers."""
+        return self._read(request, self._locate)
+
+    def summary(
+        self, request: pb.SummaryRequest, _call: CallContext
+    ) -> Awaitable[pb.SummaryResponse]:
+        """Counts and bytes of a subtree."""
+        return self._read(request, _summary)
+
+    async def _read(self, request: Any, view: View) -> Any:
+        """What *view* makes of the namespace, as fresh as *request* says."""
+        if self._plain_by_default and not request.HasField("read"):
+            # The hot path: one await, no label.
+            await self._consensus.leader_barrier()
+            return view(self._consensus.namespace, request)
+        return await self._read_as_asked(request, view)
+
+    async def _read_as_asked(self, request: Any, view: View) -> Any:
+        asked = request.read
+        wanted = _consistency(asked) or self._consistency
+        answer, freshness = await self._reading.answer(
+            wanted,
+            wanted.any_master or asked.from_follower,
+            lambda: view(self._consensus.namespace, request),
+        )
+        # An answer without a label is linearizable; who says how fresh is told how fresh.
+        if request.HasField("read") or not freshness.linearizable:
+            answer.freshness.CopyFrom(
+                pb.Freshness(
+                    linearizable=freshness.linearizable,
+                    staleness_ms=freshness.staleness_ms,
+                    served_by=freshness.served_by,
+                )
+            )
+        return answer
+
+    def _locate(self, namespace: Namespace, request: pb.LocateRequest) -> pb.LocateResponse:
         view, chunks = queries.locate(namespace, request.path)
         return pb.LocateResponse(
             status=_status(view), chunks=[self._location(chunk) for chunk in chunks]
-        )
-
-    async def summary(self, request: pb.SummaryRequest, call: CallContext) -> pb.SummaryResponse:
-        """Counts and bytes of a subtree."""
-        namespace = await self._consensus.read()
-        found = queries.summary(namespace, request.path)
-        return pb.SummaryResponse(
-            directories=found.directories,
-            files=found.files,
-            bytes=found.bytes,
-            bytes_replicated=found.bytes_replicated,
         )
 
     async def report_bad_replica(
@@ -191,6 +238,45 @@ class NamespaceService:
             crc32c=chunk.crc32c,
             replicas=self._addresses(replicas),
         )
+
+
+def _consistency(asked: pb.ReadOptions) -> Consistency | None:
+    """What a request asks for, None when it leaves that to the configuration.
+
+    Raises:
+        InvalidArgument: an unknown mode, or bounded without a bound.
+    """
+    if asked.mode == pb.ReadOptions.DEFAULT:
+        return None
+    if asked.mode == pb.ReadOptions.BOUNDED:
+        if not asked.max_staleness_ms:
+            raise InvalidArgument("a bounded read needs max_staleness_ms, 1 or more")
+        return Consistency("bounded", asked.max_staleness_ms)
+    wanted = _MODES.get(asked.mode)
+    if wanted is None:
+        raise InvalidArgument(
+            f"read mode {asked.mode} is unknown here: ask for LINEARIZABLE, LEASE, BOUNDED or STALE"
+        )
+    return wanted
+
+
+def _stat(namespace: Namespace, request: pb.StatRequest) -> pb.StatResponse:
+    return pb.StatResponse(status=_status(queries.stat(namespace, request.path)))
+
+
+def _list_directory(namespace: Namespace, request: pb.ListRequest) -> pb.ListResponse:
+    page = queries.list_directory(namespace, request.path, request.start_after, request.limit)
+    return pb.ListResponse(entries=[_status(view) for view in page.entries], more=page.more)
+
+
+def _summary(namespace: Namespace, request: pb.SummaryRequest) -> pb.SummaryResponse:
+    found = queries.summary(namespace, request.path)
+    return pb.SummaryResponse(
+        directories=found.directories,
+        files=found.files,
+        bytes=found.bytes,
+        bytes_replicated=found.bytes_replicated,
+    )
 
 
 def _done(done: pb.ChunkDone) -> ops.ChunkDone:

@@ -30,7 +30,15 @@ def test_a_healthy_cluster_has_no_findings() -> None:
 @pytest.mark.parametrize(
     ("change", "code", "severity"),
     [
-        ({"peers": [PeerView("m2", 9, False)]}, "MASTER_DOWN", WARN),
+        ({"voters": 5, "peers": [PeerView("m2#0000000a", 9, False)]}, "MASTER_DOWN", WARN),
+        ({"changing": True}, "MEMBERSHIP_CHANGING", WARN),
+        ({"peers": [PeerView("m4", 9, False, "probe", False)]}, "LEARNER_LAGGING", WARN),
+        ({"peers": [PeerView("m4", 9, True, "snapshot", False)]}, "LEARNER_LAGGING", WARN),
+        (
+            {"peers": [PeerView("m4", 9, True, voter=False)], "last_index": 9999},
+            "LEARNER_LAGGING",
+            WARN,
+        ),
         ({"fsync": "batch"}, "FSYNC_UNSAFE", WARN),
         ({"live_chunkservers": 0}, "NO_CHUNKSERVERS", ERROR),
         ({"live_chunkservers": 2}, "FEW_CHUNKSERVERS", WARN),
@@ -48,6 +56,24 @@ def test_each_condition_is_named_with_a_remedy(
     assert finding.message
     assert finding.remedy
     assert overall([finding]) == severity
+
+
+def test_a_cluster_that_one_more_loss_would_stop_is_fragile() -> None:
+    silent = [PeerView("m2#0000000a", 9, False), PeerView("m3", 9, True)]
+    codes = [c.code for c in check(replace(HEALTHY, peers=silent))]
+    assert codes == ["MASTER_DOWN", "CLUSTER_FRAGILE"]
+    two = replace(HEALTHY, voters=2, peers=[PeerView("m2", 9, True)])
+    assert check(two) == []  # two never allow a loss: nothing is out of order
+
+
+def test_names_are_told_without_incarnations() -> None:
+    (down,) = check(replace(HEALTHY, voters=5, peers=[PeerView("m2#0000000a", 9, False)]))
+    assert down.message.startswith("m2 not heard from; 1 more")
+
+
+def test_a_learner_that_follows_is_no_finding() -> None:
+    learner = PeerView("m4", 9_500, True, voter=False)
+    assert check(replace(HEALTHY, peers=[learner], last_index=10_000)) == []
 
 
 def test_the_worst_finding_comes_first() -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pydfsnode.errors import (
     AlreadyExists,
-    ConfigError,
     InvalidArgument,
     InvalidPath,
     KeyUnavailable,
@@ -17,12 +18,15 @@ from pydfsnode.errors import (
     NoChunkservers,
     NotFound,
     NotLeader,
+    UnsafeChange,
 )
 from pydfsnode.obs.metrics import metrics
 from pydfsnode.roles.master.store import open_store
 from pydfsnode.rpc.methods import METHODS
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.security.tls import TlsStore
+from pydfsnode.storage.log_bounds import LogBounds
+from pydfsnode.storage.sealed import TABLE_LOG_BOUNDS, TABLE_MEMBERSHIP, TABLE_NODE
 from tests.support.masters import Master, node_config
 
 MIB = 1 << 20
@@ -210,30 +214,82 @@ async def test_an_unsafe_fsync_mode_is_said_where_the_node_reports(tmp_path: Pat
         await unsafe.stop()
 
 
-async def test_other_members_than_the_recorded_ones_are_refused(master: Master) -> None:
+async def test_the_log_says_who_the_members_are_not_the_file(master: Master) -> None:
+    await written(master)
     await master.stop()
     config = master.config
-    other = node_config(Path(config.data_dir).parent / "b", data_dir=config.data_dir,
-                        tls=config.tls, masters=[*config.masters, "m2=127.0.0.1:7009"])  # fmt: skip
-    identity = TlsStore.load(config.tls).identity
-    with pytest.raises(ConfigError, match="m1, m2"):
-        open_store(other, identity)
+    config.masters = [*config.masters, "m2=127.0.0.1:7009"]
     await master.start()
+    status = await master.call("/pydfs.v1.Cluster/Status", pb.ClusterStatusRequest())
+    assert [(m.id, m.membership) for m in status.masters] == [("m1", "voter")]
+    await master.namespace("Stat", pb.StatRequest(path="/f"))
 
 
-async def test_an_empty_directory_begins_a_cluster_only_when_told_so(tmp_path: Path) -> None:
+async def test_an_empty_directory_without_bootstrap_waits_to_be_added(tmp_path: Path) -> None:
     config = node_config(tmp_path, bootstrap=False)
-    Path(config.data_dir).mkdir()
-    identity = TlsStore.load(config.tls).identity
-    for _ in range(2):  # the refusal itself makes nothing that a second start would take for a log
-        with pytest.raises(ConfigError, match="--bootstrap"):
-            open_store(config, identity)
+    waiting = await Master(config).start(elect=False)
+    await asyncio.sleep(0)
+    ready, page = waiting.role.ready()
+    assert (ready, "add-master m1" in page["reason"]) == (False, True)
+    with pytest.raises(NotLeader):
+        await waiting.namespace("Stat", pb.StatRequest(path="/"))
+    hello = await waiting.call("/pydfs.v1.Raft/Hello", pb.HelloRequest(), "master", "m2")
+    assert (hello.node_id, hello.formed, list(hello.masters)) == ("m1", False, [])
+    await waiting.stop()
     config.bootstrap = True
     begun = await Master(config).start()
     await begun.stop()
     config.bootstrap = False
     kept = await Master(config).start()
+    again = await kept.call("/pydfs.v1.Raft/Hello", pb.HelloRequest(), "master", "m2")
+    assert again.incarnation == hello.incarnation > 0
+    assert list(again.members) == [f"m1#{hello.incarnation:08x}"]
     await kept.stop()
+
+
+async def test_a_log_begun_before_incarnations_goes_on(master: Master, tmp_path: Path) -> None:
+    await master.stop()
+    config = node_config(tmp_path / "old")
+    Path(config.data_dir).mkdir()
+    identity = TlsStore.load(config.tls).identity
+    store = open_store(config, identity)
+    old = LogBounds(group=1)
+    names = msgspec.msgpack.encode(("m1",))
+    rows = [(TABLE_NODE, b"", None), (TABLE_MEMBERSHIP, b"", names),
+            (TABLE_LOG_BOUNDS, b"", old.encode())]  # fmt: skip
+    store.sealed.kv.write(store.sealed.seal_rows(rows), True)
+    store.close()
+    older = await Master(config).start()
+    await older.namespace("Mkdirs", pb.MkdirsRequest(op=older.op(), path="/d"))
+    found = await older.call("/pydfs.v1.Cluster/Members", pb.MembersRequest())
+    assert [(m.id, m.incarnation, m.listen) for m in found.members] == [("m1", 0, "127.0.0.1:7001")]
+    await older.stop()
+    await master.start()
+
+
+async def test_members_and_changes_need_the_leader_and_name_what_is_wrong(master: Master) -> None:
+    found = await master.call("/pydfs.v1.Cluster/Members", pb.MembersRequest())
+    assert (found.leader, found.changing, len(found.members)) == ("m1", False, 1)
+    with pytest.raises(UnsafeChange, match="last voting"):
+        await master.call("/pydfs.v1.Cluster/RemoveServer", pb.RemoveServerRequest(node_id="m1"),
+                          "admin")  # fmt: skip
+    add = pb.AddServerRequest(node_id="m2", listen="127.0.0.1:1")
+    with pytest.raises(InvalidArgument, match="no master m2 answers"):
+        await master.call("/pydfs.v1.Cluster/AddServer", add, "admin")
+    stay = pb.TransferLeadershipRequest(to="m1")
+    done = await master.call("/pydfs.v1.Cluster/TransferLeadership", stay, "admin")
+    assert (done.leader, done.gap_ms) == ("m1", 0)
+
+
+async def test_the_log_may_lie_on_a_disk_of_its_own(tmp_path: Path) -> None:
+    apart = tmp_path / "fast" / "log"
+    running = await Master(node_config(tmp_path, raft_log_dir=str(apart))).start()
+    await running.namespace("Mkdirs", pb.MkdirsRequest(op=running.op(), path="/d"))
+    again = await restarted(running)
+    await again.namespace("Stat", pb.StatRequest(path="/d"))
+    await again.stop()
+    assert (apart / "store").is_dir()
+    assert not (Path(running.config.data_dir) / "store").exists()
 
 
 async def test_a_lost_keyring_is_named_and_nothing_is_made_new(master: Master) -> None:

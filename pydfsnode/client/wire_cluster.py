@@ -1,0 +1,87 @@
+"""The masters' RPCs about themselves as methods on plain values.
+
+Each names the end that is wanted, so any of them may be repeated, by the router too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from pydfsnode.client.members import Member, Members, Transferred
+from pydfsnode.rpc.pb import dfs_pb2 as pb
+
+_CLUSTER = "/pydfs.v1.Cluster/"
+
+
+class Router(Protocol):
+    """Finds the leader and asks it; see routing.py."""
+
+    async def call(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+        """The leader's answer; see LeaderRouter.call."""
+        ...
+
+
+class ClusterCalls:
+    """One method for every RPC; errors as of `MasterCalls`."""
+
+    def __init__(self, router: Router, timeout_ms: int) -> None:
+        self._router = router
+        self._timeout_ms = timeout_ms
+
+    async def _ask(self, name: str, request: Any) -> Any:
+        return await self._router.call(_CLUSTER + name, request, timeout_ms=self._timeout_ms)
+
+    async def members(self) -> Members:
+        """Who the masters are."""
+        return _members(await self._ask("Members", pb.MembersRequest()))
+
+    async def add_server(self, node_id: str, listen: str, *, learner_only: bool) -> Members:
+        """Make a master a learner or voter; returns when it is one."""
+        request = pb.AddServerRequest(node_id=node_id, listen=listen, learner_only=learner_only)
+        return _members((await self._ask("AddServer", request)).members)
+
+    async def remove_server(self, node_id: str, *, force: bool) -> Members:
+        """Take a master out; returns when it is."""
+        request = pb.RemoveServerRequest(node_id=node_id, force=force)
+        return _members((await self._ask("RemoveServer", request)).members)
+
+    async def transfer_leadership(self, to: str) -> Transferred:
+        """Make a master the leader, any other when *to* is ""."""
+        if not to:
+            # The end must be named: asked twice, the leadership would move twice.
+            to = await self._next_leader()
+        answer = await self._ask("TransferLeadership", pb.TransferLeadershipRequest(to=to))
+        return Transferred(answer.leader, answer.gap_ms)
+
+    async def _next_leader(self) -> str:
+        """The voter that follows best; "" when there is none: the leader says so."""
+        found = await self.members()
+        others = [
+            member
+            for member in found.members
+            if member.membership == "voter" and member.recently_active and member.id != found.leader
+        ]
+        return max(others, key=lambda m: (m.match_index, m.id)).id if others else ""
+
+
+def _members(answer: Any) -> Members:
+    return Members(
+        [
+            Member(
+                m.id,
+                m.role,
+                m.membership,
+                m.listen,
+                bool(m.recently_active),
+                m.match_index,
+                m.lag,
+                m.incarnation,
+                m.replication,
+            )
+            for m in answer.members
+        ],
+        answer.leader,
+        answer.term,
+        bool(answer.changing),
+        answer.configuration_index,
+    )
