@@ -6,6 +6,8 @@ The reference's own checksum is bitwise; struct and zlib.crc32 are what plain Py
 from __future__ import annotations
 
 import zlib
+from collections import deque
+from itertools import islice
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -16,6 +18,9 @@ from tests.reference.entries import HEAD
 PAYLOAD = bytes(range(200))
 COUNT = 256
 RUN = b"".join(fast.encode_entry(index, 7, 1, PAYLOAD) for index in range(COUNT))
+
+CACHE = deque(fast.encode_entry(index, 7, 1, PAYLOAD) for index in range(10_000))
+TAIL = len(CACHE) - COUNT
 
 
 def encode_with_struct(index: int, term: int, kind: int, payload: bytes) -> bytes:
@@ -55,3 +60,14 @@ def test_scan(benchmark: BenchmarkFixture) -> None:
 def test_scan_with_struct(benchmark: BenchmarkFixture) -> None:
     run = b"".join(encode_with_struct(index, 7, 1, PAYLOAD) for index in range(COUNT))
     assert len(benchmark(scan_with_struct, run)) == COUNT
+
+
+@pytest.mark.benchmark(group=f"assemble the last {COUNT} entries of {len(CACHE)}")
+def test_assemble(benchmark: BenchmarkFixture) -> None:
+    _, count = benchmark(fast.assemble_entries, CACHE, TAIL, len(CACHE), 1 << 20)
+    assert count == COUNT
+
+
+@pytest.mark.benchmark(group=f"assemble the last {COUNT} entries of {len(CACHE)}")
+def test_assemble_with_join(benchmark: BenchmarkFixture) -> None:
+    benchmark(lambda: b"".join(islice(CACHE, TAIL, None)))

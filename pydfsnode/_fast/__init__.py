@@ -7,6 +7,7 @@ from __future__ import annotations
 try:
     from pydfsnode._fast import crc32c as _crc32c
     from pydfsnode._fast import entries as _entries
+    from pydfsnode._fast import envelopes as _envelopes
     from pydfsnode._fast import frames as _frames
 except ImportError as error:  # pragma: no cover - a broken installation
     raise ImportError(
@@ -22,10 +23,16 @@ hardware = _crc32c.hardware
 verify_blocks = _crc32c.verify_blocks
 
 ENTRY_HEAD_BYTES = _entries.ENTRY_HEAD_BYTES
+assemble_entries = _entries.assemble_entries
 encode_entry = _entries.encode_entry
 entry_kind = _entries.entry_kind
 entry_payload = _entries.entry_payload
 scan_entries = _entries.scan_entries
+
+request_frame = _envelopes.request_frame
+response_frame = _envelopes.response_frame
+split_request = _envelopes.split_request
+split_response = _envelopes.split_response
 
 FRAME_HEAD_BYTES = _frames.FRAME_HEAD_BYTES
 FrameReader = _frames.FrameReader
@@ -35,6 +42,7 @@ __all__ = [
     "ENTRY_HEAD_BYTES",
     "FRAME_HEAD_BYTES",
     "FrameReader",
+    "assemble_entries",
     "block_checksums",
     "crc32c",
     "crc32c_combine",
@@ -44,6 +52,10 @@ __all__ = [
     "force_portable",
     "frame_head",
     "hardware",
+    "request_frame",
+    "response_frame",
     "scan_entries",
+    "split_request",
+    "split_response",
     "verify_blocks",
 ]

@@ -5,7 +5,8 @@ kind u8 | flags u8 (0) | reserved u16 (0) | payload.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.sequence cimport PySequence_GetItem, PySequence_Size
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -13,7 +14,7 @@ from pydfsnode._fast.crc32c cimport extend_freely
 
 cdef enum:
     HEAD_BYTES = 28
-    KIND_MAX = 2  # 0 noop, 1 operation, 2 configuration
+    KIND_MAX = 3  # 0 noop, 1 operation, 2 configuration, 3 compressed operation
     PAYLOAD_BYTES_MAX = 0x7FFFFFFF
 
 ENTRY_HEAD_BYTES = HEAD_BYTES
@@ -162,3 +163,53 @@ def scan_entries(data):
         return scan(<const uint8_t*>view.buf, view.len)
     finally:
         PyBuffer_Release(&view)
+
+
+cdef list taken(object entries, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t bytes_max,
+                Py_ssize_t* total):
+    """The entries that fit, at least one where there is one; *total* is the sum of their sizes."""
+    cdef list chosen = []
+    cdef bytes entry
+    cdef Py_ssize_t position, size
+    total[0] = 0
+    for position in range(start, stop):
+        # An index into a deque costs a step for each 64 items from its nearer end: the tail that
+        # an append takes is cheap, unlike an iterator, which would begin at the left end.
+        entry = PySequence_GetItem(entries, position)
+        if entry is None:
+            raise TypeError(f"entry {position} is None, must be bytes")
+        size = PyBytes_GET_SIZE(entry)
+        if chosen and size > bytes_max - total[0]:
+            break
+        total[0] += size
+        chosen.append(entry)
+    return chosen
+
+
+def assemble_entries(entries, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t bytes_max):
+    """Return entries[start:stop] joined, as many as *bytes_max* allows, and how many those are.
+
+    The first is taken whatever its size; *stop* may lie beyond the end.
+
+    Args:
+        entries: a list or collections.deque of bytes.
+    Raises:
+        ValueError: *start* is negative.
+        TypeError: *entries* is not a sequence, or one of those looked at is not bytes.
+    """
+    cdef Py_ssize_t total = 0
+    cdef bytes entry, joined
+    cdef char* p
+    if start < 0:
+        raise ValueError(f"start is {start}, must not be negative")
+    cdef list chosen = taken(
+        entries, start, min(stop, PySequence_Size(entries)), bytes_max, &total
+    )
+    if len(chosen) == 1:
+        return chosen[0], 1
+    joined = PyBytes_FromStringAndSize(NULL, total)
+    p = PyBytes_AS_STRING(joined)
+    for entry in chosen:
+        memcpy(p, PyBytes_AS_STRING(entry), PyBytes_GET_SIZE(entry))
+        p += PyBytes_GET_SIZE(entry)
+    return joined, len(chosen)

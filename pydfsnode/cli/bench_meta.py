@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pydfsnode.cli.bench_load import Load, closed_loop
 from pydfsnode.client.consistency import Consistency
 from pydfsnode.errors import NotFound
+
+if TYPE_CHECKING:
+    from pydfsnode.client.model import ClusterStatus
 
 DIRECTORY_ENTRIES = 1000
 """New paths are spread so that no directory grows without end, as in a real tree."""
@@ -20,6 +23,8 @@ class Namespace(Protocol):
     async def makedirs(self, path: str, exist_ok: bool = False) -> object: ...
 
     async def info(self, path: str, *, consistency: Consistency | None = None) -> object: ...
+
+    async def cluster_status(self) -> ClusterStatus: ...
 
 
 def path_of(root: str, number: int) -> str:
@@ -45,11 +50,14 @@ async def measure(
         consistency: of the reads; None: as configured.
 
     Returns:
-        Figures whose names end in their unit.
+        Figures whose names end in their unit. What the leader did for the many writes is left out
+        when the leader changed meanwhile.
     """
     look = _look(namespace, consistency)
     alone_seconds = seconds / 5
+    before = await namespace.cluster_status()
     writes = await _writes(namespace, f"{root}/many", inflight, seconds)
+    groups = grouping(before, await namespace.cluster_status())
     reads = await _reads(look, f"{root}/many", writes.count, inflight, seconds)
     write_alone = await _writes(namespace, f"{root}/one", 1, alone_seconds)
     read_alone = await _reads(look, f"{root}/one", write_alone.count, 1, alone_seconds)
@@ -60,6 +68,24 @@ async def measure(
         "write_alone_p99_ms": write_alone.quantile_ms(0.99),
         "read_alone_p50_ms": read_alone.quantile_ms(0.50),
         "read_alone_p99_ms": read_alone.quantile_ms(0.99),
+        **groups,
+    }
+
+
+def grouping(before: ClusterStatus, after: ClusterStatus) -> dict[str, float]:
+    """How many log entries the leader sent in one message, and made durable with one fsync.
+
+    {} when its counts cannot be compared: another master leads, or it was started again.
+    """
+    appends = after.appends_sent - before.appends_sent
+    sent = after.entries_sent - before.entries_sent
+    groups = after.groups_written - before.groups_written
+    written = after.entries_written - before.entries_written
+    if (before.leader, before.term) != (after.leader, after.term):
+        return {}
+    return {
+        "entries_per_append": round(sent / appends, 2) if appends else 0.0,
+        "entries_per_fsync": round(written / groups, 2) if groups else 0.0,
     }
 
 

@@ -12,7 +12,7 @@ from pydfsnode.cli.output import binary_size, print_json, print_table
 from pydfsnode.cli.session import with_file_system
 
 if TYPE_CHECKING:
-    from pydfsnode.client.model import ClusterStatus
+    from pydfsnode.client.model import ClusterStatus, MasterState
 
 
 @click.group(
@@ -74,21 +74,7 @@ def _print(found: ClusterStatus) -> None:
     )
     click.echo(f"files    {found.files:,}   directories {found.directories:,}")
     click.echo()
-    print_table(
-        ("MASTER", "ROLE", "MATCH", "LAG", "ADDRESS", "SEEN"),
-        [
-            (
-                master.id,
-                master.role,
-                f"{master.match_index:,}",
-                f"{master.lag:,}",
-                master.listen,
-                "yes" if master.recently_active else "no",
-            )
-            for master in found.masters
-        ],
-        right="MATCH LAG",
-    )
+    _print_masters(found.masters)
     click.echo()
     print_table(
         ("CHUNKSERVER", "STATE", "CHUNKS", "USED", "FREE", "RACK", "ADDRESS", "HEARD"),
@@ -107,3 +93,23 @@ def _print(found: ClusterStatus) -> None:
         ],
         right="CHUNKS USED FREE",
     )
+
+
+def _print_masters(masters: list[MasterState]) -> None:
+    head = ["MASTER", "ROLE", "MATCH", "LAG", "ADDRESS", "SEEN"]
+    rows = [
+        [
+            master.id,
+            master.role,
+            f"{master.match_index:,}",
+            f"{master.lag:,}",
+            master.listen,
+            "yes" if master.recently_active else "no",
+        ]
+        for master in masters
+    ]
+    if any(master.membership != "voter" for master in masters):
+        head.insert(2, "MEMBERSHIP")
+        for master, row in zip(masters, rows, strict=True):
+            row.insert(2, master.membership)
+    print_table(head, rows, right="MATCH LAG")

@@ -40,7 +40,7 @@ def mv(sources: tuple[str, ...], destination: str) -> None:
     """Move or rename, in one step; into DESTINATION when that is a directory."""
 
     async def move(fs: AsyncFileSystem, source: str) -> None:
-        if len(sources) > 1 and not await fs.isdir(destination):
+        if len(sources) > 1 and not await fs.isdir(destination, consistency="linearizable"):
             raise NotADirectory(f"{destination} is not a directory: cannot move several into it")
         await fs.mv(source, destination)
 

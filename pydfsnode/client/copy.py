@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from pydfsnode import limits
 from pydfsnode.client import local_files, paths
 from pydfsnode.client.chunk_io import Packet
+from pydfsnode.client.consistency import LINEARIZABLE
 from pydfsnode.client.local_files import LocalEntry, PartFile
 from pydfsnode.client.model import FileStatus
 from pydfsnode.errors import DomainError, NotADirectory, PydfsError
@@ -137,7 +138,7 @@ async def put(
         NotADirectory: several sources and *rpath* is no directory.
         OSError, PydfsError: the first failure, when there is no watcher or it concerns all files.
     """
-    into = await fs.isdir(rpath)
+    into = await fs.isdir(rpath, consistency=LINEARIZABLE)
     if len(sources) > 1 and not into:
         raise NotADirectory(f"{rpath} is not a directory: make it first to put several into it")
 

@@ -58,7 +58,7 @@ class AsyncFileSystem:
         chunk_bytes: int = 0,
         parallel: int = PARALLEL_DEFAULT,
         consistency: Reads = None,
-        connections: Closable | None = None,
+        connections: Sequence[Closable] = (),
     ) -> None:
         """Use `connect`; this takes its parts ready made (0, None: the cluster's default)."""
         self._calls = calls
@@ -86,6 +86,7 @@ class AsyncFileSystem:
         from pydfsnode.client.connections import ConnectionPool
         from pydfsnode.client.routing import LeaderRouter
         from pydfsnode.client.session import OpSession
+        from pydfsnode.client.wire_cluster import list_masters
         from pydfsnode.config import ClientConfig, load_client_config
         from pydfsnode.runtime.clock import SystemClock
         from pydfsnode.security.tls import TlsStore
@@ -98,6 +99,7 @@ class AsyncFileSystem:
             lambda peer: pool.channel("master", peer.node_id, peer.listen),
             clock=clock,
             random=random.random,
+            list_masters=list_masters,
         )
         calls = MasterCalls(router, OpSession(), settings.timeout_ms)
         chunks = ChannelChunkIO(
@@ -111,7 +113,7 @@ class AsyncFileSystem:
             chunk_bytes=settings.chunk_bytes,
             parallel=settings.parallel,
             consistency=settings.consistency,
-            connections=pool,
+            connections=(router, pool),
         )
 
     async def __aenter__(self) -> AsyncFileSystem:
@@ -128,8 +130,8 @@ class AsyncFileSystem:
     async def close(self) -> None:
         """Close the connections; files under construction stay so."""
         await self._chunks.close()
-        if self._connections is not None:
-            await self._connections.close()
+        for connection in self._connections:
+            await connection.close()
 
     def waiting_because(self) -> str | None:
         """Why calls get no answer at the moment, None while all is well; for telling people."""

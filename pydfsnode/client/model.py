@@ -143,7 +143,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class MasterState:
-    """A master as the leader sees it; lag in log entries."""
+    """A master as the leader sees it; lag in log entries, the last three as in members.Member."""
 
     id: str
     role: str
@@ -151,6 +151,9 @@ class MasterState:
     lag: int
     listen: str
     recently_active: bool
+    membership: str = "voter"
+    incarnation: int = 0
+    replication: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,12 @@ class ClusterStatus:
     directories: int = 0
     fsync: str = "always"
     repairs_running: int = 0
+    appends_sent: int = 0
+    """This and the next three: what the leader did for its log since it was started."""
+    entries_sent: int = 0
+    groups_written: int = 0
+    """Batches, each with one fsync."""
+    entries_written: int = 0
 
     def live_chunkservers(self) -> list[ChunkserverState]:
         """The chunkservers that can take work."""

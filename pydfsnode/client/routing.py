@@ -9,7 +9,9 @@ method's row (rpc/methods.py). Every attempt of a call sends the same request, s
     OutcomeUnknown            another master first: the one that was asked may hang
 
 The masters change while clients run. A hint may name a master that is not configured, or one that
-moved: it is remembered, and asked from then on beside those of the configuration.
+moved: it is remembered, and asked from then on beside those of the configuration. And the leader is
+asked for the list of all of them now and then, in the background, so that a client finds the
+cluster as long as it runs, when all configured masters are gone.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
+from pydfsnode.client.master_list import MasterList
 from pydfsnode.config import Peer, is_address
 from pydfsnode.errors import (
     ConfigError,
@@ -40,8 +43,10 @@ READ_ANY_ATTEMPT_MS = 1_000
 """Patience with one master where any other could answer as well."""
 AVOID_MS = 2_000
 """How long a master that could not answer a read is passed over where any may answer."""
-LEARNED_MAX = 32
-"""Masters known from hints alone; beyond it the one learned first is forgotten."""
+LIST_AFTER_MS = 1_000
+"""A new leader is asked for the list of all masters after this: a short command never asks."""
+LIST_EVERY_MS = 30_000
+"""How often it is asked again, at most and only while there are calls."""
 
 
 class Channel(Protocol):
@@ -53,6 +58,8 @@ class Channel(Protocol):
 
 
 ChannelFor = Callable[[Peer], Channel]
+ListMasters = Callable[[Channel], Awaitable[Sequence[Peer]]]
+"""Asks a leader for all members."""
 
 
 class LeaderRouter:
@@ -67,13 +74,11 @@ class LeaderRouter:
         random: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         attempt_ms: int = ATTEMPT_MS,
+        list_masters: ListMasters | None = None,
     ) -> None:
         if not masters:
             raise ConfigError("no masters to ask: name at least one as NAME=HOST:PORT")
-        self._masters = list(masters)
-        self._learned: dict[str, Peer] = {}  # from hints; by node id, where no configured one is
-        self._known = list(masters)  # in the order in which they are asked
-        self._current = len(masters)  # of _known; after them the addresses that were left
+        self._masters = MasterList(masters)
         self._avoided: dict[Peer, int] = {}  # until when, by the monotonic clock
         self._turn = int(random() * len(masters))  # so that clients do not walk in step
         self._channel_for = channel_for
@@ -83,6 +88,16 @@ class LeaderRouter:
         self._attempt_ms = attempt_ms
         self._leader: Peer | None = None
         self._problem: str | None = None
+        self._list_masters = list_masters
+        self._listed_by: Peer | None = None
+        self._list_due_ms = 0
+        self._listing: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """End what goes on in the background."""
+        if self._listing is not None:
+            self._listing.cancel()
+            await asyncio.wait([self._listing])
 
     @property
     def leader(self) -> Peer | None:
@@ -96,7 +111,7 @@ class LeaderRouter:
     @property
     def masters(self) -> list[Peer]:
         """All masters known, in the order in which they are asked."""
-        return list(self._known)
+        return list(self._masters.known)
 
     async def read_any(self, path: str, request: Any, *, timeout_ms: int) -> Any:
         """Ask the masters in turn; where one cannot answer, the leader as `call` does.
@@ -123,9 +138,9 @@ class LeaderRouter:
 
     def _next_reader(self) -> Peer | None:
         """Whose turn it is, without those that could not answer lately; None: all of them."""
-        known, avoided = self._known, self._avoided
-        for _ in range(self._current):
-            self._turn = (self._turn + 1) % self._current
+        known, current, avoided = self._masters.known, self._masters.current, self._avoided
+        for _ in range(current):
+            self._turn = (self._turn + 1) % current
             peer = known[self._turn]
             if not avoided:
                 return peer
@@ -158,7 +173,7 @@ class LeaderRouter:
         """
         deadline = Deadline.after(self._clock, timeout_ms)
         sweep: _Sweep | None = None  # made with the first failure: nearly every call needs none
-        target = self._leader or self._known[0]
+        target = self._leader or self._masters.known[0]
         attempts = 0
         while remaining_ms := deadline.remaining_ms():
             patience_ms = min(remaining_ms, self._attempt_ms << min(attempts, 16))
@@ -180,6 +195,8 @@ class LeaderRouter:
             else:
                 self._leader = target
                 self._problem = None
+                if target is not self._listed_by or self._clock.monotonic_ms() > self._list_due_ms:
+                    self._list_soon(target)
                 return answer
         raise self._expired(path, timeout_ms, sweep, mutates=hasattr(request, "op"))
 
@@ -194,40 +211,45 @@ class LeaderRouter:
         if hinted is not None and hinted not in sweep.asked:
             self._leader = hinted
             return hinted
-        for candidate in (self._leader, *self._known):
+        for candidate in (self._leader, *self._masters.known):
             if candidate is not None and candidate not in sweep.asked:
                 return candidate
         await self._pause(sweep, 0)
         sweep.asked.clear()
         # Another call may have found the leader while this one slept; else begin after the one
         # asked last, so that a hanging master is not asked first each time.
-        return self._leader or hinted or self._after(asked)
+        return self._leader or hinted or self._masters.after(asked)
 
     def _follow_hint(self, error: PydfsError) -> Peer | None:
         """The leader that *error* names, from now on known; None when it names none."""
         hinted = _parse_hint(error.leader_hint) if isinstance(error, NotLeader) else None
-        if hinted is not None and hinted not in self._known[: self._current]:
-            self._learn(hinted)
+        if hinted is not None and not self._masters.is_current(hinted):
+            self._masters.hinted(hinted)
+            self._forget_avoided()
         return hinted
 
-    def _learn(self, master: Peer) -> None:
-        learned = self._learned
-        learned.pop(master.node_id, None)
-        if master not in self._masters:
-            learned[master.node_id] = master
-            if len(learned) > LEARNED_MAX:
-                del learned[next(iter(learned))]
-        current = [peer for peer in self._masters if peer.node_id not in learned]
-        current += learned.values()
-        # A configured address stays, last: it may be the only one that is reached from here.
-        moved = [peer for peer in self._masters if peer.node_id in learned]
-        self._known, self._current = current + moved, len(current)
-        self._avoided = {p: until for p, until in self._avoided.items() if p in self._known}
+    def _forget_avoided(self) -> None:
+        known = self._masters.known
+        self._avoided = {p: until for p, until in self._avoided.items() if p in known}
 
-    def _after(self, asked: Peer) -> Peer:
-        known = self._known
-        position = known.index(asked) if asked in known else -1
-        return known[(position + 1) % len(known)]
+    def _list_soon(self, leader: Peer) -> None:
+        """Ask *leader* for all masters, later and in the background, unless that goes on."""
+        if self._list_masters is None:
+            self._listed_by, self._list_due_ms = leader, 1 << 62  # nor the next time
+        elif self._listing is None:
+            self._listed_by = leader
+            self._list_due_ms = self._clock.monotonic_ms() + LIST_EVERY_MS
+            self._listing = asyncio.ensure_future(self._list(self._list_masters, leader))
+
+    async def _list(self, list_masters: ListMasters, leader: Peer) -> None:
+        try:
+            await self._sleep(LIST_AFTER_MS / 1000)
+            self._masters.listed(leader, await list_masters(self._channel_for(leader)))
+            self._forget_avoided()
+        except PydfsError:
+            pass  # nobody waits for it; the next leader, or this one later, is asked again
+        finally:
+            self._listing = None
 
     async def _pause(self, sweep: _Sweep, at_least_ms: int) -> None:
         wait_ms = sweep.backoff.next_ms(at_least_ms)
@@ -237,7 +259,7 @@ class LeaderRouter:
         self, path: str, timeout_ms: int, sweep: _Sweep | None, *, mutates: bool
     ) -> PydfsError:
         name = path.rpartition("/")[2]
-        asked = ", ".join(str(peer) for peer in self._known)
+        asked = ", ".join(str(peer) for peer in self._masters.known)
         text = (
             f"{name} had no answer from a leader within {timeout_ms / 1000:g} s (masters: {asked})"
         )

@@ -308,7 +308,17 @@ def _cluster_status(answer: pb.ClusterStatusResponse) -> ClusterStatus:
         commit_index=answer.commit_index,
         applied_index=answer.applied_index,
         masters=[
-            MasterState(m.id, m.role, m.match_index, m.lag, m.listen, m.recently_active)
+            MasterState(
+                m.id,
+                m.role,
+                m.match_index,
+                m.lag,
+                m.listen,
+                m.recently_active,
+                m.membership or "voter",
+                m.incarnation,
+                m.replication,
+            )
             for m in answer.masters
         ],
         chunkservers=[
@@ -331,4 +341,8 @@ def _cluster_status(answer: pb.ClusterStatusResponse) -> ClusterStatus:
         directories=answer.directories,
         fsync=answer.fsync,
         repairs_running=answer.repairs_running,
+        appends_sent=answer.appends_sent,
+        entries_sent=answer.entries_sent,
+        groups_written=answer.groups_written,
+        entries_written=answer.entries_written,
     )

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from pydfsnode.client.members import Member, Members, Transferred
+from pydfsnode.config import Peer
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 
 _CLUSTER = "/pydfs.v1.Cluster/"
+LIST_TIMEOUT_MS = 5_000
 
 
 class Router(Protocol):
@@ -19,6 +21,21 @@ class Router(Protocol):
     async def call(self, path: str, request: Any, *, timeout_ms: int) -> Any:
         """The leader's answer; see LeaderRouter.call."""
         ...
+
+
+class Channel(Protocol):
+    """A connection to one master."""
+
+    async def unary(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+        """One call; see rpc/channel.py."""
+        ...
+
+
+async def list_masters(leader: Channel) -> list[Peer]:
+    """All masters and where they listen, as *leader* says, which must lead."""
+    path = _CLUSTER + "Members"
+    answer = await leader.unary(path, pb.MembersRequest(), timeout_ms=LIST_TIMEOUT_MS)
+    return [Peer(member.id, member.listen) for member in answer.members]
 
 
 class ClusterCalls:

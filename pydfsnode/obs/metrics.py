@@ -6,11 +6,13 @@ Importing this module costs nothing: prometheus_client is imported when a server
 
 Hot paths bind once and keep the child:
 `requests = metrics().counter("rpc_requests_total", path, "ok", "framed")`, then `requests.inc()`.
+Hotter ones count in an integer of their own, which a counter follows when it is scraped.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
@@ -40,6 +42,7 @@ LABELS: dict[str, tuple[str, ...] | int] = {
     "reason": ("no_certificate", "handshake", "identity", "cluster", "role", "too_many"),
     "command": ("replicate", "delete"),
     "result": ("ok", "failed", "refused"),
+    "mode": ("linearizable", "lease", "bounded", "stale", "follower"),
     "method": 64,  # rows of rpc/methods.py
     "code": 96,  # error classes of errors.py, and "ok"
     "op": 32,  # operations of meta/ops
@@ -94,10 +97,22 @@ TABLE: tuple[Row, ...] = (
     _counter("raft_elections_total", "Elections this master started."),
     _counter("raft_messages_total", "Messages to and from other masters.", "direction"),
     _counter("raft_messages_dropped_total", "Messages dropped from a full queue.", "lane"),
+    _counter("raft_appends_total", "Messages sent that append to another master's log."),
+    _counter("raft_append_entries_total", "Log entries sent in them, heartbeats none."),
+    _gauge("raft_first_index", "Lowest log index still there."),
+    _counter("raft_compactions_total", "Times that the head of the log was dropped."),
+    _counter("raft_snapshots_sent_total", "Snapshots sent to other masters.", "result"),
+    _counter("raft_snapshots_installed_total", "Snapshots of others that replaced the state here."),
+    _gauge("raft_voters_count", "Masters that vote, by this one's log."),
+    _gauge("raft_learners_count", "Masters that hold the log and do not vote."),
+    _gauge("raft_lease_held_boolean", "1 when this leader may answer reads by its clock."),
+    _gauge("raft_staleness_seconds", "How old the state here is at most; NaN: nobody can tell."),
+    _counter("raft_transfers_total", "Handovers of leadership that operators asked for.", "result"),
     # namespace
     _gauge("namespace_files", "Files."),
     _gauge("namespace_directories", "Directories."),
     _gauge("namespace_chunks", "Chunks of all files."),
+    _counter("namespace_reads_total", "Reads, by the consistency asked for.", "mode"),
     _counter("namespace_operations_total", "Log entries applied, retries too.", "op", "outcome"),
     # chunks of a chunkserver
     _gauge("chunk_store_chunks", "Chunks stored here."),
@@ -137,9 +152,11 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry if registry is not None else CollectorRegistry()
         self._lock = threading.Lock()
+        self._lock_of_followed = threading.Lock()
         self._metrics: dict[str, MetricWrapperBase] = {}
         self._children: dict[tuple[str, ...], MetricWrapperBase] = {}
         self._seen: dict[str, set[str]] = {name: set() for name in LABELS}
+        self._followed: dict[Counter, tuple[Callable[[], int], int]] = {}
         for row in TABLE:
             name = PREFIX + row.name
             if row.kind == "histogram":
@@ -171,10 +188,26 @@ class Metrics:
         """The histogram of *name* for these label values; `.observe(amount)` in the row's unit."""
         return cast("Histogram", self._child(name, "histogram", values))
 
+    def follow(self, name: str, total: Callable[[], int], *values: str) -> None:
+        """Let the counter of *name* follow *total*, asked when rendered; the last *total* counts.
+
+        For what is counted elsewhere, on a path too hot for a metric of its own.
+        """
+        with self._lock_of_followed:
+            self._followed[self.counter(name, *values)] = (total, 0)
+
+    def _catch_up(self) -> None:
+        with self._lock_of_followed:
+            for counter, (total, counted) in self._followed.items():
+                now = total()
+                counter.inc(now - counted)
+                self._followed[counter] = (total, now)
+
     def render(self) -> bytes:
         """All metrics in Prometheus' text format (`CONTENT_TYPE`)."""
         from prometheus_client import generate_latest
 
+        self._catch_up()
         return generate_latest(self.registry)
 
     def _child(self, name: str, kind: str, values: tuple[str, ...]) -> MetricWrapperBase:

@@ -25,6 +25,8 @@ def tick(state: State, now_ms: int) -> None:
     overslept = now_ms - state.tick_ms > OVERSLEPT_MS
     state.now_ms = state.tick_ms = max(state.now_ms, now_ms)
     reads.expire_asked(state)
+    if not overslept:
+        _forget_silent_leader(state)
     if state.role == LEADER:
         replication.tick(state)
         _check_quorum(state, overslept)
@@ -36,6 +38,16 @@ def tick(state: State, now_ms: int) -> None:
         return  # its own vote is not on disk yet: another term would only queue behind it
     elif state.now_ms >= state.election_deadline_ms and state.is_voter:
         start_pre_vote(state)
+
+
+def _forget_silent_leader(state: State) -> None:
+    """Who may not campaign must notice too that nobody leads it any more, or was removed.
+
+    Else it would name that leader, and let reads wait for it, for ever (trap D7).
+    """
+    silent_ms = state.now_ms - state.leader_heard_ms
+    if state.role == FOLLOWER and state.leader and silent_ms > 2 * state.timing.election_timeout_ms:
+        state.become_follower(state.term, "")
 
 
 def _check_quorum(state: State, overslept: bool) -> None:

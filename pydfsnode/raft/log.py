@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections import deque
 
 from pydfsnode import limits
+from pydfsnode._fast import assemble_entries
 from pydfsnode.errors import invariant
 from pydfsnode.raft.types import LogStart
 
@@ -88,8 +89,11 @@ class EntryLog:
 
     def assemble(self, first: int, last: int, bytes_max: int) -> tuple[bytes, int]:
         """As `entries`, joined, with their count: the body of an append."""
-        entries = self.entries(first, last, bytes_max)
-        return b"".join(entries), len(entries)
+        if first < self._cache_first:
+            entries = self.entries(first, last, bytes_max)
+            return b"".join(entries), len(entries)
+        start = first - self._cache_first
+        return assemble_entries(self._cache, start, last - self._cache_first + 1, bytes_max)
 
     def compact(self, through: int) -> None:
         """Forget the entries up to *through*; only its term is still known."""

@@ -82,9 +82,15 @@ class FramedChannel:
             timeout_ms = rpc.method.deadline_ms
         deadline = loop.time() + timeout_ms / 1000 if timeout_ms is not None else math.inf
         connection = self._connection
-        if connection is None or not connection.usable or connection.write_paused:
+        # What `usable` and `write_paused` say, without two calls for each request.
+        if (
+            connection is None
+            or connection.closed
+            or connection.leaving
+            or connection.writer.paused
+        ):
             connection = await self.connected(path, deadline)
-        call = connection.open_unary(rpc.method, payload, deadline, request_id, traceparent)
+        call = connection.open_unary(rpc, payload, deadline, request_id, traceparent)
         try:
             answer = await call.future
         except asyncio.CancelledError:

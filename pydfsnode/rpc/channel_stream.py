@@ -63,7 +63,7 @@ class ClientStream:
                     raise DeadlineExceeded(f"{path}: deadline exceeded before it was sent")
                 self._connection = connection
                 self._call = connection.open_stream(
-                    self._rpc.method, self._payload, self._deadline, self._request_id,
+                    self._rpc, self._payload, self._deadline, self._request_id,
                     self._traceparent,
                 )  # fmt: skip
         return self

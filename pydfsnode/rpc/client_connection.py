@@ -11,6 +11,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from pydfsnode import limits
+from pydfsnode._fast import request_frame, split_response
 from pydfsnode.errors import (
     DeadlineExceeded,
     OutcomeUnknown,
@@ -39,8 +40,9 @@ from pydfsnode.rpc.framing import (
     TRACEPARENT_KEY,
     WIRE_PING,
 )  # fmt: skip
-from pydfsnode.rpc.methods import Method, Shape
+from pydfsnode.rpc.methods import Shape
 from pydfsnode.rpc.pb import ttrpc_pb2
+from pydfsnode.rpc.schema import Rpc
 from pydfsnode.rpc.status import ERROR_INFO_URL, error_from_status
 from pydfsnode.security.identity import Identity
 from pydfsnode.security.tls import TlsStore, expect_peer
@@ -75,6 +77,8 @@ class ClientConnection(FramedConnection):
         """Done when the server answered the first Ping: it accepted us, and said what it knows."""
         self._probed_at = 0.0
         self._tag = randbytes(8).hex()
+        self._tag_bytes = self._tag.encode()
+        self._more = ttrpc_pb2.Request(metadata=metadata).SerializeToString()
 
     # ---- connection
 
@@ -147,19 +151,21 @@ class ClientConnection(FramedConnection):
         return not (self.closed or self.leaving)
 
     def open_unary(
-        self, method: Method, payload: bytes, deadline: float, request_id: str, traceparent: str
+        self, rpc: Rpc, payload: bytes, deadline: float, request_id: str, traceparent: str
     ) -> UnaryCall:
         """Send a request; the answer's payload arrives in the call's future."""
-        call = UnaryCall(self, self._take_id(), method, deadline)
+        call = UnaryCall(self, self._take_id(), rpc.method, deadline)
         self.calls[call.stream_id] = call
-        self._send_request(call, payload, 0, request_id, traceparent)
-        self.watch(deadline)
+        self._send_request(call, rpc.head, payload, 0, request_id, traceparent)
+        if deadline < self._sweep_at:
+            self.watch(deadline)
         return call
 
     def open_stream(
-        self, method: Method, payload: bytes, deadline: float, request_id: str, traceparent: str
+        self, rpc: Rpc, payload: bytes, deadline: float, request_id: str, traceparent: str
     ) -> StreamCall:
         """Open a streaming call with its first message."""
+        method = rpc.method
         call = StreamCall(self, self._take_id(), method, deadline)
         self.calls[call.stream_id] = call
         self.streams[call.stream_id] = call.stream
@@ -168,7 +174,7 @@ class ClientConnection(FramedConnection):
             flags = REMOTE_CLOSED
         else:
             flags = REMOTE_OPEN
-        self._send_request(call, payload, flags, request_id, traceparent)
+        self._send_request(call, rpc.head, payload, flags, request_id, traceparent)
         self.watch(deadline)
         return call
 
@@ -201,11 +207,19 @@ class ClientConnection(FramedConnection):
         return stream_id
 
     def _send_request(
-        self, call: UnaryCall | StreamCall, payload: bytes, flags: int,
+        self, call: UnaryCall | StreamCall, head: bytes, payload: bytes, flags: int,
         request_id: str, traceparent: str,
     ) -> None:  # fmt: skip
         number = call.stream_id
         remaining_s = call.deadline - self.loop.time()
+        if not request_id and not traceparent:
+            timeout_nano = 0 if remaining_s == math.inf else max(1, int(remaining_s * 1e9))
+            self.send_whole(
+                request_frame(
+                    number, flags, head, payload, timeout_nano, self._tag_bytes, self._more
+                )
+            )
+            return
         request = ttrpc_pb2.Request(
             service=call.method.service,
             method=call.method.name,
@@ -246,8 +260,15 @@ class ClientConnection(FramedConnection):
             raise RemoteProtocolError(f"stream {stream_id}: Data for a unary call")
 
     def _response(self, call: UnaryCall | StreamCall, payload: bytes | memoryview) -> None:
+        envelope = bytes(payload)
+        answer = split_response(envelope)
+        if answer is not None and type(call) is UnaryCall:
+            self._end(call)
+            if not call.future.done():
+                call.future.set_result(answer)
+            return
         try:
-            response = ttrpc_pb2.Response.FromString(bytes(payload))
+            response = ttrpc_pb2.Response.FromString(envelope)
         except DecodeError as error:
             raise RemoteProtocolError(f"stream {call.stream_id}: not a Response: {error}") from None
         self._end(call)

@@ -61,6 +61,17 @@ class FrameWriter:
             self._flush_planned = True
             self._loop.call_soon(self._flush)
 
+    def send_whole(self, frame: bytes) -> None:
+        """Queue a frame that is encoded already, its head too."""
+        size = len(frame)
+        self._out.append(frame)
+        self._out_bytes += size
+        if size >= LARGE_BYTES:
+            self._out_large = True
+        if not self._flush_planned:
+            self._flush_planned = True
+            self._loop.call_soon(self._flush)
+
     def send_buffers(
         self,
         stream_id: int,

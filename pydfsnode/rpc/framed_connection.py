@@ -72,6 +72,7 @@ class FramedConnection(asyncio.BufferedProtocol):
         self.get_buffer = self._reader.get_buffer  # type: ignore[method-assign,assignment]
         self.writer = writer = FrameWriter(loop)
         self.send_frame = writer.send_frame
+        self.send_whole = writer.send_whole
         self.send_buffers = writer.send_buffers
         self.flush = writer.flush
         self.writable = writer.writable
@@ -204,7 +205,7 @@ class FramedConnection(asyncio.BufferedProtocol):
         self.writer.resume()
         self._adapt_reading()
 
-    # ---- sending: `send_frame`, `send_buffers`, `flush` and `writable` are the writer's
+    # ---- sending: `send_frame`, `send_whole`, `send_buffers`, `flush`, `writable` are the writer's
 
     def send_control(self, kind: int, stream_id: int, value: int) -> None:
         """Queue a control record; only for a peer that knows them."""

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from pydfsnode.errors import MalformedMessage, UnknownMethod
 from pydfsnode.rpc.methods import METHODS, Method
-from pydfsnode.rpc.pb import dfs_pb2
+from pydfsnode.rpc.pb import dfs_pb2, ttrpc_pb2
 
 SERVICES = dfs_pb2.DESCRIPTOR.services_by_name
 
@@ -22,6 +22,8 @@ class Rpc:
     method: Method
     request: Any
     response: Any
+    head: bytes
+    """Service and method as they begin each encoded ttrpc Request."""
 
     def parse_request(self, payload: bytes | memoryview) -> Any:
         """The request message in *payload*.
@@ -29,7 +31,10 @@ class Rpc:
         Raises:
             MalformedMessage: it is not one.
         """
-        return _parse(self.request, payload, self.method.path)
+        try:
+            return self.request.FromString(payload)
+        except (DecodeError, UnicodeDecodeError) as error:
+            raise _malformed(self.request, payload, self.method.path, error) from None
 
     def parse_response(self, payload: bytes | memoryview) -> Any:
         """The response message in *payload*.
@@ -37,17 +42,17 @@ class Rpc:
         Raises:
             MalformedMessage: it is not one.
         """
-        return _parse(self.response, payload, self.method.path)
+        try:
+            return self.response.FromString(payload)
+        except (DecodeError, UnicodeDecodeError) as error:
+            raise _malformed(self.response, payload, self.method.path, error) from None
 
 
-def _parse(message_class: Any, payload: bytes | memoryview, path: str) -> Any:
-    try:
-        return message_class.FromString(payload)
-    except (DecodeError, UnicodeDecodeError) as error:
-        name = message_class.DESCRIPTOR.name
-        raise MalformedMessage(
-            f"{path}: {len(payload)} bytes are not a {name}: {error}", path=path
-        ) from None
+def _malformed(
+    message_class: Any, payload: bytes | memoryview, path: str, error: Exception
+) -> MalformedMessage:
+    name = message_class.DESCRIPTOR.name
+    return MalformedMessage(f"{path}: {len(payload)} bytes are not a {name}: {error}", path=path)
 
 
 def _build() -> dict[str, Rpc]:
@@ -61,6 +66,9 @@ def _build() -> dict[str, Rpc]:
                     method,
                     message_factory.GetMessageClass(rpc.input_type),
                     message_factory.GetMessageClass(rpc.output_type),
+                    ttrpc_pb2.Request(
+                        service=service.full_name, method=rpc.name
+                    ).SerializeToString(),
                 )
     return found
 

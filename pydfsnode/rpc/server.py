@@ -27,7 +27,13 @@ from pydfsnode.security.identity import Identity
 
 _log = get_logger("rpc")
 
+STEPPED_SERVICES = frozenset({"pydfs.v1.Namespace"})
+"""Their unary handlers run without a task of their own, which costs as much as a small handler.
+They may await futures and coroutines, and not use what needs a task (asyncio.timeout, TaskGroup).
+"""
+
 REQUEST_ID_CHARACTERS_MAX = 64
+DEADLINE_S_MAX = limits.DEADLINE_MS_MAX / 1000
 
 Bytes = bytes | bytearray | memoryview
 RawMessage = Bytes | Sequence[Bytes]
@@ -57,14 +63,23 @@ OnInvariant = Callable[[BaseException], None]
 class Route:
     """A method that this server serves, with everything a call needs bound."""
 
-    __slots__ = ("answered", "handler", "is_unary", "method", "path", "rpc", "seconds")
+    __slots__ = (
+        "answered", "handler", "head", "is_stepped", "is_unary", "method", "parse", "path",
+        "request_bytes_max", "rpc", "seconds", "timeout_s",
+    )  # fmt: skip
 
     def __init__(self, rpc: Rpc, handler: Handler, telemetry: ServerTelemetry) -> None:
         self.rpc = rpc
         self.method = rpc.method
         self.path = rpc.method.path
         self.handler = handler
+        self.head = rpc.head
+        self.parse = rpc.parse_request
+        self.request_bytes_max = rpc.method.request_bytes_max
         self.is_unary = rpc.method.shape is Shape.UNARY
+        self.is_stepped = self.is_unary and rpc.method.service in STEPPED_SERVICES
+        deadline_ms = rpc.method.deadline_ms
+        self.timeout_s = math.inf if deadline_ms is None else deadline_ms / 1000
         self.answered = telemetry.answered(self.path)
         self.seconds = telemetry.seconds(self.path)
 
@@ -127,10 +142,8 @@ class Dispatch:
     def timeout_s(self, route: Route, asked_s: float) -> float:
         """Seconds that a call may take: what the caller asked, within limits, else the row's."""
         if asked_s > 0:
-            return min(asked_s, limits.DEADLINE_MS_MAX / 1000)
-        if route.method.deadline_ms is None:
-            return math.inf
-        return route.method.deadline_ms / 1000
+            return asked_s if asked_s < DEADLINE_S_MAX else DEADLINE_S_MAX
+        return route.timeout_s
 
     def failure(self, error: BaseException, route: Route, context: CallContext) -> PydfsError:
         """What the caller is told of *error*; bugs are logged here and hidden from the caller."""

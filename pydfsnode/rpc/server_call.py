@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from random import randbytes
 from typing import TYPE_CHECKING, Any
 
@@ -21,31 +22,31 @@ class ServerCall(CallContext):
     """Metadata is looked at when a handler or a log line asks for it: most calls never do."""
 
     __slots__ = (
-        "answered", "connection", "request", "route", "started", "stream", "stream_id", "task",
+        "answered", "connection", "envelope", "payload", "route", "started", "stream", "stream_id",
+        "work",
     )  # fmt: skip
 
     def __init__(
-        self, connection: ServerConnection, stream_id: int, route: Route, request: ttrpc_pb2.Request
-    ) -> None:
-        loop_time = connection.loop.time
+        self, connection: ServerConnection, stream_id: int, route: Route, payload: bytes,
+        timeout_nano: int, envelope: bytes,
+    ) -> None:  # fmt: skip
         # Set before any frame is read.
         self.identity = connection.identity  # type: ignore[assignment]
         self.method = route.method
         self.peer = connection.peer
         self.transport = FRAMED
-        self.clock = loop_time
+        self.clock = clock = connection.loop.time
         self._request_id = self._traceparent = ""
         self.connection = connection
         self.stream_id = stream_id
         self.route = route
-        self.request = request
-        self.started = now = loop_time()
-        self.deadline = now + connection.server.dispatch.timeout_s(
-            route, request.timeout_nano / 1_000_000_000
-        )
+        self.payload = payload
+        self.envelope = envelope
+        self.started = now = clock()
+        self.deadline = now + connection.dispatch.timeout_s(route, timeout_nano / 1_000_000_000)
         self.answered = False
         self.stream: FramedStream | None = None
-        self.task: asyncio.Task[None] | None = None
+        self.work: asyncio.Task[None] | SteppedCall | None = None
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -72,7 +73,51 @@ class ServerCall(CallContext):
         return self._traceparent
 
     def _metadata(self, key: str) -> str:
-        return next((pair.value for pair in self.request.metadata if pair.key == key), "")
+        pairs = ttrpc_pb2.Request.FromString(self.envelope).metadata
+        return next((pair.value for pair in pairs if pair.key == key), "")
+
+
+class SteppedCall:
+    """Runs the coroutine of a unary call without a task: at once up to where it waits first.
+
+    Like a task it goes on when the future it waits for is done, and `cancel` cancels that future.
+    """
+
+    __slots__ = ("_call", "_cancelled", "_coroutine", "_waiting")
+
+    def __init__(self, call: ServerCall, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._call = call
+        self._coroutine = coroutine
+        self._cancelled = False
+        self._waiting: asyncio.Future[Any] | None = None
+
+    def start(self) -> None:
+        """Run up to where the coroutine waits first; call once."""
+        self._step()
+
+    def cancel(self) -> None:
+        """Raise CancelledError where the coroutine waits, or will wait next."""
+        if self._waiting is None or not self._waiting.cancel():
+            self._cancelled = True
+
+    def _step(self, _done: object = None) -> None:
+        self._waiting = None
+        try:
+            if self._cancelled:
+                self._cancelled = False
+                waiting = self._coroutine.throw(asyncio.CancelledError())
+            else:
+                waiting = self._coroutine.send(None)
+        except StopIteration:
+            return
+        if waiting is None:  # sleep(0)
+            self._call.connection.loop.call_soon(self._step)
+            return
+        waiting._asyncio_future_blocking = False
+        waiting.add_done_callback(self._step)
+        self._waiting = waiting
+        if self._cancelled and waiting.cancel():
+            self._cancelled = False
 
 
 class FramedServerStream:

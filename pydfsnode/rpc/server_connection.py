@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 
 from pydfsnode import limits
+from pydfsnode._fast import response_frame, split_request
 from pydfsnode.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -39,7 +40,7 @@ from pydfsnode.rpc.framing import (
 from pydfsnode.rpc.methods import Shape
 from pydfsnode.rpc.pb import ttrpc_pb2
 from pydfsnode.rpc.server import Route
-from pydfsnode.rpc.server_call import FramedServerStream, ServerCall
+from pydfsnode.rpc.server_call import FramedServerStream, ServerCall, SteppedCall
 from pydfsnode.rpc.status import ERROR_INFO_URL, status_of
 from pydfsnode.security.identity import Identity
 
@@ -61,9 +62,10 @@ class ServerConnection(FramedConnection):
         super().__init__(loop)
         self.server = server
         self.identity: Identity | None = None
-        self._dispatch = server.dispatch
+        self.dispatch = server.dispatch
         self._telemetry = server.dispatch.telemetry
         self._routes: dict[tuple[str, str], Route] = {}
+        self._heads: dict[bytes, Route] = {}
         self._last_id = 0
         # Calls that we ended while the peer may still be sending: its Data is dropped, no error.
         self._ended_early: dict[int, None] = {}
@@ -85,7 +87,8 @@ class ServerConnection(FramedConnection):
             return
         self._certificate = ssl_object.getpeercert(True)
         self._generation = self.server.tls.generation
-        self._routes = self._dispatch.allowed(self.identity)
+        self._routes = self.dispatch.allowed(self.identity)
+        self._heads = {route.head: route for route in self._routes.values()}
 
     def lost(self, error: BaseException | None) -> None:
         """Cancel what still runs for this peer."""
@@ -158,8 +161,18 @@ class ServerConnection(FramedConnection):
         if flags & ~(REMOTE_CLOSED | REMOTE_OPEN):
             raise RemoteProtocolError(f"stream {stream_id}: Request with flags {flags:#04x}")
         self._last_id = stream_id
+        envelope = bytes(payload)
+        split = split_request(envelope) if self.flow is not None else None
+        route = self._heads.get(split[0]) if split is not None else None
+        if split is None or route is None:
+            self._unusual_request(stream_id, flags, envelope)
+        else:
+            self._begin(stream_id, flags, route, split[1], split[2], envelope)
+
+    def _unusual_request(self, stream_id: int, flags: int, envelope: bytes) -> None:
+        """The first request of a connection, one in another form than ours, or an unknown one."""
         try:
-            request = ttrpc_pb2.Request.FromString(bytes(payload))
+            request = ttrpc_pb2.Request.FromString(envelope)
         except DecodeError as error:
             raise RemoteProtocolError(f"stream {stream_id}: not a Request: {error}") from None
         if self.flow is None:
@@ -167,31 +180,52 @@ class ServerConnection(FramedConnection):
         route = self._routes.get((request.service, request.method))
         if route is None:
             self._unrouted(stream_id, flags, request.service, request.method)
-            return
-        try:
-            self._admit(route, flags, request)
-        except PydfsError as error:
-            self._telemetry.failed(route.path, error)
-            self._refuse(stream_id, flags, error)
-            return
-        call = ServerCall(self, stream_id, route, request)
+        elif len(request.metadata) > limits.METADATA_PAIRS_MAX:
+            refusal = MalformedMessage(
+                f"{route.path}: more than {limits.METADATA_PAIRS_MAX} metadata pairs"
+            )
+            self._telemetry.failed(route.path, refusal)
+            self._refuse(stream_id, flags, refusal)
+        else:
+            payload, timeout_nano = request.payload, request.timeout_nano
+            self._begin(stream_id, flags, route, payload, timeout_nano, envelope)
+
+    def _begin(
+        self, stream_id: int, flags: int, route: Route, payload: bytes, timeout_nano: int,
+        envelope: bytes,
+    ) -> None:  # fmt: skip
+        """Admit a call and run its handler up to where it waits first."""
+        plain = route.is_unary and not flags and len(payload) <= route.request_bytes_max
+        full = len(self.calls) >= limits.STREAMS_PER_CONNECTION_MAX
+        if not plain or full or self.server.stopping:
+            try:
+                self._admit(route, flags, len(payload))
+            except PydfsError as error:
+                self._telemetry.failed(route.path, error)
+                self._refuse(stream_id, flags, error)
+                return
+        call = ServerCall(self, stream_id, route, payload, timeout_nano, envelope)
         self.calls[stream_id] = call
-        self.watch(call.deadline)
-        if route.is_unary:
-            call.task = self.loop.create_task(self._serve_unary(call))
+        if call.deadline < self._sweep_at:
+            self.watch(call.deadline)
+        if route.is_stepped:
+            call.work = work = SteppedCall(call, self._serve_unary(call))
+            work.start()
+        elif route.is_unary:
+            call.work = self.loop.create_task(self._serve_unary(call))
         else:
             call.stream = stream = FramedStream(self, stream_id)
             stream.remote_closed = not flags & REMOTE_OPEN
             self.streams[stream_id] = stream
             self._telemetry.streams.inc()
-            call.task = self.loop.create_task(self._serve_stream(call, stream))
+            call.work = self.loop.create_task(self._serve_stream(call, stream))
 
     def _unrouted(self, stream_id: int, flags: int, service: str, method: str) -> None:
         """A request for what this peer may not call, or for the transport itself."""
         if (service, method) == WIRE_PING:
             self.send_frame(stream_id, RESPONSE, 0, b"")
         elif self.identity is not None:
-            error = self._dispatch.refusal(self.identity, service, method, self.peer)
+            error = self.dispatch.refusal(self.identity, service, method, self.peer)
             self._refuse(stream_id, flags, error)
 
     def _learn_flow(self, request: ttrpc_pb2.Request) -> None:
@@ -202,7 +236,7 @@ class ServerConnection(FramedConnection):
             if self._leaving:
                 self.send_control(GOAWAY, 0, 0)
 
-    def _admit(self, route: Route, flags: int, request: ttrpc_pb2.Request) -> None:
+    def _admit(self, route: Route, flags: int, size: int) -> None:
         """Raise unless the call may begin now, in this shape and size."""
         if self.server.stopping:
             raise Unavailable(f"{route.path}: the node is stopping; ask another one")
@@ -211,11 +245,7 @@ class ServerConnection(FramedConnection):
                 f"{self.peer}: {len(self.calls)} calls open on one connection",
                 retry_after_ms=RETRY_AFTER_MS,
             )
-        self._dispatch.check_size(route, len(request.payload))
-        if len(request.metadata) > limits.METADATA_PAIRS_MAX:
-            raise MalformedMessage(
-                f"{route.path}: more than {limits.METADATA_PAIRS_MAX} metadata pairs"
-            )
+        self.dispatch.check_size(route, size)
         shape = route.method.shape
         if (shape is not Shape.BIDIRECTIONAL and flags & REMOTE_OPEN) or (
             shape is not Shape.UNARY and not flags
@@ -240,8 +270,7 @@ class ServerConnection(FramedConnection):
     async def _serve_unary(self, call: ServerCall) -> None:
         route = call.route
         try:
-            request = route.rpc.parse_request(call.request.payload)
-            answer = await route.handler(request, call)
+            answer = await route.handler(route.parse(call.payload), call)
             body = answer.SerializeToString()
             if len(body) > RESPONSE_BYTES_MAX:
                 raise MessageTooLarge(f"{route.path}: answer of {len(body)} bytes")
@@ -252,8 +281,7 @@ class ServerConnection(FramedConnection):
         else:
             if not call.answered:
                 call.answered = True
-                response = ttrpc_pb2.Response(payload=body)
-                self.send_frame(call.stream_id, RESPONSE, 0, response.SerializeToString())
+                self.send_whole(response_frame(call.stream_id, body))
                 self._finish(call)
                 route.answered()
         route.seconds(self.loop.time() - call.started)
@@ -261,7 +289,7 @@ class ServerConnection(FramedConnection):
     async def _serve_stream(self, call: ServerCall, stream: FramedStream) -> None:
         route = call.route
         try:
-            first = route.rpc.parse_request(call.request.payload)
+            first = route.parse(call.payload)
             await route.handler(first, call, FramedServerStream(call, stream))
         except asyncio.CancelledError:
             self.end_call(call, Cancelled(f"{route.path}: cancelled"), cancel=False)
@@ -285,8 +313,8 @@ class ServerConnection(FramedConnection):
         if error is not None and not self.closed:
             self._send_status(call.stream_id, error)
         self._finish(call)
-        if cancel and call.task is not None:
-            call.task.cancel()
+        if cancel and call.work is not None:
+            call.work.cancel()
 
     def _fail(self, call: ServerCall, error: Exception) -> None:
         if call.answered:
@@ -295,7 +323,7 @@ class ServerConnection(FramedConnection):
         if isinstance(error, MalformedMessage):
             who = call.identity.uri
             self._telemetry.broken("message", who, self.peer, error.message)
-        self._send_status(call.stream_id, self._dispatch.failure(error, call.route, call))
+        self._send_status(call.stream_id, self.dispatch.failure(error, call.route, call))
         self._finish(call)
 
     def _finish(self, call: ServerCall) -> None:

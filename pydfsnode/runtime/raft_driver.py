@@ -32,7 +32,7 @@ class RaftDriver(RaftTurn):
             Overloaded, MessageTooLarge, Unavailable: nothing happened.
             OutcomeUnknown: leadership was lost meanwhile; ask again with the same op id.
         """
-        self.require_leader()
+        self.require_leader_soon()
         outcome = self._proposals.add(payload)
         self._wake()
         return outcome
@@ -52,7 +52,7 @@ class RaftDriver(RaftTurn):
         """
         if not self._running:
             raise Unavailable("this master is not running: ask another one")
-        if not self._core.leader:
+        if not self._core.leader and self._core.role != "candidate":
             raise self._not_leader()
         barrier = self._reads.add(lease)
         self._wake()
@@ -246,3 +246,12 @@ class RaftDriver(RaftTurn):
             raise Unavailable("this master is not running: ask another one")
         if self._core.role != "leader":
             raise self._not_leader()
+
+    def require_leader_soon(self) -> None:
+        """As `require_leader`, but a candidate will do: it waits for its votes only.
+
+        What is asked of a candidate waits until it leads or another does: so nobody is sent away
+        in the moment between an old leader's last answer and its successor's first.
+        """
+        if not self._running or self._core.role != "candidate":
+            self.require_leader()

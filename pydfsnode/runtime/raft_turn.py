@@ -55,7 +55,7 @@ from pydfsnode.runtime.ticker import Ticker
 
 ROWS_IDLE_MS = 100
 """How often rows that found no group to ride in are looked for; they wait at most twice this."""
-ROWS_EVERY_ENTRIES = 512
+ROWS_EVERY_ENTRIES = 1024
 """Entries applied before their rows are written: what changed several times is written once."""
 ROWS_WAITING_ENTRIES_MAX = 8192  # limits.py candidate
 """Entries applied whose rows are not handed to the log yet; applying pauses beyond it."""
@@ -279,6 +279,8 @@ class RaftTurn:
             # After the messages: a leader that was heard of must not be voted out.
             self._tick_due = False
             core.tick(self._clock.monotonic_ms())
+        if core.role == "candidate":
+            return  # what callers ask waits until the votes are counted
         if self._reads.has_new:
             self._begin_reads()
         if len(self._proposals) and self._commits.takes_proposals and not core.transferring:
@@ -349,6 +351,8 @@ class RaftTurn:
             for wanted in effects.snapshot_to:
                 self._snapshots.start(wanted)
         if effects.role_changed:
+            if not self._core.leader:
+                self._reads.fail_confirmed(self._not_leader())
             self._on_role_changed()
 
     def _release_promises(self) -> None:
@@ -367,7 +371,7 @@ class RaftTurn:
         _log.info("role changed", role=role[0], term=role[1], leader=self._core.leader)
         if was_leader:
             self._proposals.leadership_lost(self._core.commit_index)
-        if role[0] != "leader":
+        if role[0] not in ("leader", "candidate"):
             self._proposals.fail_queued(self._not_leader())
             self._reads.fail_new(self._not_leader())
         for callback in self._role_callbacks:

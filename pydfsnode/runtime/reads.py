@@ -89,6 +89,12 @@ class ReadBarriers:
         for barriers in new.values():
             self._fail(barriers, error)
 
+    def fail_confirmed(self, error: PydfsError) -> None:
+        """Nobody leads this node: what confirmed reads wait for may never come."""
+        confirmed, self._confirmed = self._confirmed, []
+        for _, read_id in confirmed:
+            self.failed(read_id, error)
+
     def fail_all(self, error: PydfsError) -> None:
         """The node ends."""
         self.fail_new(error)

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from pydfsnode.errors import CorruptionError, PydfsError, StorageError, invariant
 from pydfsnode.obs.log import get_logger
+from pydfsnode.obs.metrics import metrics
 from pydfsnode.raft.effects import SnapshotWanted
 from pydfsnode.raft.messages import SnapshotHeader
 from pydfsnode.runtime.clock import Clock
@@ -185,6 +186,7 @@ class SnapshotTransfers:
             # Taken out first: the driver may ask for the next one at once.
             del self._running[wanted.peer]
             ok = not task.cancelled() and task.exception() is None and task.result()
+            metrics().counter("raft_snapshots_sent_total", "ok" if ok else "failed").inc()
             leader.snapshot_finished(wanted.peer, wanted.stream, ok)
             following = self._next.pop(wanted.peer, None)
             if following is not None:

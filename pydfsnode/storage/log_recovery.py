@@ -226,7 +226,7 @@ def _walk(store: SealedStore, bounds: LogBounds) -> Walked:
                     f"log entry {index}: its term {entry_term} is below {term} of the one before; "
                     f"the record was replaced; {REMEDY}"
                 )
-            if entry_term > term:
+            if entry_term > term or not walked.term_runs:
                 walked.term_runs.append((index, entry_term))
                 term = entry_term
             if kind == KIND_CONFIGURATION:

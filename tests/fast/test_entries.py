@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,7 +90,7 @@ def test_bytes_after_the_last_entry_are_refused(garbage: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "value"), [(24, 3), (24, 255), (25, 1), (26, 1), (27, 0x80)], ids=str
+    ("at", "value"), [(24, 4), (24, 255), (25, 1), (26, 1), (27, 0x80)], ids=str
 )
 def test_unknown_kinds_and_flags_are_refused_even_with_a_sound_checksum(
     at: int, value: int
@@ -108,7 +111,7 @@ def test_a_large_entry_is_encoded_and_scanned() -> None:
     assert entry == reference.encode_entry(7, 3, 1, payload)
 
 
-@pytest.mark.parametrize("kind", [-1, 3, 256])
+@pytest.mark.parametrize("kind", [-1, 4, 256])
 def test_an_unknown_kind_is_not_encoded(kind: int) -> None:
     with pytest.raises(ValueError, match="kind"):
         fast.encode_entry(1, 1, kind, b"")
@@ -138,3 +141,38 @@ def test_a_buffer_is_free_again_after_every_call_even_a_refused_one() -> None:
     with pytest.raises(ValueError):
         fast.scan_entries(data)
     data.clear()  # BufferError while an export is held
+
+
+@given(
+    entries=st.lists(st.binary(max_size=20), max_size=200),
+    start=st.integers(0, 210),
+    stop=st.integers(-5, 210),
+    bytes_max=st.integers(-1, 300),
+)
+def test_assembling_agrees_for_lists_and_deques(
+    entries: list[bytes], start: int, stop: int, bytes_max: int
+) -> None:
+    expected = reference.assemble_entries(entries, start, stop, bytes_max)
+    assert fast.assemble_entries(entries, start, stop, bytes_max) == expected
+    assert fast.assemble_entries(deque(entries), start, stop, bytes_max) == expected
+
+
+def test_assembling_takes_the_first_whatever_its_size_and_stops_at_the_bound() -> None:
+    entries = [b"a" * 5, b"b" * 3, b"c" * 2, b"d"]
+    assert fast.assemble_entries(entries, 0, 4, 0) == (entries[0], 1)
+    assert fast.assemble_entries(entries, 0, 4, 8) == (b"aaaaabbb", 2)
+    assert fast.assemble_entries(entries, 0, 4, 9) == (b"aaaaabbb", 2)  # no gap: c would not fit
+    assert fast.assemble_entries(entries, 1, 3, 99) == (b"bbbcc", 2)
+    assert fast.assemble_entries(entries, 2, 2, 99) == (b"", 0)
+    assert fast.assemble_entries([], 0, 9, 99) == (b"", 0)
+
+
+@pytest.mark.parametrize("entries", [[b"a", None], [b"a", "b"], deque([b"a", bytearray(1)]), {}])
+def test_assembling_refuses_what_is_not_bytes_in_a_sequence(entries: Sequence[bytes]) -> None:
+    with pytest.raises(TypeError):
+        fast.assemble_entries(entries, 0, 2, 99)
+
+
+def test_assembling_refuses_a_negative_start() -> None:
+    with pytest.raises(ValueError, match="negative"):
+        fast.assemble_entries([b"a"], -1, 1, 99)

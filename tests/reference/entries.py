@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 from tests.reference.crc32c import crc32c
 
 HEAD = struct.Struct("<IIQQBBH")  # crc32c, payload_size, index, term, kind, flags, reserved
-KINDS = (0, 1, 2)  # noop, operation, configuration
+KINDS = (0, 1, 2, 3)  # noop, operation, configuration, compressed operation
 
 
 def encode_entry(index: int, term: int, kind: int, payload: bytes) -> bytes:
@@ -35,3 +36,16 @@ def scan_entries(data: bytes) -> list[tuple[int, int, int, bytes]]:
         found.append((index, term, kind, entry))
         offset += len(entry)
     return found
+
+
+def assemble_entries(
+    entries: Sequence[bytes], start: int, stop: int, bytes_max: int
+) -> tuple[bytes, int]:
+    if start < 0:
+        raise ValueError(f"negative start {start}")
+    chosen: list[bytes] = []
+    for entry in list(entries)[start : max(start, stop)]:
+        if chosen and sum(map(len, chosen)) + len(entry) > bytes_max:
+            break
+        chosen.append(entry)
+    return b"".join(chosen), len(chosen)

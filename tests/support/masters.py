@@ -30,9 +30,10 @@ class VirtualClock:
 
     def __init__(self) -> None:
         self.ahead_ms = 0
+        self._time_s = asyncio.get_running_loop().time  # metrics are read after the loop's end too
 
     def monotonic_ms(self) -> int:
-        return int(asyncio.get_running_loop().time() * 1000) + self.ahead_ms
+        return int(self._time_s() * 1000) + self.ahead_ms
 
     def wall_ms(self) -> int:
         return 1_700_000_000_000 + self.monotonic_ms()

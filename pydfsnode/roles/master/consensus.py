@@ -99,7 +99,7 @@ class Consensus:
         Raises:
             NotLeader, Overloaded.
         """
-        self._driver.require_leader()
+        self._driver.require_leader_soon()
         return self._driver.read_barrier()
 
     def any_barrier(self) -> asyncio.Future[None]:
@@ -112,7 +112,7 @@ class Consensus:
         Raises:
             NotLeader, Overloaded.
         """
-        self._driver.require_leader()
+        self._driver.require_leader_soon()
         return self._driver.read_barrier(lease=True)
 
     def holds_lease(self) -> bool:

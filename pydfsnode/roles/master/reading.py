@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, get_args
 
-from pydfsnode.client.consistency import Consistency
+from pydfsnode.client.consistency import Consistency, Mode
 from pydfsnode.errors import ClusterError, DomainError, Overloaded, StaleRead
 
 A = TypeVar("A")
@@ -56,6 +56,8 @@ class Reading:
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
+        self.asked: dict[Mode, int] = dict.fromkeys(get_args(Mode), 0)
+        """How many answers were asked for in each mode."""
 
     async def answer(
         self, wanted: Consistency, any_master: bool, view: Callable[[], A]
@@ -73,6 +75,8 @@ class Reading:
             StaleRead: this master is older than the bound and the leader could not be asked.
             ClusterError: as read barriers.
         """
+        by_any = any_master and wanted.mode == "linearizable"
+        self.asked["follower" if by_any else wanted.mode] += 1
         if wanted.mode == "stale":
             return self._stale(view)
         if wanted.mode == "bounded":

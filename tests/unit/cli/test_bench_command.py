@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from pydfsnode.cli import bench
 from pydfsnode.client import filesystem
+from pydfsnode.client.model import ClusterStatus
 from pydfsnode.errors import NotFound
 
 
@@ -68,6 +69,9 @@ class FakeFileSystem:
             raise NotFound(f"{path}: no such file or directory")
         return path
 
+    async def cluster_status(self) -> ClusterStatus:
+        return ClusterStatus("x", "OK", [], "m1", 1, 0, 0, [], [])
+
     async def rm(self, path: str, recursive: bool = False) -> int:
         assert recursive
         self.removed.append(path)
@@ -110,7 +114,7 @@ def figures(*arguments: str) -> dict[str, Any]:
     return found
 
 
-UNITS = ("_per_s", "_ms", "_bytes")
+UNITS = ("_per_s", "_ms", "_bytes", "_per_append", "_per_fsync")
 
 
 def test_meta_prints_one_object_whose_keys_end_in_their_unit(fake: type[FakeFileSystem]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -55,6 +56,25 @@ def test_text_names_each_finding_with_its_remedy(run: Run) -> None:
     assert "leader m1   term 4   commit 1,200" in shown
     assert "c2           dead" in shown
     assert "3.0 MiB  5.0 GiB" in shown
+
+
+def test_membership_is_shown_when_somebody_does_not_vote(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "MEMBERSHIP" not in run("cluster", "status").out
+    learner = MasterState("m9", "learner", 900, 300, "127.0.0.1:9", True, "learner", 7, "snapshot")
+
+    async def status(_fs: AsyncFileSystem) -> ClusterStatus:
+        return dataclasses.replace(STATUS, masters=[*STATUS.masters, learner])
+
+    monkeypatch.setattr(AsyncFileSystem, "cluster_status", status)
+    shown = run("cluster", "status").out
+    assert "MASTER  ROLE     MEMBERSHIP  MATCH" in shown
+    assert "m9      learner  learner       900" in shown
+    found = json.loads(run("cluster", "status", "--json").out)["masters"][1]
+    assert (found["membership"], found["incarnation"], found["replication"]) == (
+        "learner", 7, "snapshot",
+    )  # fmt: skip
 
 
 def test_a_leader_that_answers_is_success_whatever_the_health(run: Run) -> None:

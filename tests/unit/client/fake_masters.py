@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pydfsnode.client.routing import LeaderRouter
+from pydfsnode.client.wire_cluster import list_masters
 from pydfsnode.config import Peer
 from pydfsnode.errors import NotLeader, OutcomeUnknown, PydfsError
 from pydfsnode.rpc.methods import METHODS
@@ -28,8 +29,22 @@ class FakeMasters:
         self.requests: list[Any] = []
         self.slept_ms: list[int] = []
         self.behaviour: dict[str, Behaviour] = {}
+        self.members: list[Peer] = []
         self.router = LeaderRouter(
             MASTERS, self._channel, clock=self.clock, random=lambda: 0.5, sleep=self._sleep
+        )
+
+    def with_lists(self) -> None:
+        """From now on the router asks leaders for the list of all masters."""
+        self.router = LeaderRouter(
+            MASTERS, self._channel, clock=self.clock, random=lambda: 0.5, sleep=self._sleep,
+            list_masters=list_masters,
+        )  # fmt: skip
+
+    def list_answer(self, _request: Any, _timeout_ms: int) -> pb.MembersResponse:
+        """A leader's answer to Members, and to all else: the protobuf is not looked at."""
+        return pb.MembersResponse(
+            members=[pb.MasterState(id=p.node_id, listen=p.listen) for p in self.members]
         )
 
     def _channel(self, peer: Peer) -> _FakeChannel:

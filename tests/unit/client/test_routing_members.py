@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import pytest
 
-from pydfsnode.client.routing import AVOID_MS, LEARNED_MAX, READ_ANY_ATTEMPT_MS
+from pydfsnode.client.master_list import LEARNED_MAX, MasterList
+from pydfsnode.client.routing import AVOID_MS, LIST_EVERY_MS, READ_ANY_ATTEMPT_MS
 from pydfsnode.config import Peer
 from pydfsnode.errors import NotFound, NotLeader, StaleRead, Unavailable
 from tests.unit.client.fake_masters import MASTERS, FakeMasters, answers, fails, first, hangs
@@ -105,6 +109,123 @@ async def test_what_is_learned_is_bounded(masters: FakeMasters) -> None:
             masters.behaviour[masters.router.leader.node_id] = fails(Unavailable("gone"))
         await masters.stat()
     assert len(masters.router.masters) == len(MASTERS) + LEARNED_MAX
+
+
+# ---- the leader's list
+
+
+@pytest.fixture
+async def listing(masters: FakeMasters) -> AsyncIterator[FakeMasters]:
+    """m1 leads and lists itself, m2 and m9; m3 was removed."""
+    masters.with_lists()
+    masters.members = [MASTERS[0], MASTERS[1], ADDED]
+    masters.leads("m1")
+    masters.behaviour["m1"] = masters.list_answer
+    yield masters
+    await masters.router.close()
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_leader_once_found_is_asked_for_all_masters_in_the_background(
+    listing: FakeMasters,
+) -> None:
+    await listing.stat()
+    assert listing.asked == ["m1"]
+    assert listing.router.masters == MASTERS
+    await settle()
+    assert listing.asked == ["m1", "m1"]
+    assert listing.router.masters == [MASTERS[0], MASTERS[1], ADDED, MASTERS[2]]
+    for _ in range(5):
+        await listing.stat()
+        await settle()
+    assert len(listing.asked) == 7, "asked for the list once"
+
+
+async def test_the_cluster_is_found_when_all_configured_masters_are_gone(
+    listing: FakeMasters,
+) -> None:
+    await listing.stat()
+    await settle()
+    for peer in MASTERS:
+        listing.behaviour[peer.node_id] = fails(Unavailable("gone"))
+    listing.behaviour["m9"] = answers
+    assert await listing.stat() == "answer"
+    assert listing.router.leader == ADDED
+
+
+async def test_a_removed_master_is_given_no_reads(listing: FakeMasters) -> None:
+    await listing.stat()
+    await settle()
+    listing.behaviour = {peer.node_id: answers for peer in (*MASTERS, ADDED)}
+    listing.asked.clear()
+    for _ in range(9):
+        await listing.stat_any()
+    assert sorted(set(listing.asked)) == ["m1", "m2", "m9"]
+
+
+async def test_the_list_is_asked_for_again_after_a_while_and_of_a_new_leader(
+    listing: FakeMasters,
+) -> None:
+    await listing.stat()
+    await settle()
+    listing.members = [MASTERS[0]]
+    listing.clock.advance(LIST_EVERY_MS + 1)
+    await listing.stat()
+    await settle()
+    assert listing.router.masters[0] == MASTERS[0]
+    assert ADDED not in listing.router.masters
+    listing.leads("m2")
+    listing.behaviour["m2"] = listing.list_answer
+    listing.members = [MASTERS[1], ADDED]
+    await listing.stat()
+    await settle()
+    assert listing.router.masters == [MASTERS[1], ADDED, MASTERS[0], MASTERS[2]]
+
+
+async def test_a_list_that_cannot_be_had_changes_nothing(listing: FakeMasters) -> None:
+    gone = fails(Unavailable("gone"))
+    listing.behaviour["m1"] = first(answers, gone, answers)
+    await listing.stat()
+    await settle()
+    assert listing.router.masters == MASTERS
+    assert await listing.stat() == "answer"
+
+
+async def test_closing_ends_a_question_under_way(listing: FakeMasters) -> None:
+    await listing.stat()
+    await listing.router.close()
+    await settle()
+    assert listing.asked == ["m1"]
+
+
+def test_addresses_among_the_masters_may_not_be_those_from_here() -> None:
+    known = MasterList(MASTERS)
+    inside = [Peer(f"m{n}", f"192.168.0.{n}:7001") for n in (1, 2, 4)]
+    known.listed(MASTERS[0], inside)
+    assert (known.known, known.current) == ([*MASTERS, *inside], 3)
+    known.listed(MASTERS[0], [])
+    assert known.current == 3
+
+
+def test_a_configured_master_that_comes_back_is_current_again() -> None:
+    known = MasterList(MASTERS)
+    known.listed(MASTERS[0], [MASTERS[0], ADDED])
+    assert known.known == [MASTERS[0], ADDED, MASTERS[1], MASTERS[2]]
+    known.hinted(MASTERS[2])
+    assert known.known == [MASTERS[0], MASTERS[2], ADDED, MASTERS[1]]
+
+
+def test_a_list_without_end_is_not_kept_whole() -> None:
+    known = MasterList(MASTERS)
+    many = [Peer(f"x{n}", f"10.1.0.{n}:1") for n in range(99)]
+    for asked in (MASTERS[0], ADDED):
+        known.listed(asked, [*many, MASTERS[0]])
+        assert len(known.known) == len(MASTERS) + LEARNED_MAX
+        assert set(MASTERS) <= set(known.known)
 
 
 # ---- a planned transfer

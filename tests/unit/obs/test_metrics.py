@@ -110,6 +110,19 @@ def test_a_name_without_a_row_a_wrong_kind_and_missing_labels_are_refused() -> N
         made.counter("rpc_requests_total", "/s/m")
 
 
+def test_a_counter_follows_a_total_that_is_kept_elsewhere() -> None:
+    made = Metrics()
+    totals = {"old": 3, "new": 2}
+    made.follow("namespace_reads_total", lambda: totals["old"], "lease")
+    for total in (3, 5, 5):
+        totals["old"] = total
+        made.render()
+        assert value(made, "namespace_reads_total", mode="lease") == total
+    made.follow("namespace_reads_total", lambda: totals["new"], "lease")
+    made.render()
+    assert value(made, "namespace_reads_total", mode="lease") == 7
+
+
 def test_the_process_has_one_set_of_metrics() -> None:
     assert obs_metrics.metrics() is obs_metrics.metrics()
     counter = obs_metrics.metrics().counter("http_requests_total", "/process", "200")

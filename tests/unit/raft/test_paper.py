@@ -421,3 +421,15 @@ def test_a_stranger_is_ignored() -> None:
 )
 def test_messages_survive_the_wire(message: Free | Promise) -> None:
     assert decode_message(encode_message(message)) == message  # type: ignore[arg-type]
+
+
+def test_a_member_that_may_not_campaign_forgets_a_silent_leader() -> None:  # trap D7
+    node = RaftCore("m9", VOTERS, start([1]), HardState(1, ""), TIMING, lambda: 0.0, 0)
+    node.step(append(1, (1, 1), []))
+    node.read(7, ask=True)
+    node.take_effects()
+    for now_ms in range(200, 1300, 200):
+        node.tick(now_ms)
+    effects = node.take_effects()
+    assert (node.role, node.leader, node.term) == ("follower", "", 1)
+    assert effects.reads_failed == [7]

@@ -19,6 +19,23 @@ def test_every_error_class_has_a_code_that_grpc_knows(cls: type[PydfsError]) -> 
     assert code_of(cls("x")) in {c.value[0] for c in grpc.StatusCode} - {0}
 
 
+@pytest.mark.parametrize(
+    ("cls", "code"),
+    [
+        (errors.ChangeInProgress, status.ABORTED),
+        (errors.StaleRead, status.UNAVAILABLE),
+        (errors.ReadOnly, status.FAILED_PRECONDITION),
+        (errors.TransferFailed, status.UNAVAILABLE),
+        (errors.UnsafeChange, status.FAILED_PRECONDITION),
+        (errors.StateDiverged, status.INTERNAL),
+    ],
+)
+def test_a_grpc_client_retries_only_what_may_help(cls: type[PydfsError], code: int) -> None:
+    assert code_of(cls("x")) == code
+    if code == status.FAILED_PRECONDITION:
+        assert cls.retry is errors.Retry.NEVER
+
+
 def test_the_codes_are_grpcs() -> None:
     for known in grpc.StatusCode:
         assert getattr(status, known.name) == known.value[0]

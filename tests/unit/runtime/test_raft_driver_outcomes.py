@@ -280,3 +280,43 @@ async def test_nothing_is_applied_twice_after_a_restart() -> None:
     await bench.settle()
     assert bench.machine.applied == [b"c"]
     await bench.stop()
+
+
+# ---- between two leaders
+
+
+async def test_what_is_asked_of_a_candidate_waits_for_the_votes(
+    bench: Bench, core: FakeCore
+) -> None:
+    core.role, core.leader = "candidate", ""
+    core.effects.role_changed = True
+    bench.driver.receive(HEARTBEAT)
+    await bench.settle()
+    outcome, read = bench.driver.propose(b"a"), bench.driver.read_barrier()
+    await bench.settle()
+    assert (core.proposed, core.reads) == ([], [])
+    core.role, core.leader = "leader", "m1"
+    core.effects.role_changed = True
+    bench.driver.receive(HEARTBEAT)
+    await bench.settle()
+    assert (core.proposed, core.reads) == ([[b"a"]], [1])
+    outcome.cancel()
+    read.cancel()
+
+
+async def test_a_candidate_that_loses_sends_callers_to_the_winner(
+    bench: Bench, core: FakeCore
+) -> None:
+    core.role, core.leader = "candidate", ""
+    core.effects.role_changed = True
+    bench.driver.receive(HEARTBEAT)
+    await bench.settle()
+    outcome, read = bench.driver.propose(b"a"), bench.driver.read_barrier()
+    core.role, core.leader = "follower", "m2"
+    core.effects.role_changed = True
+    bench.driver.receive(HEARTBEAT)
+    await bench.settle()
+    for refused in (outcome, read):
+        with pytest.raises(NotLeader) as caught:
+            await refused
+        assert caught.value.leader_hint == "m2=h2:7001"

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pydfsnode.config import NodeConfig
-from pydfsnode.errors import NotLeader, PydfsError
+from pydfsnode.errors import DomainError, NotLeader, PydfsError, UnsafeChange
 from pydfsnode.meta.state import Namespace
 from pydfsnode.obs.log import get_logger
+from pydfsnode.obs.metrics import metrics
 from pydfsnode.raft.configuration import member_incarnation, member_name
 from pydfsnode.roles.master import health
 from pydfsnode.roles.master.fleet import Fleet
@@ -81,7 +82,7 @@ class ClusterService:
         self, request: pb.TransferLeadershipRequest, call: CallContext
     ) -> pb.TransferLeadershipResponse:
         """Hand over to a voter."""
-        with _told("make leader", request.to, call):
+        with _told("make leader", request.to, call), _counted():
             gap_ms = await self._membership.transfer(request.to)
         leader = member_name(self._driver.status().leader)
         return pb.TransferLeadershipResponse(leader=leader, gap_ms=gap_ms)
@@ -138,6 +139,10 @@ class ClusterService:
             directories=self._namespace.directory_count,
             fsync=raft.fsync,
             repairs_running=self._fleet.repairs_running,
+            appends_sent=raft.appends_sent,
+            entries_sent=raft.entries_sent,
+            groups_written=raft.groups_written,
+            entries_written=raft.entries_written,
         )
 
     def _condition(self, raft: RaftStatus) -> health.Condition:
@@ -176,6 +181,24 @@ class ClusterService:
 
 def _learns(member: Member) -> bool:
     return member.membership == "learner"
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    """Count a handover by what became of it."""
+    result = "failed"
+    try:
+        yield
+        result = "ok"
+    except NotLeader:
+        result = ""
+        raise
+    except (DomainError, UnsafeChange):
+        result = "refused"
+        raise
+    finally:
+        if result:
+            metrics().counter("raft_transfers_total", result).inc()
 
 
 @contextmanager

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
-from pydfsnode.client.consistency import LINEARIZABLE, Consistency
+from pydfsnode.client.consistency import LINEARIZABLE, Consistency, Mode
 from pydfsnode.errors import InvalidArgument, NotFound
 from pydfsnode.meta import ops, queries
 from pydfsnode.meta.results import ChunkAllocated, FileView, LocatedChunk, Removed
 from pydfsnode.meta.state import Namespace
+from pydfsnode.obs.metrics import metrics
 from pydfsnode.roles.master.allocation import Allocation
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.fleet import Fleet
@@ -53,12 +55,24 @@ class NamespaceService:
     ) -> None:
         self._consensus = consensus
         self._reading = Reading(consensus)
+        self._plain_reads = 0
         self._consistency = consistency
         self._plain_by_default = consistency == LINEARIZABLE
         self._allocation = allocation
         self._fleet = fleet
         self._replication = replication
         self._chunk_bytes = chunk_bytes
+
+        self._export_counts()
+
+    def _export_counts(self) -> None:
+        asked = self._reading.asked
+
+        def total(mode: Mode) -> int:
+            return asked[mode] + (self._plain_reads if mode == "linearizable" else 0)
+
+        for mode in asked:
+            metrics().follow("namespace_reads_total", partial(total, mode), mode)
 
     def handlers(self) -> Handlers:
         """Path to handler of the whole service."""
@@ -170,6 +184,7 @@ class NamespaceService:
         """What *view* makes of the namespace, as fresh as *request* says."""
         if self._plain_by_default and not request.HasField("read"):
             # The hot path: one await, no label.
+            self._plain_reads += 1
             await self._consensus.leader_barrier()
             return view(self._consensus.namespace, request)
         return await self._read_as_asked(request, view)

@@ -34,6 +34,9 @@ class FakeDriver:
         if not self.is_leader:
             raise NotLeader("m1 is not the leader", leader_hint="m2=h:1")
 
+    def require_leader_soon(self) -> None:
+        self.require_leader()
+
     def status(self) -> FakeStatus:
         return FakeStatus()
 

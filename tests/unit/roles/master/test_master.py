@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -20,10 +21,16 @@ from pydfsnode.errors import (
     NotLeader,
     UnsafeChange,
 )
-from pydfsnode.obs.metrics import metrics
+from pydfsnode.meta.state import Namespace
+from pydfsnode.obs.metrics import metrics, render
+from pydfsnode.raft.configuration import Configuration
+from pydfsnode.roles.master.fleet import Fleet
+from pydfsnode.roles.master.service.fleet import FleetService
 from pydfsnode.roles.master.store import open_store
+from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.methods import METHODS
 from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.security.identity import Identity
 from pydfsnode.security.tls import TlsStore
 from pydfsnode.storage.log_bounds import LogBounds
 from pydfsnode.storage.sealed import TABLE_LOG_BOUNDS, TABLE_MEMBERSHIP, TABLE_NODE
@@ -202,6 +209,75 @@ async def test_operations_are_counted_by_kind_and_outcome(master: Master) -> Non
     with pytest.raises(InvalidPath):
         await master.namespace("Mkdirs", pb.MkdirsRequest(op=master.op(), path="relative"))
     assert (counted("applied"), counted("rejected")) == (before[0] + 1, before[1] + 1)
+
+
+async def test_what_raft_and_the_readers_do_is_measured(master: Master) -> None:
+    def shown() -> dict[str, float]:
+        lines = render().decode().splitlines()
+        return {
+            name: float(value)
+            for name, _, value in (line.rpartition(" ") for line in lines)
+            if name.startswith(("pydfs_raft_", "pydfs_namespace_reads"))
+        }
+
+    before = shown()
+    await master.namespace("Stat", pb.StatRequest(path="/"))
+    for mode in (pb.ReadOptions.LINEARIZABLE, pb.ReadOptions.LEASE, pb.ReadOptions.STALE):
+        for follower in (False, True):
+            read = pb.ReadOptions(mode=mode, from_follower=follower)
+            await master.namespace("Stat", pb.StatRequest(path="/", read=read))
+    with pytest.raises(UnsafeChange):
+        await master.call(
+            "/pydfs.v1.Cluster/TransferLeadership", pb.TransferLeadershipRequest(), role="admin"
+        )
+    now = shown()
+    reads = {
+        mode: now[name] - before[name]
+        for mode in ("linearizable", "lease", "bounded", "stale", "follower")
+        for name in [f'pydfs_namespace_reads_total{{mode="{mode}"}}']
+    }
+    assert reads == {"linearizable": 2, "follower": 1, "lease": 2, "stale": 2, "bounded": 0}
+    assert (now["pydfs_raft_voters_count"], now["pydfs_raft_learners_count"]) == (1, 0)
+    assert (now["pydfs_raft_lease_held_boolean"], now["pydfs_raft_staleness_seconds"]) == (1, 0)
+    assert now["pydfs_raft_first_index"] == 1
+    refused = 'pydfs_raft_transfers_total{result="refused"}'
+    assert now[refused] == before.get(refused, 0) + 1
+    assert {
+        "pydfs_raft_appends_total", "pydfs_raft_append_entries_total",
+        "pydfs_raft_compactions_total", "pydfs_raft_snapshots_installed_total",
+    } <= set(now)  # fmt: skip
+
+
+async def test_the_leader_tells_chunkservers_who_the_masters_are(master: Master) -> None:
+    answer = await master.heartbeat("c1")
+    assert [(m.node_id, m.listen) for m in answer.masters] == [("m1", "127.0.0.1:7001")]
+
+
+class Changing:
+    """A leader's driver in the middle of a change of the masters."""
+
+    is_leader, term = True, 4
+    configuration_committed = False
+    configuration = Configuration(
+        ("m1#00000001", "m2"), (), ("m3#00000003",), {"m1#00000001": "h:1", "m3#00000003": "h:3"}
+    )
+
+
+async def test_a_change_that_may_be_undone_is_told_nobody(master: Master) -> None:
+    driver = Changing()
+    namespace = Namespace()
+    fleet = Fleet(namespace, master.clock, 1000, lambda: 0.5)
+    service = FleetService(cast(Any, driver), fleet, namespace)
+    call = CallContext(
+        Identity("testcluster", "chunkserver", "c1"), METHODS["/pydfs.v1.Fleet/Heartbeat"]
+    )
+    request = pb.HeartbeatRequest(listen="c1:1", incarnation=1)
+    assert not (await service.heartbeat(request, call)).masters
+    driver.configuration_committed = True
+    answer = await service.heartbeat(request, call)
+    assert {(m.node_id, m.listen) for m in answer.masters} == {("m1", "h:1"), ("m3", "h:3")}
+    driver.is_leader = False
+    assert not (await service.heartbeat(request, call)).masters
 
 
 async def test_an_unsafe_fsync_mode_is_said_where_the_node_reports(tmp_path: Path) -> None:

@@ -1,0 +1,238 @@
+"""Masters as real processes that tests kill, stop, wipe, add and look into."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL, SIGTERM, Signals
+from typing import Any
+
+from pydfsnode.cli.dev_cluster import CERTIFICATE_DAYS, DevCluster
+from pydfsnode.cli.dev_layout import NodeSpec
+from pydfsnode.cli.dev_ports import HOST, choose_ports
+from pydfsnode.cli.processes import Process
+from pydfsnode.config import load_node_config
+from pydfsnode.security import pki
+from tests.support.cluster import Cluster, wait_until
+
+PAGE_SECONDS_MAX = 5
+_TABLE = "\n[{name}]\n{lines}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """What a stopped master has on its disk."""
+
+    applied_index: int
+    state_hash: str
+
+
+class RaftCluster(Cluster):
+    """A `Cluster` whose nodes this process starts and kills without a command in between.
+
+    Args:
+        settings: tables for each master's configuration, as {"snapshot": {"keep_entries": 100}}.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        masters: int = 3,
+        chunkservers: int = 0,
+        settings: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
+        super().__init__(directory, masters, chunkservers)
+        self.config = directory / "client.toml"
+        self._dev = DevCluster(directory)
+        self._layout = self._dev.layout
+        self._settings = settings or {}
+        spec = self._dev.prepare(masters, chunkservers)
+        for node in spec.of_role("master"):
+            self._append_settings(node.id)
+
+    def __exit__(self, *_: object) -> None:
+        """Ends all processes: what they still had to do is of no interest to a test."""
+        self.kill(*(node.id for node in self._dev.load().nodes))
+
+    # ---- processes
+
+    def up(self) -> None:
+        """Start whatever does not run, and return when it serves."""
+        spec = self._dev.load()
+        started = self._dev.start(spec)
+        self._dev.wait_until_serving(spec, 60.0, started)
+
+    def start(self, *node_ids: str) -> None:
+        """Start these, without waiting for anything."""
+        self._dev.start(self._dev.load(), node_ids)
+
+    def process(self, node_id: str) -> Process:
+        """The process of a node that was started."""
+        found = Process.load(self._layout.pid(node_id))
+        assert found is not None, f"{node_id} was never started"
+        return found
+
+    def is_alive(self, node_id: str) -> bool:
+        """Whether its process runs."""
+        found = Process.load(self._layout.pid(node_id))
+        return found is not None and found.alive
+
+    def signal(self, node_id: str, number: Signals) -> None:
+        """Send a signal to a node."""
+        self.process(node_id).send(number)
+
+    def kill(self, *node_ids: str) -> None:
+        """kill -9, all at once, and wait until they are gone."""
+        self._end(node_ids, SIGKILL)
+
+    def stop(self, *node_ids: str) -> None:
+        """SIGTERM, and wait until they are gone."""
+        self._end(node_ids, SIGTERM)
+
+    def _end(self, node_ids: Sequence[str], number: Signals) -> None:
+        running = [self.process(node_id) for node_id in node_ids if self.is_alive(node_id)]
+        for process in running:
+            process.send(number)
+        ends = f"{', '.join(node_ids)} end"
+        wait_until(ends, lambda: not any(process.alive for process in running))
+        for process in running:
+            process.reap()
+
+    def masters(self) -> list[str]:
+        """The names of all masters that have a directory here, members or not."""
+        return [node.id for node in self._dev.load().of_role("master")]
+
+    def listen(self, node_id: str) -> str:
+        """Where a node listens for framed calls."""
+        return self._node(node_id).listen
+
+    def _node(self, node_id: str) -> NodeSpec:
+        return next(node for node in self._dev.load().nodes if node.id == node_id)
+
+    # ---- other directories
+
+    def wipe(self, node_id: str) -> None:
+        """Remove a node's data, as a new disk in the same machine."""
+        shutil.rmtree(self.data_dir(node_id))
+
+    def begins_no_cluster(self, node_id: str) -> None:
+        """Take `bootstrap` out of a master's configuration."""
+        path = self._layout.config(node_id)
+        path.write_text(path.read_text().replace("bootstrap = true", "bootstrap = false"))
+
+    def new_master(self, node_id: str) -> str:
+        """Give another master certificate and configuration, and start it: NAME=HOST:PORT."""
+        spec = self._dev.load()
+        ports = choose_ports(3, spec.ports())
+        listen, grpc_listen, http_listen = (f"{HOST}:{port}" for port in ports)
+        spec.nodes.append(NodeSpec(node_id, "master", listen, grpc_listen, http_listen))
+        place = self._layout.certificates(node_id)
+        place.mkdir(parents=True)
+        hosts = (HOST, "localhost")
+        pki.issue(self._layout.authority, place, "master", node_id, hosts, CERTIFICATE_DAYS)
+        self._layout.write_configs(spec)
+        self._layout.save(spec)
+        self._append_settings(node_id)
+        self.begins_no_cluster(node_id)
+        self.start(node_id)
+        self.wait_for_page(node_id)
+        return f"{node_id}={listen}"
+
+    def _append_settings(self, node_id: str) -> None:
+        path = self._layout.config(node_id)
+        text = path.read_text()
+        for name, values in self._settings.items():
+            if f"[{name}]" not in text:
+                lines = "\n".join(f"{key} = {value}" for key, value in values.items())
+                text += _TABLE.format(name=name, lines=lines)
+        path.write_text(text)
+
+    # ---- looking into them
+
+    def page(self, node_id: str, path: str) -> str:
+        """A page of a node's HTTPS listener; raises OSError when it does not answer."""
+        place = self._layout.certificates(self._dev.load().user)
+        context = ssl.create_default_context(cafile=str(place / "ca.crt"))
+        (cert,) = [p for p in place.glob("*.crt") if p.name != "ca.crt"]
+        context.load_cert_chain(cert, cert.with_suffix(".key"))
+        url = f"https://{self._node(node_id).http_listen}{path}"
+        with urllib.request.urlopen(url, timeout=PAGE_SECONDS_MAX, context=context) as answer:
+            return str(answer.read().decode())
+
+    def raft(self, node_id: str) -> dict[str, Any] | None:
+        """A master's /raft/state; None when it does not answer."""
+        try:
+            state: dict[str, Any] = json.loads(self.page(node_id, "/raft/state"))
+        except OSError:
+            return None
+        return state
+
+    def wait_for_page(self, node_id: str) -> None:
+        """Return when the master answers at all."""
+        wait_until(f"{node_id} answers", lambda: self.raft(node_id) is not None)
+
+    def leading(self) -> str:
+        """The master that leads in the newest term that anybody knows; waits until there is one."""
+        found: list[tuple[int, str]] = []
+
+        def one_leads() -> bool:
+            states = [state for name in self.masters() if (state := self._raft_if_alive(name))]
+            found[:] = [(s["term"], s["node_id"]) for s in states if s["role"] == "leader"]
+            return bool(found) and max(found)[0] == max(state["term"] for state in states)
+
+        wait_until("a master leads", one_leads)
+        return max(found)[1]
+
+    def _raft_if_alive(self, node_id: str) -> dict[str, Any] | None:
+        return self.raft(node_id) if self.is_alive(node_id) else None
+
+    def applied(self, node_id: str) -> int:
+        """Up to which entry a master has applied the log; 0 when it does not answer."""
+        state = self._raft_if_alive(node_id)
+        return int(state["applied_index"]) if state is not None else 0
+
+    def wait_until_equal(self, *node_ids: str) -> None:
+        """Return when all of these have applied the same and all of it. Nobody must be writing."""
+
+        def equal() -> bool:
+            states = [self.raft(node_id) for node_id in node_ids]
+            seen = {(s["applied_index"], s["last_index"]) if s else None for s in states}
+            return len(seen) == 1 and all(one is not None and one[0] == one[1] for one in seen)
+
+        wait_until(f"{', '.join(node_ids)} have applied the same", equal)
+
+    def stored_states(self, *node_ids: str) -> dict[str, StoredState]:
+        """Wait until these are equal, stop them in order, and read what is on their disks."""
+        self.wait_until_equal(*node_ids)
+        # The leader last: it finds nobody to hand over to, so nothing is added to any log.
+        leader = self.leading()
+        self.stop(*(node_id for node_id in node_ids if node_id != leader))
+        self.stop(leader)
+        return {node_id: self._stored(node_id) for node_id in node_ids}
+
+    def _stored(self, node_id: str) -> StoredState:
+        from pydfsnode.roles.master.store import open_store
+        from pydfsnode.security.tls import TlsStore
+        from pydfsnode.storage.directory import claim_directory
+
+        config = load_node_config(self._layout.config(node_id))
+        identity = TlsStore.load(config.tls).identity
+        place = Path(config.data_dir)
+        with claim_directory(place, identity.cluster_id, config.role, config.node_id):
+            store = open_store(config, identity)
+            try:
+                namespace = store.namespace
+                return StoredState(namespace.applied_index, namespace.state_hash().hex())
+            finally:
+                store.close()
+
+    def events(self, node_id: str, event: str) -> list[dict[str, Any]]:
+        """What a node has logged as *event*."""
+        lines = (line for line in self.log(node_id).splitlines() if line.startswith("{"))
+        return [found for line in lines if (found := json.loads(line)).get("event") == event]
