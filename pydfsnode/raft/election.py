@@ -96,6 +96,8 @@ def campaign(state: State, *, by_transfer: bool = False) -> None:
     Args:
         by_transfer: the leader ordered this election (thesis §3.10).
     """
+    if by_transfer:
+        state.elections_started += 1
     state.reset_election_deadline()
     state.role = CANDIDATE
     state.effects.role_changed = True

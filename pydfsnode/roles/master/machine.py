@@ -44,6 +44,7 @@ class NamespaceMachine:
     def apply(self, first_index: int, entries: Sequence[bytes]) -> list[object]:
         """Outcome of each entry (`Applied` or `Rejected`), None where it holds no operation."""
         outcomes: list[object] = []
+        counts: dict[tuple[type, type], int] = {}
         namespace = self.namespace
         for index, entry in enumerate(entries, first_index):
             payload = unpack(entry)
@@ -51,7 +52,8 @@ class NamespaceMachine:
                 op = decode_op(payload)
                 outcome = namespace.apply(op, index)
                 outcomes.append(outcome)
-                self._count(type(op), type(outcome))
+                kinds = (type(op), type(outcome))
+                counts[kinds] = counts.get(kinds, 0) + 1
             else:
                 namespace.advance(index)
                 outcomes.append(None)
@@ -59,16 +61,18 @@ class NamespaceMachine:
                 digest = namespace.digest_interval()
                 if digest is not None:
                     self._digests.append((index, digest))
+        for (kind, outcome_kind), count in counts.items():
+            self._count(kind, outcome_kind, count)
         self._on_applied()
         return outcomes
 
-    def _count(self, op: type, outcome: type) -> None:
+    def _count(self, op: type, outcome: type, applied: int) -> None:
         count = self._counts.get((op, outcome))
         if count is None:
             kind = "applied" if outcome is Applied else "rejected"
             counter = metrics().counter("namespace_operations_total", op.__name__, kind)
             count = self._counts[op, outcome] = counter.inc
-        count(1)
+        count(applied)
 
     def drain_rows(self) -> list[Row]:
         """What the state table must hold."""

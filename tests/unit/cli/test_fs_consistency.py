@@ -96,6 +96,16 @@ def test_the_configuration_says_what_a_command_that_does_not_say_reads(
     assert run("fs", "ls", "--consistency", "linearizable", "/d").err == ""
 
 
+def test_what_decides_on_a_change_is_read_linearizably(
+    run: Run, behind: FakeCluster, tmp_path: Path
+) -> None:
+    config = tmp_path / "client.toml"
+    config.write_text('consistency = "stale"\n' + config.read_text())
+    assert run("fs", "mkdir", "/e", "/into").code == 0
+    assert run("fs", "mv", "/d/f", "/e", "/into").code == 0
+    assert behind.router.any_master == []
+
+
 @pytest.mark.parametrize("command", [("fs", "ls", "/"), ("bench", "meta")])
 @pytest.mark.usefixtures("cluster")
 def test_what_is_no_consistency_is_wrong_usage(run: Run, command: tuple[str, ...]) -> None:

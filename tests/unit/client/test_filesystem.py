@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pydfsnode import limits
@@ -217,8 +219,12 @@ async def test_the_clients_own_consistency_is_of_reads_that_do_not_say(
     assert cluster.consensus.barriers == ["leader"]
 
 
-async def test_what_decides_on_a_change_is_read_linearizably(cluster: FakeCluster) -> None:
+async def test_what_decides_on_a_change_is_read_linearizably(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
     fs = cluster.connect(consistency="stale")
+    (tmp_path / "source").write_bytes(b"content")
+    await fs.put(tmp_path / "source", "/put")
     await fs.mkdir("/d")
     await fs.mkdir("/d/e", create_parents=False)
     await fs.mv("/d/e", "/d/f")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from pydfsnode.client.session import OpSession
+from pydfsnode.client.wire import MasterCalls
 from pydfsnode.client.wire_cluster import ClusterCalls
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 
@@ -45,6 +47,21 @@ class FakeRouter:
 @pytest.fixture
 def router() -> FakeRouter:
     return FakeRouter()
+
+
+async def test_the_status_has_what_the_leader_counts_and_who_votes(router: FakeRouter) -> None:
+    older = pb.MasterState(id="m9", role="follower")  # said by a leader that knows no membership
+    router.answers["Status"] = pb.ClusterStatusResponse(
+        masters=[MEMBERS.members[3], older], appends_sent=1, entries_sent=2, groups_written=3,
+        entries_written=4,
+    )  # fmt: skip
+    calls = MasterCalls(cast(Any, router), OpSession(), 1000)
+    found = await calls.cluster_status()
+    assert [(m.id, m.membership, m.replication) for m in found.masters] == [
+        ("m4", "learner", ""), ("m9", "voter", ""),
+    ]  # fmt: skip
+    counts = found.appends_sent, found.entries_sent, found.groups_written, found.entries_written
+    assert counts == (1, 2, 3, 4)
 
 
 async def test_members_come_with_all_that_is_known(router: FakeRouter) -> None:

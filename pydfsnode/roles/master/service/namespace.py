@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from pydfsnode.client.consistency import LINEARIZABLE, Consistency, Mode
 from pydfsnode.errors import InvalidArgument, NotFound
@@ -22,6 +22,10 @@ from pydfsnode.rpc.server import Handlers
 
 SERVICE = "/pydfs.v1.Namespace/"
 
+S = TypeVar(
+    "S",
+    pb.MkdirsResponse, pb.CreateResponse, pb.CompleteResponse, pb.RenameResponse, pb.StatResponse,
+)  # fmt: skip
 View = Callable[[Namespace, Any], Any]
 """Makes the response to a request for reading."""
 
@@ -96,7 +100,7 @@ class NamespaceService:
     async def mkdirs(self, request: pb.MkdirsRequest, call: CallContext) -> pb.MkdirsResponse:
         """Make a directory and the missing ones above it."""
         op = ops.Mkdirs(*self._head(request.op, call), request.path, request.mode)
-        return pb.MkdirsResponse(status=_status(await self._consensus.propose(op, FileView)))
+        return _filled(pb.MkdirsResponse(), await self._consensus.propose(op, FileView))
 
     async def create(self, request: pb.CreateRequest, call: CallContext) -> pb.CreateResponse:
         """Create a file that the caller then writes."""
@@ -109,7 +113,7 @@ class NamespaceService:
             request.overwrite,
             request.create_parents,
         )
-        return pb.CreateResponse(status=_status(await self._consensus.propose(op, FileView)))
+        return _filled(pb.CreateResponse(), await self._consensus.propose(op, FileView))
 
     async def allocate_chunk(
         self, request: pb.AllocateChunkRequest, call: CallContext
@@ -139,7 +143,7 @@ class NamespaceService:
             _done(request.last) if request.HasField("last") else None,
             request.abandon_chunk_id,
         )
-        return pb.CompleteResponse(status=_status(await self._consensus.propose(op, FileView)))
+        return _filled(pb.CompleteResponse(), await self._consensus.propose(op, FileView))
 
     async def abandon(self, request: pb.AbandonRequest, call: CallContext) -> pb.AbandonResponse:
         """Give up a file that was never closed."""
@@ -156,7 +160,7 @@ class NamespaceService:
     async def rename(self, request: pb.RenameRequest, call: CallContext) -> pb.RenameResponse:
         """Move a file or directory."""
         op = ops.Rename(*self._head(request.op, call), request.source, request.destination)
-        return pb.RenameResponse(status=_status(await self._consensus.propose(op, FileView)))
+        return _filled(pb.RenameResponse(), await self._consensus.propose(op, FileView))
 
     # ---- queries
 
@@ -276,7 +280,7 @@ def _consistency(asked: pb.ReadOptions) -> Consistency | None:
 
 
 def _stat(namespace: Namespace, request: pb.StatRequest) -> pb.StatResponse:
-    return pb.StatResponse(status=_status(queries.stat(namespace, request.path)))
+    return _filled(pb.StatResponse(), queries.stat(namespace, request.path))
 
 
 def _list_directory(namespace: Namespace, request: pb.ListRequest) -> pb.ListResponse:
@@ -299,19 +303,32 @@ def _done(done: pb.ChunkDone) -> ops.ChunkDone:
 
 
 def _status(view: FileView) -> pb.FileStatus:
-    return pb.FileStatus(
-        path=view.path,
-        type=_TYPES[view.type],
-        size=view.size,
-        replication=view.replication,
-        owner=view.owner,
-        group=view.group,
-        mode=view.mode,
-        mtime_ms=view.mtime_ms,
-        ctime_ms=view.ctime_ms,
-        inode_id=view.inode_id,
-        chunk_bytes=view.chunk_bytes,
-        under_construction=view.under_construction,
-        child_count=view.child_count,
-        checksum=view.checksum,
-    )
+    status = pb.FileStatus()
+    _fill(status, view)
+    return status
+
+
+def _fill(status: pb.FileStatus, view: FileView) -> None:
+    """Set what differs from zero, in place: half the time of the constructor and a copy."""
+    status.path = view.path
+    status.type = _TYPES[view.type]
+    status.owner = view.owner
+    status.group = view.group
+    status.mode = view.mode
+    status.mtime_ms = view.mtime_ms
+    status.ctime_ms = view.ctime_ms
+    status.inode_id = view.inode_id
+    if view.child_count:
+        status.child_count = view.child_count
+    if view.type == "file":
+        status.size = view.size
+        status.replication = view.replication
+        status.chunk_bytes = view.chunk_bytes
+        status.under_construction = view.under_construction
+        status.checksum = view.checksum
+
+
+def _filled(response: S, view: FileView) -> S:
+    """*response* with its field `status` set."""
+    _fill(response.status, view)
+    return response
