@@ -26,7 +26,7 @@ PYTEST := $(BIN)/python -m pytest \
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help build tools proto certs demo test check fix sim integration bench bench-compare
-.PHONY: binary fuzz docs clean
+.PHONY: binary fuzz docs clean mutants
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,9 +92,12 @@ fix: build ## format and fix sources: the only target that rewrites them
 test: build ## unit, property, fast, conformance and tidy tests
 	$(PYTEST) $(TESTED) --durations=5
 
-N ?= 60
+N ?= 300
 sim: build ## simulated clusters: make sim N=200, or one: make sim SEED=17
 	PYDFSNODE_SIM_SEEDS=$(N) $(if $(SEED),PYDFSNODE_SIM_SEED=$(SEED)) $(PYTEST) tests/sim
+
+mutants: build ## bugs planted in a copy of the code, and who finds each: make mutants ARGS=--quick
+	$(BIN)/python -m tests.mutants.run $(ARGS)
 
 integration: build ## real processes of the executable
 	$(PYTEST) tests/integration -m 'not binary'

@@ -39,9 +39,12 @@ def unpack(entry: bytes) -> bytes | None:
         return entry_payload(entry)
     if kind != KIND_COMPRESSED:
         return None
+    packed = entry_payload(entry)
     try:
+        if zstandard.frame_content_size(packed) > limits.ENTRY_BYTES_MAX:
+            raise CorruptionError("a compressed log entry is larger than an entry may be")
         return zstandard.ZstdDecompressor().decompress(
-            entry_payload(entry), max_output_size=limits.ENTRY_BYTES_MAX
+            packed, max_output_size=limits.ENTRY_BYTES_MAX
         )
     except zstandard.ZstdError as error:
         raise CorruptionError(f"a compressed log entry cannot be read: {error}") from None
