@@ -12,7 +12,7 @@ Rules kept here and asserted in the tests (numbers as in the reference's list of
 7. One change of the members at a time, in force from its entry on, rolled back with it.
 8. A snapshot is installed only above the commit index, in a durable group of its own.
 
-When a method raises, nothing was changed.
+When a method raises, nothing was changed, but that the sender of a damaged append leads its term.
 """
 
 from __future__ import annotations

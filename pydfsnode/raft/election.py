@@ -45,8 +45,8 @@ def _forget_silent_leader(state: State) -> None:
 
     Else it would name that leader, and let reads wait for it, for ever (trap D7).
     """
-    silent_ms = state.now_ms - state.leader_heard_ms
-    if state.role == FOLLOWER and state.leader and silent_ms > 2 * state.timing.election_timeout_ms:
+    given_up_ms = state.election_deadline_ms + state.timing.election_timeout_ms
+    if state.role == FOLLOWER and state.leader and state.now_ms > given_up_ms:
         state.become_follower(state.term, "")
 
 
@@ -100,12 +100,15 @@ def campaign(state: State, *, by_transfer: bool = False) -> None:
         state.elections_started += 1
     state.reset_election_deadline()
     state.role = CANDIDATE
+    state.leader = ""
+    state.fail_asked_reads()
     state.effects.role_changed = True
     state.term += 1
     state.vote = state.node_id
     state.grants = {}
     state.persist_hard_state()
     state.campaign_io = state.pending_persist().io_id
+    state.order_until_ms = state.election_deadline_ms if by_transfer else None
     request = VoteRequest(
         state.term, state.node_id, state.log.last_index, state.log.last_term, by_transfer
     )
@@ -148,6 +151,8 @@ def on_pre_vote_response(state: State, message: PreVoteResponse) -> None:
         return
     if state.role != PRE_CANDIDATE or message.asked_term != state.term + 1:
         return
+    if state.now_ms >= state.election_deadline_ms:
+        return  # of a round that is over: this process slept, and a leader may live (trap J2)
     state.grants[message.sender] = message.granted
     if _won(state):
         campaign(state)
@@ -169,7 +174,9 @@ def on_vote_request(state: State, message: VoteRequest) -> None:
     if state.vote != message.sender:
         state.vote = message.sender
         state.persist_hard_state()
-    state.role = FOLLOWER
+    if state.role != FOLLOWER:
+        state.role = FOLLOWER
+        state.effects.role_changed = True
     state.reset_election_deadline()
     state.promise(message.sender, VoteGrant(state.term, state.node_id))
 
@@ -192,5 +199,8 @@ def _won(state: State) -> bool:
 
 
 def _count(state: State) -> None:
-    if state.grants.get(state.node_id) and _won(state):  # the own vote must be durable first
-        replication.become_leader(state)
+    if not state.grants.get(state.node_id) or not _won(state):
+        return  # the own vote must be durable first
+    if state.order_until_ms is not None and state.now_ms >= state.order_until_ms:
+        return  # votes by order ignore the leader's lease, and it may trust that again (trap H1)
+    replication.become_leader(state)

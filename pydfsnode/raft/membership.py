@@ -9,7 +9,7 @@ appends the final one (trap E4). A leader that is no voter any more leads until 
 from __future__ import annotations
 
 from pydfsnode.errors import ChangeInProgress, InvalidArgument
-from pydfsnode.raft import replication, transfer
+from pydfsnode.raft import reads, replication, transfer
 from pydfsnode.raft.configuration import Configuration
 from pydfsnode.raft.progress import Progress
 from pydfsnode.raft.state import State
@@ -65,6 +65,7 @@ def _append(state: State, configuration: Configuration) -> int:
     index = replication.propose(state, [configuration.encode()], KIND_CONFIGURATION)
     state.append_configuration(index, configuration)
     track(state, index)
+    reads.confirm(state)  # by the voters of now: those that left may never answer
     return index
 
 

@@ -18,6 +18,7 @@ from pydfsnode.raft.progress import REPLICATE, SNAPSHOT, Progress
 from pydfsnode.raft.state import LEADER, State
 from pydfsnode.raft.types import KIND_NOOP
 
+PROBE_BYTES_MAX = 64 * limits.KIB
 HEARTBEATS_PER_TIMEOUT_MIN = 4
 MEMBERS_AT_FULL_RATE = 3
 
@@ -127,7 +128,9 @@ def _send_append(state: State, peer: str, progress: Progress) -> bool:
         _want_snapshot(state, peer, progress)
         return False
     last = min(state.log.last_index, first + limits.APPEND_ENTRIES_MAX - 1)
-    body, count = state.log.assemble(first, last, limits.APPEND_BYTES_MAX)
+    # A probe goes again with each heartbeat while nobody answers: it must not be large.
+    bytes_max = limits.APPEND_BYTES_MAX if progress.state == REPLICATE else PROBE_BYTES_MAX
+    body, count = state.log.assemble(first, last, bytes_max)
     invariant(count, "the log cannot give entries it should hold", first=first)
     prev_index = first - 1
     state.send(
@@ -159,7 +162,10 @@ def snapshot_finished(state: State, peer: str, stream: int) -> None:
     """The transfer to *peer* ended, well or not: search for its match again (trap F5)."""
     progress = state.progress.get(peer)
     if progress is not None and progress.stream == stream and progress.state == SNAPSHOT:
-        progress.probe_from(progress.match_index + 1)
+        # Where the log begins: the peer may have what it needs, and only its word was lost.
+        first, match_index = state.log.first_index, progress.match_index
+        begins = first if first <= state.log.last_index else 0
+        progress.probe_from(max(match_index + 1, begins))
 
 
 def _send_heartbeat(state: State, peer: str, progress: Progress) -> None:

@@ -60,6 +60,7 @@ class State:
     leader_heard_ms: int = 0
     grants: dict[str, bool] = field(default_factory=dict)
     campaign_io: int = 0
+    order_until_ms: int | None = None  # of a campaign by a leader's order: when it must be over
     # leader
     progress: dict[str, Progress] = field(default_factory=dict)
     stream: int = 0

@@ -1,67 +1,150 @@
-"""`EntryLog` against a plain list, through appends, truncations and restarts."""
+"""`EntryLog` against a plain list: appends, truncations, compaction, snapshots and restarts.
+
+Cites the traps B6, B9, B10 and F4.
+"""
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from dataclasses import dataclass, field
+
+from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pydfsnode._fast import encode_entry
 from pydfsnode.raft.log import EntryLog
 from pydfsnode.raft.types import LogStart
 
-ACTIONS = st.lists(
-    st.one_of(
-        st.tuples(st.just("append"), st.integers(0, 2), st.integers(1, 5)),
-        st.tuples(st.just("truncate"), st.integers(0, 8), st.just(0)),
-        st.tuples(st.just("restart"), st.just(0), st.just(0)),
-    ),
-    max_size=30,
-)
+NUMBERS = st.integers(0, 10_000)
 
 
-def reopened(model: list[tuple[int, bytes]]) -> EntryLog:
-    runs: list[tuple[int, int]] = []
-    for index, (term, _) in enumerate(model, 1):
-        if not runs or runs[-1][1] != term:
-            runs.append((index, term))
-    held = [entry for _, entry in model]
-    return EntryLog(LogStart(1, len(held), runs, 0, lambda a, b, size: held[a - 1 : b]))
+@dataclass
+class Model:
+    """The log as (term, entry) from `first` on."""
+
+    first: int = 1
+    prev_term: int = 0
+    held: list[tuple[int, bytes]] = field(default_factory=list)
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.held) - 1
+
+    @property
+    def last_term(self) -> int:
+        return self.held[-1][0] if self.held else self.prev_term
+
+    def term_at(self, index: int) -> int:
+        if index == self.first - 1:
+            return self.prev_term
+        return self.held[index - self.first][0] if self.first <= index <= self.last else -1
+
+    def append(self, term: int) -> bytes:
+        entry = encode_entry(self.last + 1, term, 1, b"%d/%d" % (self.last + 1, term))
+        self.held.append((term, entry))
+        return entry
+
+    def compact(self, through: int) -> None:
+        self.prev_term = self.term_at(through)
+        del self.held[: through + 1 - self.first]
+        self.first = through + 1
+
+    def opened(self) -> EntryLog:
+        """As after a restart: nothing in memory, everything on a disk that goes on as it was."""
+        runs: list[tuple[int, int]] = []
+        for index, (term, _) in enumerate(self.held, self.first):
+            if not runs or runs[-1][1] != term:
+                runs.append((index, term))
+        first, disk = self.first, [entry for _, entry in self.held]
+
+        def read(low: int, high: int, bytes_max: int) -> list[bytes]:
+            return disk[low - first : high - first + 1]
+
+        return EntryLog(LogStart(self.first, self.last, runs, self.prev_term, read))
+
+    def conflict(self, index: int, term: int) -> tuple[int, int]:
+        """As `find_conflict_by_term`: down from *index* to the first entry of at most *term*."""
+        for at in range(min(index, self.last), self.first - 1, -1):
+            if self.term_at(at) <= term:
+                return at, self.term_at(at)
+        return self.first - 1, self.prev_term
 
 
-@given(ACTIONS)
-@settings(max_examples=300, deadline=None)
-def test_the_log_equals_a_list(actions: list[tuple[str, int, int]]) -> None:
-    model: list[tuple[int, bytes]] = []
-    log = reopened(model)
-    for kind, amount, count in actions:
-        if kind == "append":
-            term = (model[-1][0] if model else 1) + amount
-            for _ in range(count):
-                entry = encode_entry(len(model) + 1, term, 1, b"x")
-                model.append((term, entry))
-                assert log.append(term, entry) == len(model)
-        elif kind == "truncate" and model:
-            keep = max(0, len(model) - amount)
-            if keep < len(model):
-                del model[keep:]
-                log.truncate_from(keep + 1)
-        else:
-            log = reopened(model)
-        check(log, model)
+class LogMachine(RuleBasedStateMachine):
+    """The same is done to both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        self.real = self.model.opened()
+
+    @rule(ahead=st.integers(0, 2), count=st.integers(1, 5))
+    def append(self, ahead: int, count: int) -> None:
+        term = max(1, self.model.last_term + ahead)
+        for _ in range(count):
+            entry = self.model.append(term)
+            assert self.real.append(term, entry) == self.model.last
+
+    @rule(number=NUMBERS)
+    def truncate(self, number: int) -> None:
+        index = self.model.first + number % (len(self.model.held) + 1)
+        del self.model.held[index - self.model.first :]
+        self.real.truncate_from(index)
+
+    @rule(number=NUMBERS)
+    def compact(self, number: int) -> None:
+        through = self.model.first - 1 + number % (len(self.model.held) + 1)
+        self.model.compact(through)
+        self.real.compact(through)
+
+    @precondition(lambda self: self.model.first > 1)
+    @rule(number=NUMBERS)
+    def compact_less_than_before(self, number: int) -> None:
+        self.real.compact(number % self.model.first)
+
+    @rule(ahead=st.integers(0, 3), term_ahead=st.integers(0, 2))
+    def install_snapshot(self, ahead: int, term_ahead: int) -> None:
+        index, term = self.model.last + ahead, self.model.last_term + term_ahead
+        self.model = Model(index + 1, term)
+        self.real.reset(index, term)
+
+    @rule()
+    def restart(self) -> None:
+        self.real = self.model.opened()
+
+    @invariant()
+    def terms(self) -> None:
+        model, real = self.model, self.real
+        assert (real.first_index, real.last_index) == (model.first, model.last)
+        assert real.last_term == model.last_term
+        for index in range(model.first - 2, model.last + 3):
+            assert real.term_at(index) == model.term_at(index)
+
+    @invariant()
+    def entries(self) -> None:
+        model, real = self.model, self.real
+        got: list[bytes] = []
+        while len(got) < len(model.held):
+            got += real.entries(model.first + len(got), model.last, 1 << 30)
+        assert got == [entry for _, entry in model.held]
+        if model.held:
+            assert len(real.entries(model.last, model.last, 1)) == 1  # at least one, however large
+
+    @invariant()
+    def conflicts(self) -> None:
+        model = self.model
+        for index in range(model.first - 1, model.last + 2):
+            for term in range(model.prev_term, model.last_term + 2):
+                assert self.real.find_conflict_by_term(index, term) == model.conflict(index, term)
+
+    @invariant()
+    def comparison(self) -> None:
+        model = self.model
+        for term in range(model.last_term - 1, model.last_term + 2):
+            for index in range(model.last - 1, model.last + 2):
+                newer = term > model.last_term or (term == model.last_term and index >= model.last)
+                assert self.real.is_up_to_date(index, term) == newer
 
 
-def check(log: EntryLog, model: list[tuple[int, bytes]]) -> None:
-    assert log.last_index == len(model)
-    assert log.last_term == (model[-1][0] if model else 0)
-    assert [log.term_at(i) for i in range(1, len(model) + 1)] == [t for t, _ in model]
-    assert log.term_at(len(model) + 1) == -1
-    assert log.term_at(0) == 0
-    got: list[bytes] = []
-    while len(got) < len(model):
-        got += log.entries(len(got) + 1, len(model), 1 << 30)
-    assert got == [entry for _, entry in model]
-    for index in range(len(model) + 1):
-        for term in range(8):
-            expected = max((i for i in range(1, index + 1) if model[i - 1][0] <= term), default=0)
-            expected_term = model[expected - 1][0] if expected else 0
-            assert log.find_conflict_by_term(index, term) == (expected, expected_term)
+TestLog = LogMachine.TestCase
+TestLog.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
