@@ -120,7 +120,7 @@ class Master:
 
 
 CALL_SECONDS_MAX = 20
-GROUP_TIMING = RaftTiming(tick_ms=10, heartbeat_ms=30, election_timeout_ms=150)
+GROUP_TIMING = RaftTiming(tick_ms=10, heartbeat_ms=50, election_timeout_ms=400)
 
 
 class Group:
