@@ -1,4 +1,5 @@
-"""Figures of a fresh local cluster of real processes, by `pydfsnode bench meta|io|small`.
+"""Figures of a fresh local cluster of real processes, by `pydfsnode bench meta|io|small`, then of
+masters that die, hand over and come back, by `bench.macro.raft`.
 
     python bench/macro/run.py [--quick] [--executable dist/pydfsnode] [--dir DIR]
 
@@ -18,6 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 FULL = (
     ("meta", "--inflight", "64", "--seconds", "5"),
     ("meta", "--inflight", "256", "--seconds", "5"),
@@ -72,6 +74,12 @@ def measure(executable: Sequence[str], directory: Path, plan: Sequence[Sequence[
         run([*executable, "dev", "down", *place], environment)
 
 
+def disturb(directory: Path, quick: bool) -> None:
+    """Print what clients notice of masters that come and go, with clusters below *directory*."""
+    command = [sys.executable, "-m", "bench.macro.raft", "--dir", str(directory)]
+    subprocess.run([*command, *(["--quick"] if quick else [])], cwd=ROOT, check=True)
+
+
 def main(argv: list[str]) -> int:
     """Measure in a directory that is removed afterwards; 1 when a command failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -84,6 +92,8 @@ def main(argv: list[str]) -> int:
     work = Path(tempfile.mkdtemp(prefix="pydfsnode-bench-", dir=given.dir))
     try:
         measure(executable, work / "cluster", QUICK if given.quick else FULL)
+        if given.executable is None:
+            disturb(work, given.quick)
     except subprocess.CalledProcessError as failure:
         print(f"{' '.join(failure.cmd)}: exit {failure.returncode}", file=sys.stderr)
         return 1

@@ -69,6 +69,10 @@ class Role(Protocol):
         """Begin the role's loops."""
         ...
 
+    async def left(self) -> None:
+        """Return when the role, asked to stop, needs to be heard by others no more."""
+        ...
+
     async def stop(self) -> None:
         """End the loops and close what the role opened; also after a failed start."""
         ...
@@ -128,6 +132,7 @@ async def _start(
     await https.start()
     stack.push_async_callback(https.stop)
     await role.start()
+    stack.push_async_callback(role.left)  # before the listeners stop
     _settle_garbage_collector()
     _on_signals(supervisor, tls)
     _log.info(

@@ -19,7 +19,7 @@ from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
 from pydfsnode.raft.effects import SnapshotWanted
 from pydfsnode.raft.messages import SnapshotHeader
-from pydfsnode.runtime.clock import Clock
+from pydfsnode.runtime.clock import Clock, stopwatch_s
 from pydfsnode.runtime.retry import Backoff
 from pydfsnode.runtime.snapshot_frames import (
     FRAME_ROWS_BYTES,
@@ -31,6 +31,8 @@ from pydfsnode.runtime.snapshot_frames import (
 )
 from pydfsnode.runtime.supervisor import Supervisor
 
+RESTS = 3
+"""How many times its working time the sender rests: it takes a quarter of a core at most."""
 REDIAL_MS, REDIAL_MS_MAX = 100, 5_000
 FRUITLESS_ATTEMPTS_MAX = 8
 """Attempts without a row more than before, after which a transfer is given up."""
@@ -122,6 +124,7 @@ class SendingParts:
     Attributes:
         sleep: of seconds.
         random: uniform in [0, 1).
+        stopwatch_s: seconds of a fine clock.
     """
 
     open_view: Callable[[], StateView]
@@ -130,6 +133,7 @@ class SendingParts:
     bytes_per_s: int
     random: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    stopwatch_s: Callable[[], float] = stopwatch_s
 
 
 class SnapshotTransfers:
@@ -274,7 +278,7 @@ class _Transfer:
                 return True
             self._rows_held = reply.row_count
             self._leader.snapshot_alive(self._peer, self._stream)
-            frames = _FramesAhead(view, reply, self._frame_bytes)
+            frames = _FramesAhead(view, reply, self._frame_bytes, self._parts)
             try:
                 while True:
                     frame = await frames.next_frame()
@@ -313,9 +317,16 @@ class _Transfer:
 
 
 class _FramesAhead:
-    """Frames of a view, each cut in a thread, slice by slice, while the one before it is sent."""
+    """Frames of a view, each cut in a thread, slice by slice, while the one before it is sent.
 
-    def __init__(self, view: StateView, reply: SnapshotReply, frame_bytes: int) -> None:
+    After each slice it rests for `RESTS` times as long as that took: the leader's loop needs the
+    interpreter that the thread holds, and its writes come first.
+    """
+
+    def __init__(
+        self, view: StateView, reply: SnapshotReply, frame_bytes: int, parts: SendingParts
+    ) -> None:
+        self._parts = parts
         self._cutter = FrameCutter(view.rows(reply.resume_after), reply.row_count, frame_bytes)
         self._closing = False
         self._ahead = self._begin()
@@ -324,9 +335,13 @@ class _FramesAhead:
         return asyncio.get_running_loop().create_task(self._cut(), name="snapshot frame")
 
     async def _cut(self) -> RowFrame | None:
-        frame = None
+        frame, parts = None, self._parts
         while frame is None and not self._closing:
+            began_s = parts.stopwatch_s()
             frame = await asyncio.to_thread(self._cutter.work)
+            rest_s = RESTS * (parts.stopwatch_s() - began_s)
+            if rest_s > 0:
+                await parts.sleep(rest_s)
         return frame
 
     async def next_frame(self) -> RowFrame:

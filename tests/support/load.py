@@ -79,6 +79,7 @@ class NamespaceLoad:
         self._stop = threading.Event()
         self._crash: list[BaseException] = []
         self._next = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name=f"load {root}")
 
     def __enter__(self) -> NamespaceLoad:
@@ -86,7 +87,11 @@ class NamespaceLoad:
         self.wait_for(1)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self._loop is not None:  # nobody wants its end any more
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            return
         self.stop()
 
     def stop(self) -> None:
@@ -152,7 +157,9 @@ class NamespaceLoad:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._load())
+            with asyncio.Runner() as runner:
+                self._loop = runner.get_loop()
+                runner.run(self._load())
         except BaseException as error:  # noqa: BLE001 - told to who waits for this thread
             self._crash.append(error)
 
@@ -180,7 +187,10 @@ class NamespaceLoad:
                     break
 
     def _slots(self, worker: int) -> Iterator[float]:
-        """When this worker begins its next four, on time or at once if it is late."""
+        """When this worker begins its next four; what could not begin in time is left out.
+
+        Workers keep their distance: once in step they would leave pauses that look like gaps.
+        """
         if self._per_s is None:
             while True:
                 yield 0.0
@@ -188,7 +198,7 @@ class NamespaceLoad:
         due = time.perf_counter() + every_s * worker / self._workers
         while True:
             yield due
-            due = max(due + every_s, time.perf_counter())
+            due += every_s * max(1, math.ceil((time.perf_counter() - due) / every_s))
 
     async def _write(self, calls: MasterCalls, number: int) -> bool:
         kind, path = KINDS[number % len(KINDS)], self._path(number)

@@ -56,6 +56,10 @@ class RaftCluster(Cluster):
         for node in spec.of_role("master"):
             self._append_settings(node.id)
 
+    def __enter__(self) -> RaftCluster:
+        self.up()
+        return self
+
     def __exit__(self, *_: object) -> None:
         """Ends all processes: what they still had to do is of no interest to a test."""
         self.kill(*(node.id for node in self._dev.load().nodes))
@@ -111,6 +115,10 @@ class RaftCluster(Cluster):
     def listen(self, node_id: str) -> str:
         """Where a node listens for framed calls."""
         return self._node(node_id).listen
+
+    def node_config(self, node_id: str) -> Path:
+        """A node's configuration file."""
+        return self._layout.config(node_id)
 
     def _node(self, node_id: str) -> NodeSpec:
         return next(node for node in self._dev.load().nodes if node.id == node_id)

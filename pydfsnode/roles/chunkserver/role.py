@@ -96,6 +96,9 @@ class ChunkserverRole:
         supervisor.spawn("sweep", self._sweep())
         self._links.start(supervisor.spawn)
 
+    async def left(self) -> None:
+        """See `roles.base.Role`: nobody takes over from a chunkserver."""
+
     async def stop(self) -> None:
         """Leave; what is being made durable is finished first."""
         await self._pool.close()

@@ -141,7 +141,7 @@ class Process:
         transfers = SnapshotTransfers(
             SendingParts(
                 self.log.open_view, streams.SimDial(self), self.loop, plan.snapshot_bytes_per_s,
-                self._rng.random,
+                self._rng.random, stopwatch_s=lambda: 0.0,
             ),
             self.supervisor,
         )  # fmt: skip

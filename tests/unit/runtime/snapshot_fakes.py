@@ -215,7 +215,13 @@ class Sending:
             return view
 
         parts = SendingParts(
-            open_view, network.dial, self.clock, bytes_per_s, lambda: 0.5, self._sleep
+            open_view,
+            network.dial,
+            self.clock,
+            bytes_per_s,
+            lambda: 0.5,
+            self._sleep,
+            lambda: 0.0,
         )
         self.transfers = SnapshotTransfers(parts, self.supervisor)
         self.transfers.bind(self.leader)
