@@ -36,7 +36,7 @@ def tick(state: State, now_ms: int) -> None:
         state.reset_election_deadline()
     elif state.disk_stalled or (state.role == CANDIDATE and state.campaign_io > state.io_durable):
         return  # its own vote is not on disk yet: another term would only queue behind it
-    elif state.now_ms >= state.election_deadline_ms and state.is_voter:
+    elif state.now_ms >= state.election_deadline_ms and state.may_lead:
         start_pre_vote(state)
 
 

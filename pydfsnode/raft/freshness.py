@@ -26,7 +26,9 @@ def note(state: State, message: Append) -> None:
     echo_ms = message.echo_ms - state.nonce
     if message.confirmed_ms_ago < 0 or not 0 <= echo_ms <= state.now_ms:
         return
-    as_of_ms = echo_ms - message.confirmed_ms_ago
+    # The leader counted by its own clock, which may be the slower one.
+    ago_ms = int(message.confirmed_ms_ago * (1 + state.timing.clock_drift)) + 1
+    as_of_ms = echo_ms - ago_ms
     if message.commit_index <= state.applied_index:
         state.fresh_as_of_ms = max(state.fresh_as_of_ms, as_of_ms)
     elif len(state.freshness) < PENDING_MAX:

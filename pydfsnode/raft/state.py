@@ -96,6 +96,17 @@ class State:
         return self.configuration.is_voter(self.node_id)
 
     @property
+    def may_lead(self) -> bool:
+        """Whether this node may campaign: a voter, or one whose leaving is not known as committed.
+
+        It may hold the longest log, with the entry that removes it: then nobody else can be
+        elected, and it must lead until that is committed (thesis §4.2.2).
+        """
+        members = self.members
+        leaving = members.index > self.commit_index
+        return self.is_voter or (leaving and members.at(members.index - 1).is_voter(self.node_id))
+
+    @property
     def other_voters(self) -> tuple[str, ...]:
         """Everybody else who votes, in either half of a joint configuration."""
         found = self.configuration

@@ -109,6 +109,9 @@ class SteppedCall:
             else:
                 waiting = self._coroutine.send(None)
         except StopIteration:
+            # Else call and coroutine would hold each other until the collector comes: at
+            # thousands of calls a second that is a pause of tens of milliseconds, again and again.
+            self._call.work = None
             return
         if waiting is None:  # sleep(0)
             self._call.connection.loop.call_soon(self._step)

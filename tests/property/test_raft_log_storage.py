@@ -142,7 +142,7 @@ class LogAgainstModel(RuleBasedStateMachine):
         assert log.incarnation == INCARNATION
         assert entries_of(log) == list(model.entries)
         runs: list[tuple[int, int]] = []
-        term = model.prev_term
+        term = -1  # the first run is told also where it goes on with the term before it
         for index in range(model.first, model.last + 1):
             if model.term_at(index) != term:
                 term = model.term_at(index)
