@@ -1,4 +1,4 @@
-"""A master whose state differs from what the same log gave the others stops by itself (INV-SAME)."""
+"""A master whose state differs from what the same log gave the others stops (INV-SAME)."""
 
 from __future__ import annotations
 
