@@ -14,6 +14,7 @@ from pydfsnode.raft.messages import (
     VoteRefusal,
     VoteRequest,
 )
+from pydfsnode.raft.progress import NEVER_MS
 from pydfsnode.raft.state import CANDIDATE, FOLLOWER, LEADER, PRE_CANDIDATE, State
 
 OVERSLEPT_MS = 300
@@ -58,15 +59,8 @@ def _check_quorum(state: State, overslept: bool) -> None:
     state.quorum_check_due_ms = state.now_ms + timeout_ms
     if overslept:
         return  # nobody could be heard; the next check decides
-    progress = state.progress
-
-    def is_active(member: str) -> bool:
-        if member == state.node_id:
-            return True
-        found = progress.get(member)
-        return found is not None and state.now_ms - found.active_at_ms <= timeout_ms
-
-    if not quorum.joint_majority(state.configuration, is_active):
+    heard_ms = state.majority_reached(state.now_ms, lambda p: p.active_at_ms, NEVER_MS)
+    if state.now_ms - heard_ms > timeout_ms:
         state.become_follower(state.term, "")
 
 

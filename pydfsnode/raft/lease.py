@@ -9,7 +9,6 @@ one timeout (trap D6b). A transfer voids the lease, for elections by its order i
 
 from __future__ import annotations
 
-from pydfsnode.raft import quorum
 from pydfsnode.raft.progress import NEVER_MS
 from pydfsnode.raft.state import LEADER, State
 
@@ -21,15 +20,7 @@ VOID_TIMEOUTS = 5
 
 def confirmed_sent_ms(state: State) -> int:
     """When the leader sent the newest message that a majority has answered by now."""
-    progress = state.progress
-
-    def sent_ms(member: str) -> int:
-        if member == state.node_id:
-            return state.now_ms
-        found = progress.get(member)
-        return found.acked_sent_ms if found is not None else NEVER_MS
-
-    return quorum.joint_committed(state.configuration, sent_ms)
+    return state.majority_reached(state.now_ms, lambda p: p.acked_sent_ms, NEVER_MS)
 
 
 def confirmed_ms_ago(state: State) -> int:
@@ -44,12 +35,8 @@ def holds(state: State) -> bool:
     """Whether this leader may answer reads from its own state now."""
     if state.role != LEADER or state.transfer_to or state.now_ms < state.lease_void_until_ms:
         return False
-    if state.commit_index < state.noop_index:
-        return False
-    if not state.other_voters:
-        return True
     length_ms = state.timing.election_timeout_ms * (1 - state.timing.clock_drift) - GUARD_MS
-    return state.now_ms < confirmed_sent_ms(state) + length_ms
+    return 0 <= confirmed_ms_ago(state) < length_ms
 
 
 def void(state: State) -> None:

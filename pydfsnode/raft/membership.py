@@ -81,17 +81,14 @@ def track(state: State, next_index: int) -> None:
         if member == state.node_id:
             continue
         progress = state.progress.get(member)
-        if progress is None:
+        if progress is None or progress.leaving_until_ms:
+            # Also one that is added again, as if never seen: nothing learnt counts (trap B8).
+            state.progress.pop(member, None)
             state.stream += 1
             state.progress[member] = Progress(
                 next_index, state.stream,
                 active_at_ms=state.now_ms, advanced_at_ms=state.now_ms,
             )  # fmt: skip
-        elif progress.leaving_until_ms:
-            # Added again: nothing learnt before counts, it may have another disk (trap B8).
-            del state.progress[member]
-            track(state, next_index)
-            return
     until_ms = state.now_ms + LEAVING_TIMEOUTS * state.timing.election_timeout_ms
     for member, progress in state.progress.items():
         if member not in members and not progress.leaving_until_ms:

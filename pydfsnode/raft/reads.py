@@ -10,7 +10,7 @@ term does not know the commit index yet: its reads wait for its no-op (trap D1).
 from __future__ import annotations
 
 from pydfsnode import limits
-from pydfsnode.raft import lease, quorum
+from pydfsnode.raft import lease
 from pydfsnode.raft.effects import ReadReady
 from pydfsnode.raft.messages import ReadIndexAnswer, ReadIndexRequest
 from pydfsnode.raft.state import LEADER, PendingRead, State
@@ -81,15 +81,7 @@ def start_round(state: State) -> bool:
 
 def confirm(state: State) -> None:
     """Recompute which round a majority has confirmed; the leader confirms its own rounds."""
-    progress = state.progress
-
-    def round_of(member: str) -> int:
-        if member == state.node_id:
-            return state.read_round
-        found = progress.get(member)
-        return found.read_round if found is not None else 0
-
-    confirmed = quorum.joint_committed(state.configuration, round_of)
+    confirmed = state.majority_reached(state.read_round, lambda p: p.read_round)
     if confirmed > state.round_confirmed:
         state.round_confirmed = confirmed
         release(state)

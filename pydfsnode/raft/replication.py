@@ -240,15 +240,7 @@ def on_heartbeat_ack(state: State, message: HeartbeatAck) -> None:
 
 def maybe_commit(state: State) -> None:
     """Commit what a majority holds durably, once it reaches an entry of this term (trap B1)."""
-    progress, durable_index = state.progress, state.durable_index
-
-    def match_of(member: str) -> int:
-        if member == state.node_id:
-            return durable_index
-        found = progress.get(member)
-        return found.match_index if found is not None else 0
-
-    index = quorum.joint_committed(state.configuration, match_of)
+    index = state.majority_reached(state.durable_index, lambda p: p.match_index)
     if index > state.commit_index and state.log.term_at(index) == state.term:
         state.advance_commit(index)
         reads.release(state)

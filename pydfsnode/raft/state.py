@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pydfsnode.raft import quorum
 from pydfsnode.raft.configuration import Configuration
 from pydfsnode.raft.configurations import Configurations
 from pydfsnode.raft.effects import Effects, HardState, Persist
@@ -118,6 +119,23 @@ class State:
         return bool(self.io_issued_ms) and (
             self.now_ms - self.io_issued_ms[0][1] > self.timing.disk_stall_ms
         )
+
+    def majority_reached(self, own: int, of: Callable[[Progress], int], unknown: int = 0) -> int:
+        """As leader: the largest number that a majority of each set of voters has reached.
+
+        Args:
+            own: this node's number, which counts if it votes.
+            of: another member's number, from its progress; *unknown* where there is none.
+        """
+        progress = self.progress
+
+        def reached(member: str) -> int:
+            if member == self.node_id:
+                return own
+            found = progress.get(member)
+            return unknown if found is None else of(found)
+
+        return quorum.joint_committed(self.configuration, reached)
 
     def pending_persist(self) -> Persist:
         """The group that the next `take_effects` hands out, begun when there is none."""

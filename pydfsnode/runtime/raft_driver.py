@@ -204,7 +204,7 @@ class RaftDriver(RaftTurn):
 
     def status(self) -> RaftStatus:
         """How it stands now."""
-        core, counters = self._core, self._commits.counters
+        core, counters, sent = self._core, self._commits.counters, self._core.counters()
         return RaftStatus(
             node_id=member_name(core.node_id),
             member_id=core.node_id,
@@ -226,8 +226,8 @@ class RaftDriver(RaftTurn):
             overslept=self._tickers[0].overslept,
             compactions=self._upkeep.compactions,
             snapshots_installed=self.snapshots_installed,
-            appends_sent=core.counters()["appends_sent"],
-            entries_sent=core.counters()["entries_sent"],
+            appends_sent=sent["appends_sent"],
+            entries_sent=sent["entries_sent"],
         )
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from pydfsnode import limits
 from pydfsnode.errors import (
@@ -62,7 +62,6 @@ ROWS_WAITING_ENTRIES_MAX = 8192  # limits.py candidate
 
 _log = get_logger("runtime.raft_driver")
 
-T = TypeVar("T")
 RoleCallback = Callable[[str, int], None]
 """(role, term)"""
 ConfigurationCallback = Callable[[Configuration], None]

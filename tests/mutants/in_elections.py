@@ -162,7 +162,7 @@ ELECTIONS = [
         ),
         (
             "a leader without a majority stays", "A9",
-            "if not quorum.joint_majority(state.configuration, is_active):",
+            "if state.now_ms - heard_ms > timeout_ms:",
             "if False:",
         ),
         (
@@ -244,14 +244,13 @@ MEMBERSHIP = [
         ),
         (
             "a new member is not replicated to", "E7",
-            "        if progress is None:\n            state.stream += 1",
-            "        if progress is None and state.commit_index < state.noop_index:\n"
-            "            state.stream += 1",
+            "if progress is None or progress.leaving_until_ms:",
+            "if progress is None and state.commit_index < state.noop_index:",
         ),
         (
             "a returning member keeps its old progress", "B8",
-            "        elif progress.leaving_until_ms:\n",
-            "        elif False:\n",
+            "if progress is None or progress.leaving_until_ms:",
+            "if progress is None:",
         ),
     ),
     *planted_in(

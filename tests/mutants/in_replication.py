@@ -85,8 +85,8 @@ REPLICATION = [
         ),
         (
             "the leader counts what it has not on disk", "C3",
-            "progress, durable_index = state.progress, state.durable_index",
-            "progress, durable_index = state.progress, state.log.last_index",
+            "index = state.majority_reached(state.durable_index, lambda p: p.match_index)",
+            "index = state.majority_reached(state.log.last_index, lambda p: p.match_index)",
         ),
         (
             "an answer to another stream moves the match", "B8",
@@ -157,13 +157,13 @@ READS = [
         ),
         (
             "a lease twice as long", "D4",
-            "return state.now_ms < confirmed_sent_ms(state) + length_ms",
-            "return state.now_ms < confirmed_sent_ms(state) + 2 * length_ms",
+            "return 0 <= confirmed_ms_ago(state) < length_ms",
+            "return 0 <= confirmed_ms_ago(state) < 2 * length_ms",
         ),
         (
             "a lease before the term's first commit", "D1",
-            "    if state.commit_index < state.noop_index:\n        return False\n",
-            "",
+            "return 0 <= confirmed_ms_ago(state) < length_ms",
+            "return confirmed_ms_ago(state) < length_ms",
         ),
         (
             "freshness before the term's first commit", "D1",
@@ -199,8 +199,8 @@ READS = [
         ),
         (
             "one answer confirms a round", "D2",
-            "confirmed = quorum.joint_committed(state.configuration, round_of)",
-            "confirmed = max(map(round_of, state.configuration.voters))",
+            "confirmed = state.majority_reached(state.read_round, lambda p: p.read_round)",
+            "confirmed = max([state.read_round, *(p.read_round for p in state.progress.values())])",
         ),
         (
             "a read before the term's first commit", "D1",

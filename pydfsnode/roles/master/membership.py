@@ -146,6 +146,16 @@ class Membership:
         recorded = self._driver.configuration.addresses.get(member)
         return recorded or self._addresses.get(member_name(member), "")
 
+    async def confirm_leader(self) -> None:
+        """Return when this master is known to lead and to know all that is committed.
+
+        Raises:
+            NotLeader: also when leadership was lost meanwhile.
+        """
+        self._driver.require_leader()
+        await self._driver.read_barrier()
+        self._driver.require_leader()
+
     # ---- what shall be
 
     async def add(self, name: str, listen: str, *, learner_only: bool = False) -> None:
@@ -293,9 +303,7 @@ class Membership:
             NotLeader.
         """
         while True:
-            self._driver.require_leader()
-            await self._driver.read_barrier()
-            self._driver.require_leader()
+            await self.confirm_leader()
             configuration = self._driver.configuration
             if self._driver.configuration_committed and not configuration.is_joint:
                 return configuration

@@ -54,9 +54,7 @@ class ClusterService:
 
     async def members(self, request: pb.MembersRequest, call: CallContext) -> pb.MembersResponse:
         """Who the masters are, from the log."""
-        self._driver.require_leader()
-        await self._driver.read_barrier()
-        self._driver.require_leader()
+        await self._membership.confirm_leader()
         return self._members()
 
     async def add_server(
@@ -101,9 +99,7 @@ class ClusterService:
         self, request: pb.ClusterStatusRequest, call: CallContext
     ) -> pb.ClusterStatusResponse:
         """Everything `cluster status` prints."""
-        self._driver.require_leader()
-        await self._driver.read_barrier()
-        self._driver.require_leader()
+        await self._membership.confirm_leader()
         raft = self._driver.status()
         checks = health.check(self._condition(raft))
         chunkservers = self._fleet.chunkservers()
