@@ -43,7 +43,7 @@ $(VENV)/.stamp: pyproject.toml setup.py | tools
 	$(BIN)/pip install --quiet -e '.[dev]'
 	touch $@
 
-FAST_SOURCES := $(wildcard $(FAST)/*.pyx $(FAST)/*.pxd $(FAST)/*.h $(FAST)/*_kernel.c)
+FAST_SOURCES := $(wildcard $(FAST)/*.pyx $(FAST)/*.pxd $(FAST)/*.pxi $(FAST)/*.h $(FAST)/*_kernel.c)
 $(VENV)/.fast-stamp: $(VENV)/.stamp $(FAST_SOURCES)
 	$(BIN)/python setup.py -q build_ext --inplace
 	touch $@

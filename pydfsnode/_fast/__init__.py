@@ -9,6 +9,9 @@ try:
     from pydfsnode._fast import entries as _entries
     from pydfsnode._fast import envelopes as _envelopes
     from pydfsnode._fast import frames as _frames
+    from pydfsnode._fast import inodes as _inodes
+    from pydfsnode._fast import replicas as _replicas
+    from pydfsnode._fast import statuses as _statuses
 except ImportError as error:  # pragma: no cover - a broken installation
     raise ImportError(
         f"pydfsnode's compiled parts are missing ({error}); build them with "
@@ -38,10 +41,28 @@ FRAME_HEAD_BYTES = _frames.FRAME_HEAD_BYTES
 FrameReader = _frames.FrameReader
 frame_head = _frames.frame_head
 
+CHUNKS_PER_PAGE = _inodes.CHUNKS_PER_PAGE
+INODES_PER_BLOCK = _inodes.INODES_PER_BLOCK
+Inode = _inodes.Inode
+InodeTable = _inodes.InodeTable
+
+REPLICA_SEGMENTS = _replicas.REPLICA_SEGMENTS
+ReplicaTable = _replicas.ReplicaTable
+
+Statuses = _statuses.Statuses
+messages_in_field_1 = _statuses.messages_in_field_1
+
 __all__ = [
+    "CHUNKS_PER_PAGE",
     "ENTRY_HEAD_BYTES",
     "FRAME_HEAD_BYTES",
+    "INODES_PER_BLOCK",
+    "REPLICA_SEGMENTS",
     "FrameReader",
+    "Inode",
+    "InodeTable",
+    "ReplicaTable",
+    "Statuses",
     "assemble_entries",
     "block_checksums",
     "crc32c",
@@ -52,6 +73,7 @@ __all__ = [
     "force_portable",
     "frame_head",
     "hardware",
+    "messages_in_field_1",
     "request_frame",
     "response_frame",
     "scan_entries",

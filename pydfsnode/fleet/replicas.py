@@ -9,15 +9,21 @@ A replica is
     bad         another version or length: deleted once enough good ones exist
     expected    a server that wrote the chunk and has not reported it yet
     orphan      a replica of a chunk that is not wanted
+
+Healthy chunks, by the million, are in the compiled table alone; the dictionaries here hold what is
+out of the ordinary for a while.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydfsnode import _fast as fast
 from pydfsnode import limits
+from pydfsnode.errors import Overloaded
 from pydfsnode.fleet.bounds import EXPECT_MS
-from pydfsnode.fleet.queues import ChunkQueues
+from pydfsnode.fleet.queues import ChunkQueues, trimmed
+from pydfsnode.fleet.sweep import Sweep
 
 _FORGOTTEN = -(1 << 62)
 CORRUPT, CONDEMNED = "corrupt", "condemned"
@@ -32,44 +38,79 @@ class ReplicaMap:
 
     def __init__(self, now_ms: int = 0) -> None:
         self.now_ms = now_ms
-        self._wanted: dict[int, tuple[int, int, int]] = {}  # version, length, replication
-        self._held: dict[str, dict[int, tuple[int, int]]] = {}  # version, length
-        self._holders: dict[int, tuple[str, ...]] = {}
+        self._table = fast.ReplicaTable()
+        self._numbers: dict[str, int] = {}  # a server's place in `_names`, its name in the table
+        self._names: list[str] = []
         self._suspect: dict[int, dict[str, str]] = {}
         self._expected: dict[int, tuple[int, tuple[str, ...]]] = {}  # until when, who
         self._live: set[str] = set()
-        self._queues = ChunkQueues()
+        self._queues = ChunkQueues(self._table)
+        self._sweep = Sweep(self._table)
 
     # ---- the clock and the servers
 
     def tick(self, now_ms: int) -> None:
-        """Time passes: servers that never reported what they wrote do not count any more."""
+        """Time passes: servers that never reported what they wrote do not count any more.
+
+        Also goes on with what `server_live` and `server_dead` left to do.
+        """
         self.now_ms = now_ms
-        while self._expected:
-            chunk_id = next(iter(self._expected))
-            if self._expected[chunk_id][0] > now_ms:
-                return
+        overdue = []
+        for chunk_id, (until_ms, _) in self._expected.items():
+            if until_ms > now_ms:
+                break
+            overdue.append(chunk_id)
+        for chunk_id in overdue:
             del self._expected[chunk_id]
             self._classify(chunk_id)
+        self._reclassify_some()
+        self._queues.trim()
+        self._expected = trimmed(self._expected)
 
     def server_live(self, node_id: str) -> None:
         """*node_id* is heard: what it holds counts."""
         if node_id not in self._live:
+            number = self._number(node_id)
             self._live.add(node_id)
+            self._table.set_live(number, True)
             self._reclassify_of(node_id)
 
     def server_dead(self, node_id: str) -> None:
         """*node_id* is silent: what it holds does not count, but is remembered."""
         if node_id in self._live:
             self._live.remove(node_id)
+            self._table.set_live(self._numbers[node_id], False)
             self._reclassify_of(node_id)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether queues lag behind deaths and returns: `tick` makes up for it, step by step.
+
+        What is said of a single chunk is always right, and so is what `short_at` gives.
+        """
+        return not self._sweep.is_done
+
     def _reclassify_of(self, node_id: str) -> None:
-        for chunk_id in self._held.get(node_id, ()):
-            self._classify(chunk_id)
         for chunk_id, (_, nodes) in list(self._expected.items()):
             if node_id in nodes:
                 self._classify(chunk_id)
+        self._sweep.begin(self._numbers[node_id])
+        self._reclassify_some()
+
+    def _reclassify_some(self) -> None:
+        for chunk_id in self._sweep.step():
+            self._classify(chunk_id)
+
+    def _number(self, node_id: str) -> int:
+        number = self._numbers.get(node_id)
+        if number is None:
+            try:
+                number = self._table.add_server()
+            except OverflowError as error:
+                raise Overloaded(str(error)) from error
+            self._numbers[node_id] = number
+            self._names.append(node_id)
+        return number
 
     # ---- what the namespace wants
 
@@ -78,20 +119,20 @@ class ReplicaMap:
         targets: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         """The namespace wants *chunk_id* so; *targets* wrote it and will report it soon."""
-        self._wanted[chunk_id] = (version, length, replication)
-        unreported = tuple(node for node in targets if node not in self._holders.get(chunk_id, ()))
+        self._table.want(chunk_id, version, length, replication)
         self._expected.pop(chunk_id, None)
-        if unreported:
-            self._expected[chunk_id] = (self.now_ms + EXPECT_MS, unreported)
+        if targets:
+            holders = self.holders(chunk_id)
+            unreported = tuple(node for node in targets if node not in holders)
+            if unreported:
+                self._expected[chunk_id] = (self.now_ms + EXPECT_MS, unreported)
         self._classify(chunk_id)
 
     def forget(self, chunk_id: int) -> None:
         """The namespace dropped *chunk_id*: its replicas may go at once."""
-        self._wanted.pop(chunk_id, None)
+        self._table.forget(chunk_id)
         self._expected.pop(chunk_id, None)
-        self._classify(chunk_id)
-        if self._queues.is_orphan(chunk_id):
-            self._queues.set_orphan(chunk_id, _FORGOTTEN)
+        self._classify_unwanted(chunk_id, _FORGOTTEN)
 
     # ---- what servers report
 
@@ -99,33 +140,28 @@ class ReplicaMap:
         self, node_id: str, chunk_id: int, version: int, length: int, *, fresh: bool = False
     ) -> None:
         """*node_id* holds a replica; *fresh*: just written, so it is not the one found corrupt."""
-        held = self._held.setdefault(node_id, {})
-        replica = (version, length)
         if fresh and self._suspect.get(chunk_id, {}).get(node_id) == CORRUPT:
             self.clear(chunk_id, node_id)
-        if held.get(chunk_id) == replica:
-            return
-        held[chunk_id] = replica
-        holders = self._holders.get(chunk_id, ())
-        if node_id not in holders:
-            self._holders[chunk_id] = (*holders, node_id)
-        self._unexpect(chunk_id, node_id)
-        self._classify(chunk_id)
+        if self._table.add(chunk_id, self._number(node_id), version, length):
+            self._unexpect(chunk_id, node_id)
+            self._classify(chunk_id)
 
     def remove(self, node_id: str, chunk_id: int) -> None:
         """*node_id* holds no replica of *chunk_id* any more."""
-        if self._held.get(node_id, {}).pop(chunk_id, None) is None:
-            self._unexpect(chunk_id, node_id)
-            self._classify(chunk_id)
-            return
-        holders = tuple(node for node in self._holders[chunk_id] if node != node_id)
-        if holders:
-            self._holders[chunk_id] = holders
-        else:
-            del self._holders[chunk_id]
-        self.clear(chunk_id, node_id)
+        number = self._numbers.get(node_id)
+        if number is not None and self._table.remove(chunk_id, number):
+            self.clear(chunk_id, node_id)
         self._unexpect(chunk_id, node_id)
         self._classify(chunk_id)
+
+    def begin_listing(self, node_id: str) -> None:
+        """*node_id* begins to tell all it holds, by `add`: nothing counts as listed yet."""
+        self._table.begin_listing(self._number(node_id))
+
+    def unlisted(self, node_id: str) -> list[int]:
+        """Chunks that *node_id* holds and that were not added again since `begin_listing`."""
+        number = self._numbers.get(node_id)
+        return [] if number is None else self._table.unlisted(number)
 
     def _unexpect(self, chunk_id: int, node_id: str) -> None:
         until_nodes = self._expected.get(chunk_id)
@@ -141,7 +177,7 @@ class ReplicaMap:
 
     def suspect(self, chunk_id: int, node_id: str, why: str = CORRUPT) -> None:
         """Do not count the replica on *node_id*: CORRUPT, or CONDEMNED, to be deleted."""
-        if node_id in self._holders.get(chunk_id, ()):
+        if self.replica(node_id, chunk_id) is not None:
             self._suspect.setdefault(chunk_id, {})[node_id] = why
             self._classify(chunk_id)
 
@@ -163,11 +199,11 @@ class ReplicaMap:
 
     def wanted(self, chunk_id: int) -> tuple[int, int, int] | None:
         """(version, length, replication) of a wanted chunk."""
-        return self._wanted.get(chunk_id)
+        return self._table.wanted(chunk_id)
 
     def holders(self, chunk_id: int) -> tuple[str, ...]:
         """Every server with a replica of whatever state, dead ones included."""
-        return self._holders.get(chunk_id, ())
+        return tuple(map(self._names.__getitem__, self._table.holders(chunk_id)))
 
     def expected(self, chunk_id: int) -> tuple[str, ...]:
         """Live servers that wrote the chunk and have not reported it."""
@@ -201,11 +237,20 @@ class ReplicaMap:
 
     def replica(self, node_id: str, chunk_id: int) -> tuple[int, int] | None:
         """(version, length) of the replica on *node_id*."""
-        return self._held.get(node_id, {}).get(chunk_id)
+        number = self._numbers.get(node_id)
+        return None if number is None else self._table.replica(chunk_id, number)
 
     def held_by(self, node_id: str) -> dict[int, tuple[int, int]]:
-        """Chunk to (version, length) of everything on *node_id*; not to be changed."""
-        return self._held.get(node_id, {})
+        """Chunk to (version, length) of everything on *node_id*; walks the whole table."""
+        number = self._numbers.get(node_id)
+        if number is None:
+            return {}
+        return {
+            chunk_id: replica
+            for segment in range(fast.REPLICA_SEGMENTS)
+            for chunk_id in self._table.held_in(segment, [number])
+            if (replica := self._table.replica(chunk_id, number)) is not None
+        }
 
     # ---- queues
 
@@ -217,10 +262,15 @@ class ReplicaMap:
 
     def short_at(self, level: int, count: int) -> list[int]:
         """Up to *count* chunks that want more and of which *level* replicas count, oldest first."""
-        return self._queues.short(level, count)
+        chunks = self._queues.short(level, count)
+        if self._sweep.is_done:
+            return chunks
+        for chunk_id in chunks:
+            self._classify(chunk_id)
+        return [chunk_id for chunk_id in chunks if self._table.level(chunk_id) == level]
 
     def missing(self, count: int) -> list[int]:
-        """Up to *count* wanted chunks of which no replica is known to live."""
+        """Up to *count* wanted chunks of which no replica is known to live, in any order."""
         return self._queues.short(0, count)
 
     def surplus(self, count: int) -> list[int]:
@@ -248,41 +298,39 @@ class ReplicaMap:
     # ---- classes
 
     def _grades(self, chunk_id: int) -> tuple[list[str], list[str], list[str]]:
-        good: list[str] = []
+        as_wanted, others = self._table.standing(chunk_id)
+        names = self._names
+        good = [names[number] for number in as_wanted]
         suspects: list[str] = []
-        bad: list[str] = []
-        wanted = self._wanted.get(chunk_id)
-        if wanted is None:
-            return good, suspects, bad
-        reasons = self._suspect.get(chunk_id, {})
-        for node in self._holders.get(chunk_id, ()):
-            if node not in self._live:
-                continue
-            if self._held[node][chunk_id] != wanted[:2]:
-                bad.append(node)
-            elif node in reasons:
-                suspects.append(node)
-            else:
-                good.append(node)
-        return good, suspects, bad
+        reasons = self._suspect.get(chunk_id)
+        if reasons is not None:
+            suspects = [node for node in good if node in reasons]
+            good = [node for node in good if node not in reasons]
+        return good, suspects, [names[number] for number in others]
 
     def _classify(self, chunk_id: int) -> None:
         """Put *chunk_id* into the queues where it belongs now."""
-        queues = self._queues
-        wanted = self._wanted.get(chunk_id)
-        if wanted is None:
-            queues.set_short(chunk_id, None)
-            queues.set_surplus(chunk_id, False)
-            if chunk_id not in self._holders:
-                queues.set_orphan(chunk_id, None)
-            elif not queues.is_orphan(chunk_id):
-                queues.set_orphan(chunk_id, self.now_ms)
+        tally = self._table.tally(chunk_id)
+        if tally is None:
+            since_ms = self._queues.orphan_since_ms(chunk_id)
+            self._classify_unwanted(chunk_id, self.now_ms if since_ms is None else since_ms)
             return
-        queues.set_orphan(chunk_id, None)
-        good, suspects, bad = self._grades(chunk_id)
-        counted = len(good) + len(self.expected(chunk_id))
-        if counted == 0 and any(self.is_condemned(chunk_id, node) for node in suspects):
+        replication, good, useless = tally
+        is_whole = False
+        if chunk_id in self._suspect:
+            suspects = self.suspects(chunk_id)
+            good -= len(suspects)
+            useless += len(suspects)
+            is_whole = any(self.is_condemned(chunk_id, node) for node in suspects)
+        counted = good + (len(self.expected(chunk_id)) if chunk_id in self._expected else 0)
+        if counted == 0 and is_whole:
             counted = 1  # a condemned replica is whole: the last one is what a copy is made from
-        queues.set_short(chunk_id, counted if counted < wanted[2] else None)
-        has_useless = bool(good) and bool(suspects or bad)
-        queues.set_surplus(chunk_id, len(good) > wanted[2] or has_useless)
+        self._queues.set_wanted(
+            chunk_id,
+            counted if counted < replication else None,
+            good > replication or (good > 0 and useless > 0),
+        )
+
+    def _classify_unwanted(self, chunk_id: int, since_ms: int) -> None:
+        is_held = bool(self._table.holders(chunk_id))
+        self._queues.set_unwanted(chunk_id, since_ms if is_held else None)

@@ -2,7 +2,7 @@
 
 A full report comes in pages while changes go on: a change is newer than the page that comes after
 it, so pages skip what changed since the first one. At the last page, what was neither listed nor
-added meanwhile is gone.
+added meanwhile is gone: the table of replicas marks what is added, so that nobody keeps a list.
 
 A server is *confirmed* when its word is good enough to delete replicas elsewhere: its current
 process has reported everything, and has told changes that it collected when it knew this epoch
@@ -26,10 +26,10 @@ Replica = tuple[int, int, int]
 
 
 class _Reporter:
-    """One process of a chunkserver. `listed` and `changed` are not None while pages come in."""
+    """One process of a chunkserver; `is_listing` while pages come in."""
 
     __slots__ = (
-        "changed", "complete", "epoch", "heard", "heard_since_page", "incarnation", "listed",
+        "changed", "complete", "epoch", "heard", "heard_since_page", "incarnation", "is_listing",
         "report_seq",
     )  # fmt: skip
 
@@ -40,13 +40,13 @@ class _Reporter:
         self.epoch: int | None = None
         self.heard = 0
         self.heard_since_page = 0
-        self.listed: set[int] | None = None
+        self.is_listing = False
         self.changed: set[int] = set()
 
     def give_up(self) -> None:
         """Something was missed: only a new full report makes this server's word complete."""
         self.complete = False
-        self.listed = None
+        self.is_listing = False
         self.changed = set()
 
 
@@ -91,9 +91,7 @@ class ReplicaReports:
         else:
             reporter.give_up()
         reporter.heard_since_page += 1
-        is_coming = (
-            reporter.listed is not None and reporter.heard_since_page <= _PAGE_HEARTBEATS_MAX
-        )
+        is_coming = reporter.is_listing and reporter.heard_since_page <= _PAGE_HEARTBEATS_MAX
         return not reporter.complete and not is_coming
 
     def _change(
@@ -108,7 +106,7 @@ class ReplicaReports:
             reporter.changed.add(chunk_id)
         for chunk_id in corrupt:
             self._replicas.suspect(chunk_id, node_id, CORRUPT)
-        if reporter.listed is None:
+        if not reporter.is_listing:
             reporter.changed.clear()
         elif len(reporter.changed) > LATER_CHANGES_MAX:
             reporter.give_up()
@@ -134,21 +132,19 @@ class ReplicaReports:
             reporter.give_up()
             if report_seq < reporter.report_seq:
                 return  # taken before changes that are known already
-            reporter.listed = set()
+            reporter.is_listing = True
+            self._replicas.begin_listing(node_id)
             reporter.report_seq = report_seq
-        if reporter.listed is None:
+        if not reporter.is_listing:
             return
         reporter.heard_since_page = 0
         for chunk_id, version, length in replicas:
-            reporter.listed.add(chunk_id)
             if chunk_id not in reporter.changed:
                 self._replicas.add(node_id, chunk_id, version, length)
         if last:
-            held = self._replicas.held_by(node_id)
-            for chunk_id in [c for c in held if c not in reporter.listed]:
-                if chunk_id not in reporter.changed:
-                    self._replicas.remove(node_id, chunk_id)
-            reporter.listed = None
+            for chunk_id in self._replicas.unlisted(node_id):
+                self._replicas.remove(node_id, chunk_id)
+            reporter.is_listing = False
             reporter.changed = set()
             reporter.complete = True
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
+from pydfsnode.errors import Overloaded
 from pydfsnode.fleet.bounds import EXPECT_MS
 from pydfsnode.fleet.replicas import CONDEMNED, CORRUPT, ReplicaMap
 
@@ -202,3 +205,42 @@ def test_a_changed_wish_is_followed(replicas: ReplicaMap) -> None:
     assert replicas.surplus(9) == [CHUNK]
     replicas.want(CHUNK, 3, 100, 2)
     assert replicas.missing(9) == [CHUNK]
+
+
+def test_all_that_is_overdue_is_given_up_in_one_tick(replicas: ReplicaMap) -> None:
+    for chunk_id in range(100, 200):
+        replicas.want(chunk_id, 1, 5, 3, ("c1", "c2"))
+    assert replicas.under_replicated_count == 100
+    replicas.tick(EXPECT_MS)
+    assert replicas.under_replicated_count == 0
+    assert replicas.missing_count == 101
+
+
+def test_a_tick_gives_back_the_memory_of_troubles_that_are_over() -> None:
+    replicas = ReplicaMap()
+    for node_id in ("c1", "c2"):
+        replicas.server_live(node_id)
+    tracemalloc.start()
+    for chunk_id in range(20_000):
+        replicas.add("c1", chunk_id, 1, 5)  # nobody wants it
+        replicas.want(chunk_id + 20_000, 1, 5, 2, ("c1", "c2"))  # both are expected
+    for chunk_id in range(20_000):
+        replicas.remove("c1", chunk_id)
+        replicas.add("c1", chunk_id + 20_000, 1, 5)
+        replicas.add("c2", chunk_id + 20_000, 1, 5)
+    before, _ = tracemalloc.get_traced_memory()
+    replicas.tick(1)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert before - after > 1_000_000, "two dictionaries of 590,000 bytes"
+
+
+def test_more_servers_than_the_table_can_number_are_refused() -> None:
+    replicas = ReplicaMap()
+    for number in range(16_384):
+        replicas.server_live(f"c{number}")
+    with pytest.raises(Overloaded, match="16384 servers"):
+        replicas.add("one more", CHUNK, 1, 5)
+    assert replicas.holders(CHUNK) == ()
+    replicas.add("c16383", CHUNK, 1, 5)
+    assert replicas.holders(CHUNK) == ("c16383",)

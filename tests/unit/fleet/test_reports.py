@@ -67,6 +67,16 @@ def test_what_a_full_report_does_not_list_is_gone(
     assert held(replicas) == [2, 9]
 
 
+def test_a_report_that_begins_again_concludes_from_its_second_attempt_alone(
+    reports: ReplicaReports, replicas: ReplicaMap
+) -> None:
+    page(reports, [1], first=True, last=False)
+    page(reports, [2], first=True, last=True)
+    assert held(replicas) == [2]
+    page(reports, [], first=True, last=True)
+    assert held(replicas) == []
+
+
 def test_changes_between_pages_are_newer_than_the_pages(
     reports: ReplicaReports, replicas: ReplicaMap
 ) -> None:
