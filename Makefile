@@ -16,7 +16,7 @@ OUT := build/output
 FAST := pydfsnode/_fast
 CFLAGS_STUB := -O2 -std=gnu11 -Wall -Wextra -Werror -static
 # Scripts beside the package that are typed and linted like it.
-SCRIPTS := build/pack.py docs/build.py deploy/demo bench/macro
+SCRIPTS := build/pack.py docs/build.py deploy/demo bench/compare.py bench/macro
 TESTED := $(wildcard tests/unit tests/property tests/fast tests/conformance tests/tidy)
 # A test that hangs ends the run with every thread's stack instead of a silent pipeline.
 HANG_SECONDS := 240
@@ -25,7 +25,8 @@ PYTEST := $(BIN)/python -m pytest \
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help build tools proto certs demo test check fix sim integration bench bench-compare
+.PHONY: help build tools proto certs demo test check fix sim integration bench
+.PHONY: bench-compare bench-baseline
 .PHONY: binary fuzz docs clean mutants
 
 help: ## this list
@@ -108,13 +109,20 @@ fuzz: build ## decoders against hostile bytes: make fuzz MINUTES=10
 
 # ---------------------------------------------------------------- figures
 
+MICRO = $(PYTEST) bench/micro --benchmark-only --benchmark-max-time=0.5
+
 bench: build ## micro benchmarks, then `pydfsnode bench` on a fresh local cluster
-	$(PYTEST) bench/micro --benchmark-only --benchmark-autosave --benchmark-columns=min,median,ops
+	$(MICRO) --benchmark-columns=min,median,ops
 	$(BIN)/python bench/macro/run.py $(BENCH_ARGS)
 
-bench-compare: build ## micro benchmarks against the last saved run; fails when 30 % slower
-	$(PYTEST) bench/micro --benchmark-only --benchmark-compare --benchmark-compare-fail=min:30% \
-	    --benchmark-columns=min,median,ops
+bench-compare: build ## micro benchmarks as ratios to bench/baseline.json; fails for no speed
+	run=$$(mktemp); trap 'rm -f "$$run"' EXIT; \
+	$(MICRO) --benchmark-quiet --benchmark-json="$$run" && $(BIN)/python bench/compare.py "$$run"
+
+bench-baseline: build ## micro benchmarks into bench/baseline.json; on a quiet machine
+	run=$$(mktemp); trap 'rm -f "$$run"' EXIT; \
+	$(MICRO) --benchmark-quiet --benchmark-json="$$run" && \
+	    $(BIN)/python bench/compare.py "$$run" --store
 
 # ---------------------------------------------------------------- what people run
 

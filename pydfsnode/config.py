@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -111,6 +112,14 @@ class NodeConfig(msgspec.Struct, forbid_unknown_fields=True):
     """Of reads that do not say: linearizable, lease, bounded:MS or stale."""
     read_only: bool = False
     """Master: refuse every change of the namespace while it leads; reads go on."""
+    groups: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    """Master: the users of each group; members of supergroup may do everything. Equal on all."""
+    inline_bytes_max: int = limits.INLINE_BYTES_MAX
+    """Master: files up to this size are stored with their inodes; 0: none."""
+    inline_total_bytes_max: int = 1024 * limits.MIB
+    """Master: beyond this sum of small files' contents new ones go to chunkservers."""
+    trash_keep_minutes: int = 1440
+    """Master: what was moved to the trash is removed after this time; 0: never by itself."""
     replication: int = 3
     chunk_bytes: int = limits.CHUNK_BYTES_DEFAULT
     heartbeat_ms: int = 1000
@@ -137,6 +146,24 @@ class ClientConfig(msgspec.Struct, forbid_unknown_fields=True):
     consistency: str | None = None
     """Of reads: linearizable, lease, bounded:MS or stale; None: as the masters are configured."""
     parallel: int = 8
+    umask: str = "022"
+    """Octal: permission bits that files and directories made do not get."""
+    inline_bytes_max: int = limits.INLINE_BYTES_MAX
+    """Files up to this size are created with their content in one request; 0: none."""
+
+    def umask_bits(self) -> int:
+        """The umask, parsed.
+
+        Raises:
+            ConfigError: it is not octal, or would leave nothing.
+        """
+        bits = int(self.umask, 8) if re.fullmatch("[0-7]{1,4}", self.umask) else 0o777
+        if bits & 0o600 == 0o600 or bits > 0o777:
+            raise ConfigError(
+                f'umask = "{self.umask}" is not octal of bits to take away, as "022"; what '
+                "remains must let the owner read or write"
+            )
+        return bits
 
     def peers(self) -> list[Peer]:
         """The masters, parsed."""
@@ -231,4 +258,10 @@ def load_client_config(given: str | Path | None = None) -> ClientConfig:
     config = load_toml(path, ClientConfig)
     if not config.peers():
         raise ConfigError(f"{path}: masters is empty: name at least one as NAME=HOST:PORT")
+    config.umask_bits()
+    if not 0 <= config.inline_bytes_max <= limits.INLINE_BYTES_MAX:
+        raise ConfigError(
+            f"{path}: inline_bytes_max {config.inline_bytes_max} is not in "
+            f"0..{limits.INLINE_BYTES_MAX}"
+        )
     return config

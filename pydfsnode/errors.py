@@ -134,6 +134,24 @@ class SessionExpired(DomainError):
     code = 2013
 
 
+class AccessDenied(DomainError):
+    """The caller's user may not do that to this file or directory."""
+
+    code = 2014
+
+
+class QuotaExceeded(DomainError):
+    """A directory above has no room left for the names or bytes."""
+
+    code = 2015
+
+
+class NotSupported(DomainError):
+    """Something other file systems have and this one has not, as symbolic links."""
+
+    code = 2016
+
+
 # ---- 3xxx cluster: ask elsewhere or later
 
 

@@ -47,6 +47,17 @@ SESSION_IDLE_MS_MIN = 600_000
 """A session may be evicted for room only after this much idle time (longer than any deadline)."""
 REPLICATION_MAX = 16
 CHUNKS_PER_FILE_MAX = 65_536
+INLINE_BYTES_MAX = 4 * KIB
+"""Largest content of a file that is stored with its inode."""
+XATTRS_MAX = 32
+"""Extended attributes of one inode."""
+XATTR_BYTES_MAX = 16 * KIB
+"""Names and values of one inode's extended attributes."""
+ACL_ENTRIES_MAX = 32
+"""Entries of one access or default ACL, as in HDFS."""
+CONCAT_SOURCES_MAX = 512
+SNAPSHOTS_MAX = 65_536
+"""Of one directory."""
 
 # ---- chunks
 BLOCK_BYTES = 64 * KIB
@@ -62,6 +73,8 @@ WRITE_STREAMS_MAX = 256
 READ_STREAMS_MAX = 512
 
 # ---- client
+BATCH_ITEMS_MAX = 128
+"""Calls in one message of the Namespace service."""
 CLIENT_SESSION_INFLIGHT_MAX = 1024
 CLIENT_COPY_FILES_MAX = 16
 

@@ -44,7 +44,7 @@ def filled(request: pytest.FixtureRequest) -> tuple[Any, Any]:
 def rows() -> list[bytes]:
     table, directory = new_table("compiled")
     add_files(table, directory, LOADED)
-    return [table.encode_block(block) for block in range((LOADED + 10) // 8)]
+    return [table.encode_block(block) for block in range((LOADED + 10) // 8 + 1)]
 
 
 @pytest.mark.benchmark(group="1000 files of a chunk added")

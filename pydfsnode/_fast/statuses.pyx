@@ -35,7 +35,9 @@ cdef inline uint8_t* put_number(uint8_t* p, int field, uint64_t value) noexcept 
     return p
 
 
-cdef inline uint8_t* put_text(uint8_t* p, int field, const char* text, Py_ssize_t size) noexcept nogil:
+cdef inline uint8_t* put_text(
+    uint8_t* p, int field, const char* text, Py_ssize_t size
+) noexcept nogil:
     if size:
         p = put_varint(p, (<uint64_t>field << 3) | 2)
         p = put_varint(p, <uint64_t>size)
@@ -59,8 +61,6 @@ cdef class Statuses:
     Args of the constructor:
         is_open, has_acl, is_inline: the bits of `Inode.flags` that say so.
     """
-
-    cdef int is_open, has_acl, is_inline
 
     def __init__(self, int is_open, int has_acl, int is_inline):
         self.is_open = is_open
@@ -140,7 +140,7 @@ cdef bytes encode(
 
 
 def messages_in_field_1(list messages not None, bint more=False):
-    """Return a message whose repeated field 1 holds *messages*, encoded, and whose field 2 is *more*.
+    """Return a message whose repeated field 1 holds *messages*, encoded, and field 2 *more*.
 
     StatResponse and the answers to changes have one status there, ListResponse all entries.
     """

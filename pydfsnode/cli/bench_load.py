@@ -42,11 +42,12 @@ class Load:
         return round(self.latencies_ns[rank - 1] / MS_NS, 3)
 
     def figures(self, verb: str) -> dict[str, float]:
-        """`{verb}s_per_s`, `{verb}_p50_ms` and `{verb}_p99_ms`."""
+        """`{verb}s_per_s`, `{verb}_p50_ms`, `{verb}_p99_ms` and `{verb}_p999_ms`."""
         return {
             f"{verb}s_per_s": self.per_s,
             f"{verb}_p50_ms": self.quantile_ms(0.50),
             f"{verb}_p99_ms": self.quantile_ms(0.99),
+            f"{verb}_p999_ms": self.quantile_ms(0.999),
         }
 
 

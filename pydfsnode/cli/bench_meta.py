@@ -1,9 +1,13 @@
-"""`bench meta`: namespace writes (mkdirs) and reads (stat), many at once and alone."""
+"""`bench meta`: changes and questions of the namespace, many at once and alone.
+
+The mix is that of a tree in use: of 16 changes 1 makes a directory, 7 create a file in it, 4 rename
+and 4 delete one; of 5 questions 4 ask for a file's status and 1 lists a directory.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from pydfsnode.cli.bench_load import Load, closed_loop
@@ -13,8 +17,9 @@ from pydfsnode.errors import NotFound
 if TYPE_CHECKING:
     from pydfsnode.client.model import ClusterStatus
 
-DIRECTORY_ENTRIES = 1000
-"""New paths are spread so that no directory grows without end, as in a real tree."""
+CHANGES = "dccrccxrcxcrxcrx"
+"""The cycle of changes: d makes a directory, c creates a file, r renames one, x deletes one."""
+LIST_EVERY = 5
 
 
 class Namespace(Protocol):
@@ -22,14 +27,19 @@ class Namespace(Protocol):
 
     async def makedirs(self, path: str, exist_ok: bool = False) -> object: ...
 
+    async def pipe_file(self, path: str, value: bytes) -> object: ...
+
+    async def rename(self, source: str, destination: str) -> object: ...
+
+    async def delete(self, path: str) -> object: ...
+
     async def info(self, path: str, *, consistency: Consistency | None = None) -> object: ...
 
+    async def ls_page(
+        self, path: str, *, limit: int, consistency: Consistency | None = None
+    ) -> object: ...
+
     async def cluster_status(self) -> ClusterStatus: ...
-
-
-def path_of(root: str, number: int) -> str:
-    """The path of the directory that write *number* makes."""
-    return f"{root}/{number // DIRECTORY_ENTRIES}/{number % DIRECTORY_ENTRIES}"
 
 
 async def measure(
@@ -40,27 +50,27 @@ async def measure(
     seconds: float,
     consistency: Consistency | None = None,
 ) -> dict[str, float]:
-    """Write for *seconds*, read what was written for *seconds*, then one at a time a fifth as long.
+    """Change for *seconds*, ask for *seconds*, then one at a time a fifth as long.
 
     Args:
         namespace: a connected client.
-        root: a directory that does not exist yet; everything is made below it.
+        root: a directory; everything is made below it.
         inflight: operations kept going at once.
         seconds: of each of the two main phases.
-        consistency: of the reads; None: as configured.
+        consistency: of the questions; None: as configured.
 
     Returns:
-        Figures whose names end in their unit. What the leader did for the many writes is left out
+        Figures whose names end in their unit. What the leader did for the many changes is left out
         when the leader changed meanwhile.
     """
-    look = _look(namespace, consistency)
     alone_seconds = seconds / 5
+    many, alone = _Tree(namespace, f"{root}/many"), _Tree(namespace, f"{root}/one")
     before = await namespace.cluster_status()
-    writes = await _writes(namespace, f"{root}/many", inflight, seconds)
+    writes = await closed_loop(many.change, inflight=inflight, seconds=seconds)
     groups = grouping(before, await namespace.cluster_status())
-    reads = await _reads(look, f"{root}/many", writes.count, inflight, seconds)
-    write_alone = await _writes(namespace, f"{root}/one", 1, alone_seconds)
-    read_alone = await _reads(look, f"{root}/one", write_alone.count, 1, alone_seconds)
+    reads = await _reads(many, consistency, inflight, seconds)
+    write_alone = await closed_loop(alone.change, inflight=1, seconds=alone_seconds)
+    read_alone = await _reads(alone, consistency, 1, alone_seconds)
     return {
         **writes.figures("write"),
         **reads.figures("read"),
@@ -70,6 +80,48 @@ async def measure(
         "read_alone_p99_ms": read_alone.quantile_ms(0.99),
         **groups,
     }
+
+
+class _Tree:
+    """Files that exist, in the order in which they came to be; each change takes or adds one."""
+
+    def __init__(self, namespace: Namespace, root: str) -> None:
+        self._namespace = namespace
+        self._root = root
+        self._directory = f"{root}/0"
+        self.files: deque[str] = deque()
+
+    async def change(self, number: int) -> None:
+        """Change *number* of the cycle; a rename or delete that finds no file creates one."""
+        kind = CHANGES[number % len(CHANGES)]
+        namespace = self._namespace
+        if kind == "d" or number == 0:
+            directory = f"{self._root}/{number // len(CHANGES)}"
+            await namespace.makedirs(directory, exist_ok=True)
+            self._directory = directory
+        elif kind == "r" and self.files:
+            source = self.files.popleft()
+            target = f"{self._directory}/r{number}"
+            await namespace.rename(source, target)
+            self.files.append(target)
+        elif kind == "x" and self.files:
+            await namespace.delete(self.files.popleft())
+        else:
+            path = f"{self._directory}/f{number}"
+            await namespace.pipe_file(path, b"")
+            self.files.append(path)
+
+    async def ask(self, path: str, number: int, consistency: Consistency | None) -> None:
+        """Question *number*: what lies at *path*, or now and then in the directory around it."""
+        try:
+            if number % LIST_EVERY:
+                await self._namespace.info(path, consistency=consistency)
+            else:
+                directory = path.rpartition("/")[0]
+                await self._namespace.ls_page(directory, limit=32, consistency=consistency)
+        except NotFound:
+            if consistency is None or not consistency.may_miss:
+                raise  # else written a moment ago: an answer that this consistency allows
 
 
 def grouping(before: ClusterStatus, after: ClusterStatus) -> dict[str, float]:
@@ -89,35 +141,13 @@ def grouping(before: ClusterStatus, after: ClusterStatus) -> dict[str, float]:
     }
 
 
-async def _writes(namespace: Namespace, directory: str, inflight: int, seconds: float) -> Load:
-    async def write(number: int) -> object:
-        return await namespace.makedirs(path_of(directory, number), exist_ok=True)
+async def _reads(
+    tree: _Tree, consistency: Consistency | None, inflight: int, seconds: float
+) -> Load:
+    files = list(tree.files)
+    order = random.Random(len(files))  # the same paths for the same count: runs are comparable
 
-    return await closed_loop(write, inflight=inflight, seconds=seconds)
+    async def read(number: int) -> None:
+        await tree.ask(files[order.randrange(len(files))], number, consistency)
 
-
-Look = Callable[[str], Awaitable[object]]
-
-
-def _look(namespace: Namespace, consistency: Consistency | None) -> Look:
-    if consistency is None:
-        return namespace.info
-
-    async def look(path: str) -> object:
-        try:
-            return await namespace.info(path, consistency=consistency)
-        except NotFound:
-            if not consistency.may_miss:
-                raise
-            return None  # written a moment ago: an answer that this consistency allows
-
-    return look
-
-
-async def _reads(look: Look, directory: str, count: int, inflight: int, seconds: float) -> Load:
-    order = random.Random(count)  # the same paths for the same count: runs are comparable
-
-    async def read(_number: int) -> object:
-        return await look(path_of(directory, order.randrange(count)))
-
-    return await closed_loop(read, inflight=inflight, seconds=seconds if count else 0)
+    return await closed_loop(read, inflight=inflight, seconds=seconds if files else 0)

@@ -1,4 +1,4 @@
-"""`fs mkdir`, `fs mv`, `fs rm`: changing the namespace."""
+"""`fs mkdir`, `fs mv`: changing where things are."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pydfsnode.cli.fs_paths import LINEARIZABLE, Refusals, expanded, for_each, paths_argument, run
 from pydfsnode.cli.options import client_config_option
-from pydfsnode.cli.session import for_each
-from pydfsnode.errors import NotADirectory, NotFound
+from pydfsnode.errors import NotADirectory
 
 if TYPE_CHECKING:
     from pydfsnode.client.filesystem import AsyncFileSystem
 
-_paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 
-
-@click.command()
-@_paths_argument
+@click.command(epilog="Example: pydfsnode fs mkdir -p /reports/2026/01")
+@paths_argument
 @click.option("-p", "parents", is_flag=True, help="Parents too; no error if it exists.")
 @client_config_option
 def mkdir(paths: tuple[str, ...], parents: bool) -> None:
@@ -29,40 +27,21 @@ def mkdir(paths: tuple[str, ...], parents: bool) -> None:
         else:
             await fs.mkdir(path, create_parents=False)
 
-    for_each(paths, make)
+    for_each(paths, make, changes=True)
 
 
-@click.command()
+@click.command(epilog="Example: pydfsnode fs mv '/incoming/*.csv' /reports")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.argument("destination")
 @client_config_option
 def mv(sources: tuple[str, ...], destination: str) -> None:
     """Move or rename, in one step; into DESTINATION when that is a directory."""
 
-    async def move(fs: AsyncFileSystem, source: str) -> None:
-        if len(sources) > 1 and not await fs.isdir(destination, consistency="linearizable"):
-            raise NotADirectory(f"{destination} is not a directory: cannot move several into it")
-        await fs.mv(source, destination)
+    async def move_all(fs: AsyncFileSystem, refusals: Refusals) -> None:
+        found = [path async for path in expanded(fs, sources, refusals, LINEARIZABLE)]
+        if len(found) > 1 and not await fs.isdir(destination, consistency=LINEARIZABLE):
+            raise NotADirectory(f"'{destination}' is not a directory: cannot move several into it")
+        for source in found:
+            await refusals.around(fs.mv(source, destination))
 
-    for_each(sources, move)
-
-
-@click.command()
-@_paths_argument
-@click.option("-r", "-R", "recursive", is_flag=True, help="Directories with all they hold.")
-@click.option("-f", "force", is_flag=True, help="No error for what does not exist.")
-@client_config_option
-def rm(paths: tuple[str, ...], recursive: bool, force: bool) -> None:
-    """Delete files and, with -r, trees."""
-
-    async def remove(fs: AsyncFileSystem, path: str) -> None:
-        try:
-            count = await fs.rm(path, recursive)
-        except NotFound:
-            if not force:
-                raise
-            return
-        more = f" and {count - 1:,} below it" if count > 1 else ""
-        click.echo(f"deleted {path}{more}")
-
-    for_each(paths, remove)
+    run(move_all)

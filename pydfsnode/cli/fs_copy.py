@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import aclosing
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, aclosing, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from pydfsnode.cli.fs_paths import Refusals, expanded, for_each, paths_argument, run
 from pydfsnode.cli.options import client_config_option, consistency_option, json_option
 from pydfsnode.cli.output import freshness_json, print_json
 from pydfsnode.cli.progress import CopyProgress, summary_json, summary_line
-from pydfsnode.cli.session import for_each, with_file_system
 
 if TYPE_CHECKING:
     from pydfsnode.client.copy import CopyReport
     from pydfsnode.client.filesystem import AsyncFileSystem
     from pydfsnode.client.model import Freshness
 
-_PIECE_BYTES = 1024 * 1024
+PIECE_BYTES = 1024 * 1024
 STANDARD = "-"
 
 _force_option = click.option("-f", "force", is_flag=True, help="Overwrite what exists.")
@@ -28,7 +30,7 @@ _recursive_option = click.option(
 )
 
 
-@click.command()
+@click.command(epilog="Example: pydfsnode fs put report.pdf photos /user/ann")
 @click.argument("sources", metavar="LOCAL...", nargs=-1, required=True)
 @click.argument("destination", metavar="PATH")
 @_force_option
@@ -49,7 +51,7 @@ def put(
     LOCAL "-" is standard input.
     """
 
-    async def copy(fs: AsyncFileSystem) -> None:
+    async def copy(fs: AsyncFileSystem, _refusals: Refusals) -> None:
         if replication is not None:
             fs.replication = replication
         if sources == (STANDARD,):
@@ -61,10 +63,10 @@ def put(
 
     if STANDARD in sources and len(sources) > 1:
         raise click.UsageError("'-' (standard input) cannot be one of several sources")
-    with_file_system(copy)
+    run(copy)
 
 
-@click.command()
+@click.command(epilog="Example: pydfsnode fs get '/reports/*.pdf' .")
 @click.argument("paths", metavar="PATH... [LOCAL]", nargs=-1, required=True)
 @_force_option
 @_recursive_option
@@ -78,19 +80,20 @@ def get(paths: tuple[str, ...], force: bool, recursive: bool, as_json: bool) -> 
     """
     sources, destination = (paths[:-1], paths[-1]) if len(paths) > 1 else (paths, ".")
 
-    async def copy(fs: AsyncFileSystem) -> None:
+    async def copy(fs: AsyncFileSystem, refusals: Refusals) -> None:
+        found = [path async for path in expanded(fs, sources, refusals)]
         with CopyProgress() as progress:
-            report = await fs.get(sources, destination, overwrite=force, watcher=progress)
+            report = await fs.get(found, destination, overwrite=force, watcher=progress)
         _tell(report, progress.seconds, as_json, fs.stalest)
 
     if destination == STANDARD:
         for_each(sources, _print_file)
     else:
-        with_file_system(copy)
+        run(copy)
 
 
-@click.command()
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.command(epilog="Example: pydfsnode fs cat '/logs/*.txt' | grep error")
+@paths_argument
 @consistency_option
 @client_config_option
 def cat(paths: tuple[str, ...]) -> None:
@@ -99,15 +102,37 @@ def cat(paths: tuple[str, ...]) -> None:
 
 
 async def _print_file(fs: AsyncFileSystem, path: str) -> None:
-    async with await fs.open_reader(path) as reader, aclosing(reader.packets()) as packets:
+    await print_range(fs, path, 0, None)
+
+
+async def print_range(fs: AsyncFileSystem, path: str, start: int, end: int | None) -> int:
+    """Print the bytes [start, end) of a file, cut at its end; returns where that was."""
+    position = start
+    async with (
+        await fs.open_reader(path) as reader,
+        aclosing(reader.packets(start, end)) as packets,
+    ):
         async for packet in packets:
             sys.stdout.buffer.write(packet)
+            position += len(packet)
     sys.stdout.buffer.flush()
+    return position
+
+
+def _opened(source: str) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(sys.stdin.buffer) if source == STANDARD else Path(source).open("rb")
+
+
+async def pieces(source: str) -> AsyncIterator[bytes]:
+    """A local file, or standard input for "-", piece by piece."""
+    with _opened(source) as file:
+        while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
+            yield piece
 
 
 async def _put_standard_input(fs: AsyncFileSystem, path: str, force: bool) -> None:
     async with await fs.open_writer(path, overwrite=force) as writer:
-        while piece := await asyncio.to_thread(sys.stdin.buffer.read, _PIECE_BYTES):
+        async for piece in pieces(STANDARD):
             await writer.write(piece)
 
 

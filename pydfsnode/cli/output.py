@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from pydfsnode import errors
 
 if TYPE_CHECKING:
     from pydfsnode.client.model import Freshness
 
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_WORDS: dict[type[errors.PydfsError], str] = {
+    errors.NotFound: "No such file or directory",
+    errors.AlreadyExists: "File exists",
+    errors.NotADirectory: "Is not a directory",
+    errors.IsADirectory: "Is a directory",
+    errors.DirectoryNotEmpty: "Directory is not empty",
+    errors.AccessDenied: "Permission denied",
+    errors.NotSupported: "Operation not supported",
+}
+"""Those of `hdfs dfs`, which scripts look for."""
 
 
 def print_json(value: Any) -> None:
@@ -101,6 +114,43 @@ def short_size(size: int) -> str:
 def plural(count: int, noun: str) -> str:
     """2014, "file" as "2,014 files"."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def refusal_text(error: errors.PydfsError) -> str:
+    """As in "'/x' does not exist: No such file or directory [2001]"."""
+    words = _WORDS.get(type(error), "")
+    known = not words or words.lower() in error.message.lower()
+    return error.message + ("" if known else f": {words}") + f" [{error.code}]"
+
+
+class Rows:
+    """What a command did, path by path: a sentence each as it comes, or one JSON list at the end.
+
+    Use as a context manager around the work.
+    """
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._rows: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Rows:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._as_json:
+            print_json(self._rows)
+
+    def add(self, sentence: str, **row: Any) -> None:
+        """Print *sentence*, or keep *row* for the list."""
+        if self._as_json:
+            self._rows.append(row)
+        else:
+            click.echo(sentence)
 
 
 def note(message: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,7 +10,6 @@ import click
 
 from pydfsnode.cli.options import given_client_config, given_consistency
 from pydfsnode.cli.output import note
-from pydfsnode.errors import DomainError
 
 if TYPE_CHECKING:
     from pydfsnode.client.filesystem import AsyncFileSystem
@@ -63,35 +62,6 @@ def _tell_age(stalest: Freshness | None) -> None:
     as_json = context is not None and context.params.get("as_json", False)
     if stalest is not None and stalest.may_miss and not as_json:
         note(age_text(stalest.staleness_ms, stalest.served_by))
-
-
-def for_each(paths: Sequence[str], work: Callable[[AsyncFileSystem, str], Awaitable[None]]) -> None:
-    """Do *work* for each path; what the namespace refuses is told and the others still done.
-
-    Raises:
-        click.exceptions.Exit: with 1, at the end, when one was refused.
-    """
-
-    async def all_of_them(fs: AsyncFileSystem) -> bool:
-        refused = False
-        for path in paths:
-            try:
-                await work(fs, path)
-            except DomainError as error:
-                note(_with_age(error))
-                refused = True
-        return refused
-
-    if with_file_system(all_of_them):
-        raise click.exceptions.Exit(1)
-
-
-def _with_age(error: DomainError) -> str:
-    """The message, with the age of the state that it speaks of when that may be old."""
-    staleness_ms = int(error.fields.get("staleness_ms", 0))
-    if not staleness_ms:
-        return error.message
-    return f"{error.message}; this {age_text(staleness_ms, str(error.fields.get('served_by')))}"
 
 
 @asynccontextmanager

@@ -70,3 +70,5 @@ class Consistency:
 
 
 LINEARIZABLE = Consistency("linearizable")
+Reads = Consistency | str | None
+"""How fresh a read must be: parsed, as text ("bounded:500"), or left to the configuration."""

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from pydfsnode import limits
+from pydfsnode._fast import crc32c
 from pydfsnode.client.chunk_io import ChunkIO, Packet
-from pydfsnode.client.model import ChunkLocation, FileLocations, FileStatus
+from pydfsnode.client.model import INLINE, ChunkLocation, FileLocations, FileStatus
 from pydfsnode.client.patience import Patience
 from pydfsnode.client.wire import MasterCalls
-from pydfsnode.errors import ChunkUnavailable, InvalidArgument
+from pydfsnode.errors import ChunkUnavailable, CorruptionError, InvalidArgument
 
 SEGMENT_BYTES = 4 * limits.MIB  # limits.py candidate
 """One request to a chunkserver in a sequential read."""
@@ -42,11 +43,16 @@ class AsyncFileReader:
         locations: FileLocations,
         patience: Patience,
     ) -> None:
-        """Args: locations: the answer of `locate`."""
+        """Args: locations: the answer of `locate`.
+
+        Raises:
+            CorruptionError: the content that came with it does not match its checksum (INV-SUM).
+        """
         self._calls = calls
         self._patience = patience
         self._chunks = chunks
         self._locations = locations
+        self._inline_content = _inline_content(locations)
         self._moved: dict[int, ChunkLocation] = {}
         self._position = 0
         self._stream: AsyncGenerator[Packet, None] | None = None
@@ -124,6 +130,8 @@ class AsyncFileReader:
 
     async def read_range(self, start: int, end: int) -> bytes:
         """Bytes [start, end), cut at the file's size. The position stays; safe for many tasks."""
+        if self._inline_content is not None:
+            return self._inline_content[start:end]
         async with aclosing(self.packets(start, end)) as packets:
             return b"".join([packet async for packet in packets])
 
@@ -134,6 +142,9 @@ class AsyncFileReader:
             ChunkUnavailable: no replica of a chunk could be read until the timeout, although the
                 masters were asked anew where they are.
         """
+        if self._inline_content is not None:
+            yield memoryview(self._inline_content)[start:end]
+            return
         ahead: deque[asyncio.Task[Sequence[Packet]]] = deque()
         plan = self._plan(start, self.size if end is None else min(end, self.size))
         try:
@@ -209,3 +220,18 @@ class AsyncFileReader:
                 chunk_id=chunk.chunk_id,
             )
         return moved
+
+
+def _inline_content(found: FileLocations) -> bytes | None:
+    """The content of a small file, verified; None: it lies on chunkservers."""
+    chunk = found.chunks[0] if len(found.chunks) == 1 else None
+    if chunk is None or chunk.version != INLINE:
+        return None
+    content = chunk.inline_content
+    if len(content) != chunk.length or crc32c(content) != chunk.crc32c:
+        raise CorruptionError(
+            f"{found.status.path}: its content from the masters does not match its checksum: read "
+            "it again, and tell the operator ('pydfsnode cluster status')",
+            path=found.status.path,
+        )
+    return content

@@ -1,60 +1,87 @@
-"""Writes one file: cuts it into chunks, and goes on with other servers when a pipeline breaks.
+"""Writes one file: a small one in one request with its creation, others chunk by chunk.
 
-All bytes of the chunk in work are kept until that chunk is durable, so that after any failure the
-rest can be sent again: what the survivors hold is sealed (a new chunk version fences the failed
-server), or, if nothing could be sealed, the chunk is abandoned and sent again as a whole.
+What fits into `inline_bytes_max` is kept back until the writer is closed: then one request creates
+the file with its content. So the file of such a writer does not exist before, and what the masters
+have against it - it exists, no permission, no quota - is raised by `close`, or by the `write` that
+exceeds the limit, instead of when the writer was made.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pydfsnode import limits
-from pydfsnode.client.chunk_io import ChunkIO, ChunkSink, Packet
-from pydfsnode.client.model import AllocatedChunk, ChunkDone, FileStatus
+from pydfsnode.client.chunk_io import ChunkIO
+from pydfsnode.client.chunked_file import ChunkedFile
+from pydfsnode.client.lease import LeaseKeeper
+from pydfsnode.client.model import FileStatus, Reopened
 from pydfsnode.client.wire import MasterCalls
-from pydfsnode.errors import (
-    ChunkUnavailable,
-    InvalidArgument,
-    NoChunkservers,
-    PipelineBroken,
-    PydfsError,
-)
+from pydfsnode.errors import InvalidArgument, PydfsError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-PIPELINE_BREAKS_MAX = 8  # limits.py candidate
-"""Broken pipelines in a row, without one finished chunk between them, before giving up."""
+Create = Callable[[bytes | None], Awaitable[FileStatus]]
+"""Creates the file: None: to be written; else with this content, if the masters take that."""
 
 
 class AsyncFileWriter:
-    """A file under construction. Not for several tasks at once.
+    """A file being written. Not for several tasks at once.
 
-    Leaving the `async with` block closes the file, or abandons it when an exception goes through.
+    Leaving the `async with` block closes the file, or gives it up when an exception goes through.
     """
 
-    def __init__(self, calls: MasterCalls, chunks: ChunkIO, status: FileStatus) -> None:
-        """Args: status: the answer of `create`."""
-        self.status = status
+    def __init__(
+        self,
+        path: str,
+        create: Create,
+        calls: MasterCalls,
+        chunks: ChunkIO,
+        lease: LeaseKeeper,
+        inline_bytes_max: int,
+    ) -> None:
+        """A file that does not exist yet.
+
+        Args:
+            path: of the file, for messages.
+            create: makes it, when it is known how.
+            inline_bytes_max: a content up to this size goes with the creation; 0: none.
+        """
+        self.path = path
+        self._create = create
         self._calls = calls
         self._chunks = chunks
-        self._chunk_bytes = status.chunk_bytes or limits.CHUNK_BYTES_DEFAULT
+        self._lease = lease
+        self._inline_bytes_max = inline_bytes_max
+        self._status: FileStatus | None = None
+        self._file: ChunkedFile | None = None
         self._small = bytearray()
         self._position = 0
-        self._kept: deque[Packet] = deque()
-        self._kept_bytes = 0
-        self._sent = 0
-        self._chunk: AllocatedChunk | None = None
-        self._sink: ChunkSink | None = None
-        self._previous: ChunkDone | None = None
-        self._abandoned_chunk_id = 0
-        self._excluded: set[str] = set()
-        self._breaks = 0
+        self._is_new = True
+        self._may_be_inline = inline_bytes_max > 0
+        self._holds_lease = False
         self._closed = False
+
+    def reopen(self, reopened: Reopened, *, size: int | None = None) -> None:
+        """Go on behind the content of a closed file, or behind its first *size* bytes if inline."""
+        self._is_new = False
+        self._opened(reopened.status)
+        content = reopened.inline_content[:size]
+        self._small += content
+        self._position = len(content) if reopened.inline_content else reopened.status.size
+        # With chunks already, the content cannot go to the masters any more.
+        self._may_be_inline = len(reopened.inline_content) == reopened.status.size
+
+    async def create_now(self) -> None:
+        """Make the file exist before anything is written; raises what the masters refuse."""
+        self._opened(await self._create(None))
+
+    def created(self, status: FileStatus) -> None:
+        """The masters have made the file, for this client to write as chunks."""
+        self._may_be_inline = False
+        self._opened(status)
 
     async def __aenter__(self) -> AsyncFileWriter:
         return self
@@ -70,13 +97,24 @@ class AsyncFileWriter:
         else:
             await self.abort()
 
+    @property
+    def status(self) -> FileStatus:
+        """The masters' last word on the file; there is one at the latest once it is closed.
+
+        Raises:
+            InvalidArgument: the file was not created yet.
+        """
+        if self._status is None:
+            raise InvalidArgument(f"{self.path} is not created yet: that comes with its content")
+        return self._status
+
     def tell(self) -> int:
-        """Bytes written so far."""
+        """Where the next byte goes: the size of the file so far."""
         return self._position
 
     @property
     def closed(self) -> bool:
-        """Whether the file was closed or abandoned."""
+        """Whether the file was closed or given up."""
         return self._closed
 
     async def write(self, data: Buffer) -> int:
@@ -87,170 +125,119 @@ class AsyncFileWriter:
             ClusterError, DomainError: as the masters answered.
         """
         if self._closed:
-            raise InvalidArgument(f"{self.status.path} is closed: open it again to write")
+            raise InvalidArgument(f"{self.path} is closed: open it again to write")
         # Packets outlive this call, so a buffer that its owner may change is copied.
         view = memoryview(data if isinstance(data, bytes) else bytes(data))
         size = len(view)
+        if self._file is None and self._fits(len(self._small) + size):
+            self._small += view
+        else:
+            await self._write_chunked(view, self._file or await self._begin_chunks())
         self._position += size
+        return size
+
+    async def _write_chunked(self, view: memoryview, file: ChunkedFile) -> None:
         if self._small:
             room = limits.PACKET_BYTES - len(self._small)
             self._small += view[:room]
             view = view[room:]
             if len(self._small) == limits.PACKET_BYTES:
-                await self._flush_small()
+                await self._flush_small(file)
         while len(view) >= limits.PACKET_BYTES:
-            await self._append(view[: limits.PACKET_BYTES])
+            await file.append(view[: limits.PACKET_BYTES])
             view = view[limits.PACKET_BYTES :]
         self._small += view
-        return size
 
     async def close(self) -> FileStatus:
         """Make everything durable and the file visible with its size (INV-DUR); idempotent.
 
-        On an error the file stays under construction: call `abort`, or close again.
+        On an error call `abort`, or close again. A file that was to be created with its content is
+        created by that second request anew: after OutcomeUnknown it may find the first one's file.
         """
         if self._closed:
             return self.status
-        await self._flush_small()
-        if self._kept:
-            await self._finish_chunk()
-        self.status = await self._calls.complete(
-            self.status.inode_id, last=self._previous, abandon_chunk_id=self._abandoned_chunk_id
-        )
-        self._closed = True
+        if self._status is not None and self._unchanged(self._status):
+            self._end(await self._calls.complete(self._status.inode_id, last=None))
+        elif self._file is None and self._fits(len(self._small)):
+            await self._close_inline()
+        if not self._closed:
+            file = self._file or await self._begin_chunks()
+            await self._flush_small(file)
+            self._end(await file.close())
         return self.status
 
     async def abort(self) -> None:
-        """Drop the file and its chunks; with the cluster out of reach it stays, half written, until
-        it is overwritten or removed."""
+        """Drop a new file; a reopened one is closed with what was recorded of it so far.
+
+        With the cluster out of reach it stays, half written, until it is recovered or removed.
+        """
         if self._closed:
             return
         self._closed = True
-        self._kept.clear()
         self._small.clear()
-        await self._drop_sink()
+        if self._file is not None:
+            await self._file.drop()
         try:
-            await self._calls.abandon(self.status.inode_id)
+            if self._status is not None:
+                await self._give_up(self._status.inode_id)
         except PydfsError:
             # The caller is on its way out with the error that matters.
             return
+        finally:
+            self._release()
 
-    async def _flush_small(self) -> None:
+    async def _give_up(self, inode_id: int) -> None:
+        if self._is_new:
+            await self._calls.abandon(inode_id)
+        elif self._file is not None:
+            await self._file.close_as_recorded()
+        else:
+            await self._calls.complete(inode_id, last=None)
+
+    def _fits(self, size: int) -> bool:
+        return self._may_be_inline and size <= self._inline_bytes_max
+
+    async def _close_inline(self) -> None:
+        """Close the file with its content in one request, unless the masters do not take it."""
+        content = bytes(self._small)
+        if self._status is None:
+            status = await self._create(content)
+        else:
+            status = await self._calls.complete_inline(self._status.inode_id, content)
+        if not status.under_construction:
+            self._end(status)
+            return
+        self.created(status)
+
+    def _unchanged(self, status: FileStatus) -> bool:
+        """Whether nothing was written since *status*: contents grow, or are cut."""
+        return self._file is None and self._position == status.size
+
+    async def _begin_chunks(self) -> ChunkedFile:
+        if self._status is None:
+            self._opened(await self._create(None))
+        self._file = ChunkedFile(self._calls, self._chunks, self.status)
+        return self._file
+
+    async def _flush_small(self, file: ChunkedFile) -> None:
         if self._small:
             packet = bytes(self._small)
             self._small.clear()
-            await self._append(memoryview(packet))
+            await file.append(memoryview(packet))
 
-    async def _append(self, packet: memoryview) -> None:
-        """Add a packet to the file, ending chunks that become full."""
-        while packet:
-            room = self._chunk_bytes - self._kept_bytes
-            piece, packet = packet[:room], packet[room:]
-            self._kept.append(piece)
-            self._kept_bytes += len(piece)
-            if self._kept_bytes == self._chunk_bytes:
-                await self._finish_chunk()
-            else:
-                await self._unbroken(self._catch_up)
+    def _opened(self, status: FileStatus) -> None:
+        """The masters hold the file for this client from now on."""
+        self._status = status
+        if not self._holds_lease:
+            self._holds_lease = True
+            self._lease.hold()
 
-    async def _finish_chunk(self) -> None:
-        """Make all kept bytes durable as the file's last chunk."""
-        await self._unbroken(self._catch_up_and_finish)
-        self._kept.clear()
-        self._kept_bytes = 0
-        self._breaks = 0
+    def _end(self, status: FileStatus) -> None:
+        self._status = status
+        self._closed = True
+        self._release()
 
-    async def _catch_up_and_finish(self) -> None:
-        if not self._kept:  # a broken pipeline had acknowledged all: sealed, so durable already
-            return
-        sink = await self._catch_up()
-        self._previous = await sink.finish()
-        self._sink = self._chunk = None
-
-    async def _catch_up(self) -> ChunkSink:
-        """Hand the kept bytes that it lacks to the open chunk; opens one if there is none."""
-        sink = self._sink
-        if sink is None:
-            self._chunk = await self._allocate()
-            self._sent = 0
-            sink = self._sink = await self._chunks.open_sink(self._chunk)
-        while self._sent < len(self._kept):
-            await sink.write(self._kept[self._sent])
-            self._sent += 1
-        return sink
-
-    async def _unbroken(self, step: Callable[[], Awaitable[object]]) -> None:
-        """Repeat *step*, leaving the broken chunk each time, until its pipeline holds."""
-        while True:
-            try:
-                await step()
-                return
-            except PipelineBroken as broken:
-                self._breaks += 1
-                if self._breaks > PIPELINE_BREAKS_MAX:
-                    raise
-                await self._leave_chunk(broken)
-
-    async def _allocate(self) -> AllocatedChunk:
-        try:
-            chunk = await self._calls.allocate_chunk(
-                self.status.inode_id,
-                previous=self._previous,
-                exclude=self._excluded,
-                abandon_chunk_id=self._abandoned_chunk_id,
-            )
-        except NoChunkservers:
-            if not self._excluded:
-                raise
-            # Everybody failed us once: whoever is back now is better than nobody.
-            self._excluded.clear()
-            return await self._allocate()
-        self._previous = None
-        self._abandoned_chunk_id = 0
-        return chunk
-
-    async def _leave_chunk(self, broken: PipelineBroken) -> None:
-        """Keep what the survivors hold of the open chunk, or abandon it; then none is open."""
-        chunk, sink = self._chunk, self._sink
-        self._chunk = self._sink = None
-        if chunk is None:  # broken without a chunk: nothing to leave
-            return
-        if failed := str(broken.fields.get("failed_node_id", "")):
-            self._excluded.add(failed)
-        sealed: ChunkDone | None = None
-        if sink is not None:
-            try:
-                sealed = await self._seal(chunk, sink) if sink.acked_bytes else None
-            finally:
-                await sink.cancel()
-        if sealed is None:
-            self._abandoned_chunk_id = chunk.chunk_id
-        else:
-            self._previous = sealed
-            self._forget(sealed.length)
-
-    async def _seal(self, chunk: AllocatedChunk, sink: ChunkSink) -> ChunkDone | None:
-        """Seal what was acknowledged on all survivors; None when not one could."""
-        try:
-            sealed = await sink.seal()
-        except ChunkUnavailable:
-            self._excluded.update(target.node_id for target in chunk.targets)
-            return None
-        holders = {server.node_id for server in sealed.servers}
-        self._excluded.update(t.node_id for t in chunk.targets if t.node_id not in holders)
-        return sealed.done
-
-    def _forget(self, size: int) -> None:
-        """Drop the first *size* kept bytes: they are durable."""
-        self._kept_bytes -= size
-        while size:
-            packet = self._kept.popleft()
-            if len(packet) > size:
-                self._kept.appendleft(packet[size:])
-                return
-            size -= len(packet)
-
-    async def _drop_sink(self) -> None:
-        sink, self._sink = self._sink, None
-        if sink is not None:
-            await sink.cancel()
+    def _release(self) -> None:
+        if self._holds_lease:
+            self._holds_lease = False
+            self._lease.release()

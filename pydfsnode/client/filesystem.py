@@ -10,23 +10,37 @@ from typing import TYPE_CHECKING, Protocol
 
 from pydfsnode.client import copy, paths
 from pydfsnode.client.chunk_io import ChunkIO
-from pydfsnode.client.consistency import LINEARIZABLE, Consistency
+from pydfsnode.client.consistency import LINEARIZABLE
+from pydfsnode.client.consistency import Reads as Reads
 from pydfsnode.client.file_reader import AsyncFileReader
-from pydfsnode.client.file_writer import AsyncFileWriter
-from pydfsnode.client.members import Members, Transferred
-from pydfsnode.client.model import ClusterStatus, FileStatus, Freshness, Summary
+from pydfsnode.client.filesystem_attributes import AttributeMethods
+from pydfsnode.client.filesystem_base import CREATION_DEFAULT, DIRECTORY_MODE, Creation
+from pydfsnode.client.filesystem_cluster import ClusterMethods
+from pydfsnode.client.filesystem_trees import TreeMethods
+from pydfsnode.client.filesystem_writing import WritingMethods
+from pydfsnode.client.model import (
+    DIRECTORY,
+    FILE,
+    FileLocations,
+    FileStatus,
+    Freshness,
+    Summary,
+)
 from pydfsnode.client.patience import Patience
 from pydfsnode.client.wire import MasterCalls
-from pydfsnode.errors import AlreadyExists, IsADirectory, NotADirectory, NotFound
+from pydfsnode.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    IsADirectory,
+    NotADirectory,
+    NotFound,
+    NotSupported,
+)
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
     from pydfsnode.config import ClientConfig
 
 PARALLEL_DEFAULT = 8
-Reads = Consistency | str | None
-"""How fresh a read must be: parsed, as text ("bounded:500"), or left to `consistency`."""
 
 
 class Closable(Protocol):
@@ -37,7 +51,7 @@ class Closable(Protocol):
         ...
 
 
-class AsyncFileSystem:
+class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMethods):
     """One client instance: its own op ids, its own connections. Use it in one event loop.
 
     Paths are absolute ("/a/b"). All methods raise `DomainError`s for what the namespace refuses and
@@ -54,22 +68,14 @@ class AsyncFileSystem:
         chunks: ChunkIO,
         patience: Patience,
         *,
-        replication: int = 0,
-        chunk_bytes: int = 0,
+        creation: Creation = CREATION_DEFAULT,
         parallel: int = PARALLEL_DEFAULT,
         consistency: Reads = None,
         connections: Sequence[Closable] = (),
     ) -> None:
-        """Use `connect`; this takes its parts ready made (0, None: the cluster's default)."""
-        self._calls = calls
-        self._chunks = chunks
-        self._patience = patience
-        self.replication = replication
-        """Of files created from now on; 0: the cluster's default."""
-        self._chunk_bytes = chunk_bytes
+        """Use `connect`; this takes its parts ready made."""
+        super().__init__(calls, chunks, patience, creation, consistency)
         self._parallel = parallel
-        self.consistency = Consistency.of(consistency)
-        """Of reads from now on that do not say; None: as the masters are configured."""
         self._connections = connections
 
     @classmethod
@@ -82,6 +88,7 @@ class AsyncFileSystem:
             ConfigError: the configuration is missing or wrong.
             CertificateInvalid: the certificate, its key or the CA is missing or wrong.
         """
+        from pydfsnode.client.batching import BATCHABLE, BatchingChannels
         from pydfsnode.client.chunk_channels import ChannelChunkIO
         from pydfsnode.client.connections import ConnectionPool
         from pydfsnode.client.routing import LeaderRouter
@@ -94,9 +101,12 @@ class AsyncFileSystem:
         settings = config if isinstance(config, ClientConfig) else load_client_config(config)
         pool = ConnectionPool(TlsStore.load(settings.tls))
         clock = SystemClock()
+        masters = BatchingChannels(
+            lambda peer: pool.channel("master", peer.node_id, peer.listen), BATCHABLE
+        )
         router = LeaderRouter(
             settings.peers(),
-            lambda peer: pool.channel("master", peer.node_id, peer.listen),
+            masters.of,
             clock=clock,
             random=random.random,
             list_masters=list_masters,
@@ -109,8 +119,12 @@ class AsyncFileSystem:
             calls,
             chunks,
             Patience(clock, settings.timeout_ms),
-            replication=settings.replication,
-            chunk_bytes=settings.chunk_bytes,
+            creation=Creation(
+                settings.replication,
+                settings.chunk_bytes,
+                settings.inline_bytes_max,
+                settings.umask_bits(),
+            ),
             parallel=settings.parallel,
             consistency=settings.consistency,
             connections=(router, pool),
@@ -129,6 +143,7 @@ class AsyncFileSystem:
 
     async def close(self) -> None:
         """Close the connections; files under construction stay so."""
+        await self._lease.close()
         await self._chunks.close()
         for connection in self._connections:
             await connection.close()
@@ -166,6 +181,15 @@ class AsyncFileSystem:
         """The entries of a directory by name; a file lists itself."""
         return [entry async for entry in self.scandir(path, consistency=consistency)]
 
+    async def ls_page(
+        self, path: str, start_after: str = "", limit: int = 0, *, consistency: Reads = None
+    ) -> list[FileStatus]:
+        """Up to *limit* entries of *path* behind the name *start_after*; 0: as many as fit."""
+        page = await self._calls.list_directory(
+            paths.normalize(path), start_after, limit, consistency=self._wanted(consistency)
+        )
+        return page.entries
+
     async def scandir(self, path: str, *, consistency: Reads = None) -> AsyncIterator[FileStatus]:
         """As `ls`, page by page, so that a huge directory does not fill the memory."""
         path, wanted = paths.normalize(path), self._wanted(consistency)
@@ -178,104 +202,100 @@ class AsyncFileSystem:
                 return
             start_after = page.entries[-1].name
 
-    async def find(self, path: str, *, consistency: Reads = None) -> AsyncIterator[FileStatus]:
-        """*path* and everything below it, each directory before its entries."""
-        wanted = self._wanted(consistency)
-        root = await self.info(path, consistency=wanted)
-        yield root
-        if not root.is_directory:
-            return
-        # A stack of directories still to list: depth first without recursion.
-        pending = [root.path]
-        while pending:
-            below: list[str] = []
-            async for entry in self.scandir(pending.pop(), consistency=wanted):
-                yield entry
-                if entry.is_directory:
-                    below.append(entry.path)
-            pending.extend(reversed(below))
+    async def find(
+        self,
+        path: str,
+        pattern: str = "*",
+        type: str | None = None,
+        *,
+        consistency: Reads = None,
+    ) -> AsyncIterator[FileStatus]:
+        """*path* and everything below it, each directory before its entries, in order of names.
 
-    async def du(self, path: str, *, consistency: Reads = None) -> Summary:
-        """Totals of everything under *path*."""
+        Args:
+            pattern: of the last name, as a shell's: * ? [a-z].
+            type: "file" or "directory"; None: both.
+        """
+        if type not in (None, FILE, DIRECTORY):
+            raise InvalidArgument(f"there is no type '{type}': {FILE} or {DIRECTORY}")
+        path, wanted = paths.normalize(path), self._wanted(consistency)
+        asked = "" if pattern == "*" else pattern
+        start_after = ""
+        while True:
+            page = await self._calls.find(path, asked, type, start_after, wanted)
+            for entry in page.entries:
+                yield entry
+            if not page.next:
+                return
+            start_after = page.next
+
+    async def summary(self, path: str, *, consistency: Reads = None) -> Summary:
+        """Totals of everything under *path*, and its quotas; as quick for a large tree."""
         return await self._calls.summary(paths.normalize(path), self._wanted(consistency))
 
-    async def cluster_status(self) -> ClusterStatus:
-        """How the leading master sees the cluster."""
-        return await self._calls.cluster_status()
-
-    # ---- the masters themselves
-
-    async def cluster_members(self) -> Members:
-        """Who the masters are, by the log."""
-        return await self._calls.cluster.members()
-
-    async def add_master(self, node_id: str, listen: str, *, learner_only: bool = False) -> Members:
-        """Add the running master *node_id* at *listen*; returns when it holds the log and votes.
-
-        Raises:
-            InvalidArgument, UnsafeChange: why it cannot be.
-        """
-        return await self._calls.cluster.add_server(node_id, listen, learner_only=learner_only)
-
-    async def remove_master(self, node_id: str, *, force: bool = False) -> Members:
-        """Take a master out; returns when the others are the members without it.
-
-        Raises:
-            UnsafeChange: too few would be left, and not *force*.
-        """
-        return await self._calls.cluster.remove_server(node_id, force=force)
-
-    async def transfer_leader(self, to: str = "") -> Transferred:
-        """Make the master *to* the leader, or the one that follows best."""
-        return await self._calls.cluster.transfer_leadership(to)
+    async def du(self, path: str, *, consistency: Reads = None) -> Summary:
+        """As `summary`, by the name that fsspec has for it."""
+        return await self.summary(path, consistency=consistency)
 
     # ---- changes
 
-    async def mkdir(self, path: str, create_parents: bool = True) -> FileStatus:
-        """Make a directory that does not exist yet; raises AlreadyExists, NotFound."""
+    async def mkdir(
+        self, path: str, create_parents: bool = True, *, mode: int | None = None
+    ) -> FileStatus:
+        """Make a directory that does not exist yet; raises AlreadyExists, NotFound.
+
+        Args:
+            mode: its permission bits, less those of the umask; None: 0o777.
+        """
         path = paths.normalize(path)
         if await self.exists(path, consistency=LINEARIZABLE):
             raise AlreadyExists(f"{path} exists already")
         if not create_parents:
             await self._require_directory(paths.parent(path))
-        return await self._calls.mkdirs(path)
+        return await self._calls.mkdirs(path, self._masked(mode, DIRECTORY_MODE))
 
-    async def makedirs(self, path: str, exist_ok: bool = False) -> FileStatus:
-        """Make a directory and its missing parents."""
+    async def makedirs(
+        self, path: str, exist_ok: bool = False, *, mode: int | None = None
+    ) -> FileStatus:
+        """Make a directory and its missing parents; *mode* as of `mkdir`."""
         if not exist_ok:
-            return await self.mkdir(path)
-        return await self._calls.mkdirs(paths.normalize(path))
+            return await self.mkdir(path, mode=mode)
+        masked = self._masked(mode, DIRECTORY_MODE)
+        return await self._calls.mkdirs(paths.normalize(path), masked)
 
     async def rm(self, path: str, recursive: bool = False) -> int:
         """Delete a file, an empty directory, or with *recursive* a tree; returns how many went."""
         return await self._calls.delete(paths.normalize(path), recursive=recursive)
 
-    async def mv(self, source: str, destination: str) -> FileStatus:
-        """Move a file or tree in one step; into *destination* when that is a directory."""
+    async def mv(self, source: str, destination: str, *, overwrite: bool = False) -> FileStatus:
+        """Move a file or tree in one step; into *destination* when that is a directory.
+
+        Args:
+            overwrite: a file may take the place of another file.
+        """
         source = paths.normalize(source)
         target = await self._inside_if_directory(destination, paths.name(source))
-        return await self._calls.rename(source, target)
+        return await self._calls.rename(source, target, overwrite=overwrite)
+
+    async def rename(self, source: str, destination: str, *, overwrite: bool = False) -> FileStatus:
+        """As `mv`, but *destination* is the new path itself: one request, nothing is looked up."""
+        return await self._calls.rename(
+            paths.normalize(source), paths.normalize(destination), overwrite=overwrite
+        )
+
+    async def delete(self, path: str, recursive: bool = False) -> int:
+        """As `rm`, by its other name; returns how many files and directories are gone."""
+        return await self.rm(path, recursive)
+
+    async def symlink(self, target: str, path: str) -> None:
+        """There are no symbolic links. Raises NotSupported."""
+        raise NotSupported(
+            f"{path}: symbolic links are not supported: nothing was made that would point to "
+            f"'{target}'; copy the file, or give programs its own path",
+            path=path,
+        )
 
     # ---- content
-
-    async def open_writer(
-        self, path: str, *, overwrite: bool = True, replication: int = 0, chunk_bytes: int = 0
-    ) -> AsyncFileWriter:
-        """Create *path* and its missing parents and return the stream that fills it.
-
-        The file has its content once the writer is closed.
-
-        Raises:
-            AlreadyExists: there is a file, and not *overwrite*.
-            IsADirectory: there is a directory.
-        """
-        status = await self._calls.create(
-            paths.normalize(path),
-            replication=replication or self.replication,
-            chunk_bytes=chunk_bytes or self._chunk_bytes,
-            overwrite=overwrite,
-        )
-        return AsyncFileWriter(self._calls, self._chunks, status)
 
     async def open_reader(self, path: str, *, consistency: Reads = None) -> AsyncFileReader:
         """Open a closed file for reading; *consistency* is of which content it has.
@@ -283,10 +303,19 @@ class AsyncFileSystem:
         Raises:
             NotFound, IsADirectory: there is no file at *path*.
         """
+        found = await self.locations(path, consistency=consistency)
+        return AsyncFileReader(self._calls, self._chunks, found, self._patience)
+
+    async def locations(self, path: str, *, consistency: Reads = None) -> FileLocations:
+        """The chunks of a file and the chunkservers that have them.
+
+        Raises:
+            NotFound, IsADirectory: there is no file at *path*.
+        """
         found = await self._calls.locate(paths.normalize(path), self._wanted(consistency))
         if found.status.is_directory:
             raise IsADirectory(f"{found.status.path} is a directory")
-        return AsyncFileReader(self._calls, self._chunks, found, self._patience)
+        return found
 
     async def cat_file(
         self,
@@ -301,12 +330,6 @@ class AsyncFileSystem:
             return await reader.read_range(
                 _position(start, reader.size, 0), _position(end, reader.size, reader.size)
             )
-
-    async def pipe_file(self, path: str, value: Buffer, *, overwrite: bool = True) -> FileStatus:
-        """Make *value* the content of *path*."""
-        async with await self.open_writer(path, overwrite=overwrite) as writer:
-            await writer.write(value)
-        return writer.status
 
     async def put_file(
         self,
@@ -364,9 +387,6 @@ class AsyncFileSystem:
         )
 
     # ---- inside
-
-    def _wanted(self, given: Reads) -> Consistency | None:
-        return self.consistency if given is None else Consistency.of(given)
 
     async def _info_or_none(self, path: str, consistency: Reads) -> FileStatus | None:
         try:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import msgspec
 
 FILE, DIRECTORY = "file", "directory"
+INLINE = 0
+"""The version of a chunk that the masters keep themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,11 @@ class FileStatus(msgspec.Struct, frozen=True, gc=False):
     under_construction: bool = False
     child_count: int = 0
     ctime_ms: int = 0
+    atime_ms: int = 0
+    has_acl: bool = False
+    """The group bits of `mode` are the mask of an ACL."""
+    inline: bool = False
+    """The masters keep its content themselves."""
     freshness: Freshness | None = None
     """None: linearizable."""
 
@@ -92,7 +99,7 @@ class ChunkDone:
 
 @dataclass(frozen=True, slots=True)
 class ChunkLocation:
-    """Where the bytes [offset, offset + length) of a file are."""
+    """Where the bytes [offset, offset + length) of a file are; of version INLINE: what they are."""
 
     chunk_id: int
     version: int
@@ -100,6 +107,7 @@ class ChunkLocation:
     length: int
     crc32c: int
     replicas: tuple[Replica, ...]
+    inline_content: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +138,62 @@ class FileLocations:
 
 
 @dataclass(frozen=True, slots=True)
+class Reopened:
+    """A closed file that the caller writes again; its inline content, to be written in front."""
+
+    status: FileStatus
+    inline_content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """A step of a search; `next` is where to go on, "" when everything was looked at."""
+
+    entries: list[FileStatus]
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acl:
+    """Who may do what: entries as "user:alice:rwx", those of new children as "default:..."."""
+
+    owner: str
+    group: str
+    mode: int
+    entries: tuple[str, ...]
+    default_entries: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """A snapshot of a directory; its files lie under DIRECTORY/.snapshot/NAME."""
+
+    name: str
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What happened to `path`: + made, - deleted, M changed, R moved to `target` (else "")."""
+
+    kind: str
+    path: str
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
-    """Totals under a path; bytes_replicated counts every copy."""
+    """Totals under a path; bytes_replicated counts every copy. Quotas are the path's own, 0: none.
+
+    names_quota limits the files and directories, the path included; space_quota bytes_replicated.
+    """
 
     directories: int
     files: int
     bytes: int
     bytes_replicated: int
+    names_quota: int = 0
+    space_quota: int = 0
     freshness: Freshness | None = None
     """None: linearizable."""
 

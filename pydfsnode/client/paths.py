@@ -11,6 +11,8 @@ def normalize(path: str) -> str:
     Raises:
         InvalidPath: it holds "..": whose parent is meant depends on who asks; or is not Unicode.
     """
+    if path.isascii() and path[:1] == "/" != path[-1] and "//" not in path and "/." not in path:
+        return path  # as most are
     try:
         path.encode()
     except UnicodeEncodeError:  # a local name in another encoding

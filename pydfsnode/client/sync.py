@@ -2,86 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import atexit
-import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import CancelledError
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from pydfsnode.client.event_loop import new_event_loop
 from pydfsnode.client.filesystem import AsyncFileSystem
+from pydfsnode.client.loop_thread import LoopThread
+from pydfsnode.client.sync_attributes import SyncAttributes
+from pydfsnode.client.sync_cluster import SyncCluster
+from pydfsnode.client.sync_trees import SyncTrees
+from pydfsnode.client.sync_writing import SyncWriting
 from pydfsnode.errors import Cancelled
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
+    from pydfsnode.client.consistency import Reads
     from pydfsnode.client.copy import CopyReport, Watcher
-    from pydfsnode.client.filesystem import Reads
-    from pydfsnode.client.members import Members, Transferred
-    from pydfsnode.client.model import ClusterStatus, FileStatus, Freshness, Summary
+    from pydfsnode.client.model import FileLocations, FileStatus, Freshness, Summary
     from pydfsnode.config import ClientConfig
 
 T = TypeVar("T")
 
 
-class LoopThread:
-    """An event loop running in its own daemon thread; `run` may be called from any other thread."""
-
-    def __init__(self) -> None:
-        self._loop = new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="pydfsnode-client", daemon=True
-        )
-        self._thread.start()
-        # Before the interpreter freezes daemon threads: a file object collected later would wait
-        # for this one for ever.
-        atexit.register(self.close)
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of *work*; an interrupt of the caller (Ctrl-C) cancels it.
-
-        Raises:
-            Cancelled: the loop is closed, or was closed meanwhile.
-        """
-        if self._loop.is_closed() or threading.current_thread() is self._thread:
-            work.close()
-            raise Cancelled(
-                "the file system is closed: connect again"
-                if self._loop.is_closed()
-                else "a blocking call inside the file system's own thread would never end"
-            )
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except CancelledError:
-            raise Cancelled("the file system was closed while it worked") from None
-        except BaseException:
-            future.cancel()
-            raise
-
-    def close(self) -> None:
-        """Cancel what runs and end the thread; harmless when called twice."""
-        if self._loop.is_closed():
-            return
-        atexit.unregister(self.close)
-        asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-async def _cancel_others() -> None:
-    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.get_running_loop().shutdown_asyncgens()
-
-
-class FileSystem:
+class FileSystem(SyncWriting, SyncAttributes, SyncTrees, SyncCluster):
     """`AsyncFileSystem` for threads: every method blocks; all are thread-safe. A context manager.
 
     Methods, arguments and errors are those of `AsyncFileSystem`, where they are described.
@@ -89,11 +32,11 @@ class FileSystem:
 
     def __init__(self, make: Callable[[], Coroutine[Any, Any, AsyncFileSystem]]) -> None:
         """Use `connect`; *make* makes the asynchronous file system inside the loop."""
-        self._thread = LoopThread()
+        thread = LoopThread()
         try:
-            self._fs = self._thread.run(make())
+            super().__init__(thread, thread.run(make()))
         except BaseException:
-            self._thread.close()
+            thread.close()
             raise
 
     @classmethod
@@ -145,53 +88,68 @@ class FileSystem:
         """See AsyncFileSystem."""
         return self._thread.run(self._fs.ls(path, consistency=consistency))
 
+    def ls_page(
+        self, path: str, start_after: str = "", limit: int = 0, *, consistency: Reads = None
+    ) -> list[FileStatus]:
+        """See AsyncFileSystem."""
+        return self._thread.run(self._fs.ls_page(path, start_after, limit, consistency=consistency))
+
     def scandir(self, path: str, *, consistency: Reads = None) -> Iterator[FileStatus]:
         """See AsyncFileSystem."""
         return self._each(self._fs.scandir(path, consistency=consistency))
 
-    def find(self, path: str, *, consistency: Reads = None) -> Iterator[FileStatus]:
+    def find(
+        self,
+        path: str,
+        pattern: str = "*",
+        type: str | None = None,
+        *,
+        consistency: Reads = None,
+    ) -> Iterator[FileStatus]:
         """See AsyncFileSystem."""
-        return self._each(self._fs.find(path, consistency=consistency))
+        return self._each(self._fs.find(path, pattern, type, consistency=consistency))
+
+    def summary(self, path: str, *, consistency: Reads = None) -> Summary:
+        """See AsyncFileSystem."""
+        return self._thread.run(self._fs.summary(path, consistency=consistency))
 
     def du(self, path: str, *, consistency: Reads = None) -> Summary:
         """See AsyncFileSystem."""
         return self._thread.run(self._fs.du(path, consistency=consistency))
 
-    def cluster_status(self) -> ClusterStatus:
+    def mkdir(
+        self, path: str, create_parents: bool = True, *, mode: int | None = None
+    ) -> FileStatus:
         """See AsyncFileSystem."""
-        return self._thread.run(self._fs.cluster_status())
+        return self._thread.run(self._fs.mkdir(path, create_parents, mode=mode))
 
-    def cluster_members(self) -> Members:
+    def makedirs(self, path: str, exist_ok: bool = False, *, mode: int | None = None) -> FileStatus:
         """See AsyncFileSystem."""
-        return self._thread.run(self._fs.cluster_members())
-
-    def add_master(self, node_id: str, listen: str, *, learner_only: bool = False) -> Members:
-        """See AsyncFileSystem."""
-        return self._thread.run(self._fs.add_master(node_id, listen, learner_only=learner_only))
-
-    def remove_master(self, node_id: str, *, force: bool = False) -> Members:
-        """See AsyncFileSystem."""
-        return self._thread.run(self._fs.remove_master(node_id, force=force))
-
-    def transfer_leader(self, to: str = "") -> Transferred:
-        """See AsyncFileSystem."""
-        return self._thread.run(self._fs.transfer_leader(to))
-
-    def mkdir(self, path: str, create_parents: bool = True) -> FileStatus:
-        """See AsyncFileSystem."""
-        return self._thread.run(self._fs.mkdir(path, create_parents))
-
-    def makedirs(self, path: str, exist_ok: bool = False) -> FileStatus:
-        """See AsyncFileSystem."""
-        return self._thread.run(self._fs.makedirs(path, exist_ok))
+        return self._thread.run(self._fs.makedirs(path, exist_ok, mode=mode))
 
     def rm(self, path: str, recursive: bool = False) -> int:
         """See AsyncFileSystem."""
         return self._thread.run(self._fs.rm(path, recursive))
 
-    def mv(self, source: str, destination: str) -> FileStatus:
+    def mv(self, source: str, destination: str, *, overwrite: bool = False) -> FileStatus:
         """See AsyncFileSystem."""
-        return self._thread.run(self._fs.mv(source, destination))
+        return self._thread.run(self._fs.mv(source, destination, overwrite=overwrite))
+
+    def rename(self, source: str, destination: str, *, overwrite: bool = False) -> FileStatus:
+        """See AsyncFileSystem."""
+        return self._thread.run(self._fs.rename(source, destination, overwrite=overwrite))
+
+    def delete(self, path: str, recursive: bool = False) -> int:
+        """See AsyncFileSystem."""
+        return self._thread.run(self._fs.delete(path, recursive))
+
+    def symlink(self, target: str, path: str) -> None:
+        """See AsyncFileSystem."""
+        self._thread.run(self._fs.symlink(target, path))
+
+    def locations(self, path: str, *, consistency: Reads = None) -> FileLocations:
+        """See AsyncFileSystem."""
+        return self._thread.run(self._fs.locations(path, consistency=consistency))
 
     def cat_file(
         self,
@@ -203,10 +161,6 @@ class FileSystem:
     ) -> bytes:
         """See AsyncFileSystem."""
         return self._thread.run(self._fs.cat_file(path, start, end, consistency=consistency))
-
-    def pipe_file(self, path: str, value: Buffer, *, overwrite: bool = True) -> FileStatus:
-        """See AsyncFileSystem."""
-        return self._thread.run(self._fs.pipe_file(path, value, overwrite=overwrite))
 
     def put_file(self, lpath: str | Path, rpath: str, *, overwrite: bool = True) -> FileStatus:
         """See AsyncFileSystem."""
@@ -239,10 +193,11 @@ class FileSystem:
         return self._thread.run(self._fs.get(rpaths, lpath, overwrite=overwrite, watcher=watcher))
 
     def open(self, path: str, mode: str = "rb") -> IO[Any]:
-        """A file object: "rb" and "wb" (or "xb": must not exist) binary, "r", "w", "x" UTF-8 text.
+        """A file object: "rb", "wb", "xb" (must not exist) and "ab" binary, without b UTF-8 text.
 
         A file opened for writing has its content once it is closed; an exception inside its `with`
-        block abandons it.
+        block abandons it, or with "ab" what was not recorded yet. What the masters have against a
+        new small file is raised when it is closed; with "xb" here.
         """
         from pydfsnode.client.sync_files import open_file
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from pydfsnode import limits
-from pydfsnode.errors import InvalidArgument
+from pydfsnode.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydfsnode.client.file_reader import AsyncFileReader
     from pydfsnode.client.file_writer import AsyncFileWriter
     from pydfsnode.client.filesystem import AsyncFileSystem
-    from pydfsnode.client.sync import LoopThread
+    from pydfsnode.client.loop_thread import LoopThread
 
 
 class RawReader(io.RawIOBase):
@@ -68,7 +68,7 @@ class RawWriter(io.RawIOBase):
         self._thread = thread
         self._writer = writer
         self._aborted = False
-        self.name = writer.status.path
+        self.name = writer.path
 
     def writable(self) -> bool:
         """True."""
@@ -94,6 +94,8 @@ class RawWriter(io.RawIOBase):
         if self.closed:
             return
         super().close()
+        if self._aborted:
+            return
         try:
             self._thread.run(self._writer.close())
         except BaseException:
@@ -146,8 +148,19 @@ def open_file(thread: LoopThread, fs: AsyncFileSystem, path: str, mode: str) -> 
             RawReader(thread, thread.run(fs.open_reader(path))), limits.PACKET_BYTES
         )
         return reader if binary else io.TextIOWrapper(reader, encoding="utf-8")
-    if kind in ("w", "x"):
-        opened = thread.run(fs.open_writer(path, overwrite=kind == "w"))
+    if kind in ("w", "x", "a"):
+        opened = thread.run(_open_writer(fs, path, kind))
         writer = _BufferedWriter(RawWriter(thread, opened), limits.PACKET_BYTES)
         return writer if binary else _TextWriter(writer, encoding="utf-8")
-    raise InvalidArgument(f"mode '{mode}' is not supported: use rb, wb, xb, r, w or x")
+    raise InvalidArgument(f"mode '{mode}' is not supported: use rb, wb, xb, ab, r, w, x or a")
+
+
+async def _open_writer(fs: AsyncFileSystem, path: str, kind: str) -> AsyncFileWriter:
+    if kind == "w":
+        return await fs.open_writer(path)
+    if kind == "x":  # whoever asks for it wants to know now
+        return await fs.open_writer(path, overwrite=False, at_once=True)
+    try:
+        return await fs.append(path)
+    except NotFound:
+        return await fs.open_writer(path, overwrite=False)

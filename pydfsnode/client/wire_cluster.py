@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from pydfsnode.client.members import Member, Members, Transferred
+from pydfsnode.client.model import ChunkserverState, ClusterStatus, HealthCheck, MasterState
 from pydfsnode.config import Peer
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 
@@ -47,6 +48,10 @@ class ClusterCalls:
 
     async def _ask(self, name: str, request: Any) -> Any:
         return await self._router.call(_CLUSTER + name, request, timeout_ms=self._timeout_ms)
+
+    async def status(self) -> ClusterStatus:
+        """How the leader sees the cluster."""
+        return _cluster_status(await self._ask("Status", pb.ClusterStatusRequest()))
 
     async def members(self) -> Members:
         """Who the masters are."""
@@ -101,4 +106,54 @@ def _members(answer: Any) -> Members:
         answer.term,
         bool(answer.changing),
         answer.configuration_index,
+    )
+
+
+def _cluster_status(answer: pb.ClusterStatusResponse) -> ClusterStatus:
+    return ClusterStatus(
+        cluster_id=answer.cluster_id,
+        health=answer.health,
+        checks=[HealthCheck(c.code, c.severity, c.message, c.remedy) for c in answer.checks],
+        leader=answer.leader,
+        term=answer.term,
+        commit_index=answer.commit_index,
+        applied_index=answer.applied_index,
+        masters=[
+            MasterState(
+                m.id,
+                m.role,
+                m.match_index,
+                m.lag,
+                m.listen,
+                m.recently_active,
+                m.membership or "voter",
+                m.incarnation,
+                m.replication,
+            )
+            for m in answer.masters
+        ],
+        chunkservers=[
+            ChunkserverState(
+                s.id,
+                s.state,
+                s.chunks,
+                s.used_bytes,
+                s.free_bytes,
+                s.rack,
+                s.listen,
+                s.last_heartbeat_ms_ago,
+            )
+            for s in answer.chunkservers
+        ],
+        under_replicated=answer.under_replicated,
+        missing=answer.missing,
+        chunks=answer.chunks,
+        files=answer.files,
+        directories=answer.directories,
+        fsync=answer.fsync,
+        repairs_running=answer.repairs_running,
+        appends_sent=answer.appends_sent,
+        entries_sent=answer.entries_sent,
+        groups_written=answer.groups_written,
+        entries_written=answer.entries_written,
     )

@@ -1,7 +1,4 @@
-"""Files, directories and chunks as they lie in memory; the same objects encode to their rows.
-
-`gc=False`: they cannot be part of a cycle, and a collection must not visit millions of them.
-"""
+"""What lies in memory beside the inode records of `_fast.InodeTable`: flags, chunks, open files."""
 
 from __future__ import annotations
 
@@ -9,51 +6,53 @@ from typing import Literal
 
 import msgspec
 
-OPEN_TO_NOBODY = 0
-"""`File.holder` of a closed file."""
+HAS_ACL = 1
+"""`Inode.flags`: mode bits alone do not say who may pass; `InodeTable.find` looks at it."""
+IS_OPEN = 2
+"""A file that somebody writes: it has a row in `Tree.open_files`."""
+IS_INLINE = 4
+"""A file whose content lies in the state table, as its one chunk of version INLINE."""
+HAS_EXTRAS = 8
+"""It has a row in `Tree.extras`."""
+HAS_SNAPSHOTS = 16
+"""A directory with snapshots of its own."""
+
+INLINE = 0
+"""The version of a chunk whose bytes lie in the state table; chunkservers begin at 1."""
 
 
-class Inode(msgspec.Struct, array_like=True, gc=False):
-    """What files and directories share. `parent_id` of the root is its own id; its name is ""."""
+class OpenFile(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The one writer of a file, and the chunk that it writes; `chunk_id` 0: none.
 
-    inode_id: int
-    parent_id: int
-    name: str
-    mode: int
-    owner: str
-    group: str
-    mtime_ms: int
-    ctime_ms: int
-
-
-class File(Inode, array_like=True, tag=1, gc=False):
-    """A file. `size` and `crc32c` run over its finished chunks; only the last chunk can be open.
-
-    `holder` is the client id of the one writer, OPEN_TO_NOBODY once closed.
+    `targets` is the pipeline. `replaces_inline`: the writer was given the inline content and writes
+    it again, so that it goes when the first chunk is finished. `reopened`: there was a file before.
     """
 
-    replication: int
-    chunk_bytes: int
     holder: int
-    size: int
-    crc32c: int
-    chunks: list[int]
-
-
-class Directory(Inode, array_like=True, tag=2, gc=False):
-    """A directory; its entries are the inodes that name it as parent (`Tree.entries`)."""
-
-
-class Chunk(msgspec.Struct, array_like=True, gc=False):
-    """A piece of a file. Until `done`, length and crc32c are 0 and `targets` is the pipeline."""
-
-    chunk_id: int
-    inode_id: int
-    version: int
-    length: int = 0
-    crc32c: int = 0
-    done: bool = False
+    chunk_id: int = 0
+    version: int = 0
     targets: tuple[str, ...] = ()
+    replaces_inline: bool = False
+    reopened: bool = False
+
+
+class Extras(msgspec.Struct, frozen=True, array_like=True):
+    """What few inodes have. Quotas: 0 is none; bytes count every wanted replica.
+
+    Entries of ACLs are canonical: "user:alice:rwx", "group:eng:r-x", "mask::rwx".
+    """
+
+    xattrs: dict[str, bytes] = {}
+    acl: tuple[str, ...] = ()
+    default_acl: tuple[str, ...] = ()
+    names_max: int = 0
+    bytes_max: int = 0
+
+
+class Doomed(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A tree that was deleted and waits to be dropped bit by bit; by the id of its top."""
+
+    since_ms: int
 
 
 class ChunkDone(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -65,5 +64,16 @@ class ChunkDone(msgspec.Struct, frozen=True, array_like=True, gc=False):
     crc32c: int
 
 
-AnyInode = File | Directory
+class Chunk(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A piece of a file, for those outside. Until `done`, length and crc32c are 0."""
+
+    chunk_id: int
+    inode_id: int
+    version: int
+    length: int
+    crc32c: int
+    done: bool
+    targets: tuple[str, ...] = ()
+
+
 NodeType = Literal["file", "directory"]

@@ -28,6 +28,9 @@ class FileView(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", t
     under_construction: bool
     child_count: int
     checksum: str
+    atime_ms: int = 0
+    has_acl: bool = False
+    inline: bool = False
 
 
 class ChunkAllocated(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag=2):
@@ -44,8 +47,22 @@ class Removed(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", ta
     inodes: int
 
 
+class Appended(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag=4):
+    """A file reopened for its caller; `content_id` of its inline content, 0: it has none.
+
+    The caller writes that content again, in front of what it appends.
+    """
+
+    view: FileView
+    content_id: int
+
+
+class Done(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag=5, gc=False):
+    """It is done, and there is nothing to tell."""
+
+
 class LocatedChunk(msgspec.Struct, frozen=True, gc=False):
-    """A finished chunk; `offset` is that of its first byte in the file."""
+    """A finished chunk; `offset` is that of its first byte in the file. Version 0: inline."""
 
     chunk_id: int
     version: int
@@ -62,13 +79,23 @@ class Listing(msgspec.Struct, frozen=True):
     more: bool
 
 
+class Found(msgspec.Struct, frozen=True):
+    """One step of a search; `more`: ask on with `next`, also when nothing was found."""
+
+    entries: list[FileView]
+    more: bool
+    next: str
+
+
 class Summary(msgspec.Struct, frozen=True):
-    """A subtree, its top included. `bytes_replicated` counts every wanted replica."""
+    """A subtree with its top. `bytes_replicated` counts all wanted replicas; quotas 0: none."""
 
     directories: int
     files: int
     bytes: int
     bytes_replicated: int
+    names_max: int = 0
+    bytes_max: int = 0
 
 
 class WantedChunk(msgspec.Struct, frozen=True, array_like=True):
@@ -81,7 +108,7 @@ class WantedChunk(msgspec.Struct, frozen=True, array_like=True):
     targets: tuple[str, ...] = ()
 
 
-Result = FileView | ChunkAllocated | Removed
+Result = FileView | ChunkAllocated | Removed | Appended | Done
 
 
 class Applied(msgspec.Struct, frozen=True, array_like=True, tag=1):

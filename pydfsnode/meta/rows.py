@@ -1,29 +1,35 @@
-"""The namespace as rows of the state table: keys hold numbers only, values are msgpack arrays."""
+"""The namespace as rows of the state table: keys hold numbers only.
+
+Inodes go by blocks of `INODES_PER_BLOCK` ids, so that what is made together is written and read
+together; their bytes are those of `_fast.inodes`. Everything else is a msgpack array.
+"""
 
 from __future__ import annotations
 
 import struct
-from typing import TypeVar
 
 import msgspec
 
 from pydfsnode.errors import CorruptionError
-from pydfsnode.meta.inodes import AnyInode, Chunk
+from pydfsnode.meta.history import TABLES as HISTORY_TABLES
 from pydfsnode.meta.sessions import Dormant, Remembered
+from pydfsnode.meta.tables import KEY, Row, broken, decode, encode
+from pydfsnode.meta.tree import TABLE_DOOMED, TABLE_EXTRAS, TABLE_OPEN
 
 TABLE_HEAD = 16
 """One row: applied index, counters and clock."""
-TABLE_INODE = 17
-"""By inode id."""
-TABLE_CHUNK = 18
-"""By chunk id."""
+TABLE_BLOCK = 17
+"""Inodes, by inode id // INODES_PER_BLOCK."""
+TABLE_PAGE = 18
+"""Full pages of the chunks of large files, by inode id and page."""
 TABLE_SESSION = 19
 """By client id and seq; seq 0 is a dormant session."""
-TABLES = (TABLE_HEAD, TABLE_INODE, TABLE_CHUNK, TABLE_SESSION)
+TABLES = (
+    TABLE_HEAD, TABLE_BLOCK, TABLE_PAGE, TABLE_SESSION, TABLE_OPEN, TABLE_EXTRAS, TABLE_DOOMED,
+    *HISTORY_TABLES,
+)  # fmt: skip
+"""What is read at a start; contents of small files (`inline.TABLE_INLINE`) stay on disk."""
 HEAD_KEY = bytes(8)
-
-Row = tuple[int, bytes, bytes | None]
-"""Table, key, value; None deletes."""
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
@@ -35,71 +41,57 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     next_chunk_id: int
     clock_ms: int
     forgotten_sessions: int
+    inline_bytes: int
+    snapshot_sequence: int
+    next_past_id: int
 
 
-FORMAT_VERSION = 1
-ID = struct.Struct(">Q")
-SESSION_ID = struct.Struct(">QQ")
+FORMAT_VERSION = 2
+PAGE_ID = SESSION_ID = struct.Struct(">QQ")
 
-encode = msgspec.msgpack.Encoder().encode
 _HEAD = msgspec.msgpack.Decoder(Head)
-_INODE: msgspec.msgpack.Decoder[AnyInode] = msgspec.msgpack.Decoder(AnyInode)
-_CHUNK = msgspec.msgpack.Decoder(Chunk)
+_VERSION = msgspec.msgpack.Decoder(list[int])
 _REMEMBERED = msgspec.msgpack.Decoder(Remembered)
 _DORMANT = msgspec.msgpack.Decoder(Dormant)
-T = TypeVar("T")
+
+__all__ = [
+    "KEY", "TABLE_DOOMED", "TABLE_EXTRAS", "TABLE_OPEN", "Row", "broken", "encode",
+]  # fmt: skip
 
 
 def decode_head(key: bytes, value: bytes) -> Head:
     """The head row. Raises CorruptionError, also for a format of another version."""
-    head = _decode(_HEAD, TABLE_HEAD, key, value)
-    if head.format_version != FORMAT_VERSION or key != HEAD_KEY:
+    version = decode(_VERSION, TABLE_HEAD, key, value)[:1]
+    if version != [FORMAT_VERSION] or key != HEAD_KEY:
         raise CorruptionError(
-            f"the namespace on disk has format {head.format_version}, this version reads "
-            f"{FORMAT_VERSION}: start the version that wrote it"
+            f"the namespace on disk has format {version[0] if version else 'unknown'}, "
+            f"this version reads {FORMAT_VERSION}: start the version that wrote it"
         )
-    return head
-
-
-def decode_inode(key: bytes, value: bytes) -> AnyInode:
-    """A file or directory. Raises CorruptionError, also when it lies under another's key."""
-    inode = _decode(_INODE, TABLE_INODE, key, value)
-    if ID.pack(inode.inode_id) != key:
-        raise broken(TABLE_INODE, key, f"holds inode {inode.inode_id}")
-    return inode
-
-
-def decode_chunk(key: bytes, value: bytes) -> Chunk:
-    """A chunk. Raises CorruptionError, also when it lies under another's key."""
-    chunk = _decode(_CHUNK, TABLE_CHUNK, key, value)
-    if ID.pack(chunk.chunk_id) != key:
-        raise broken(TABLE_CHUNK, key, f"holds chunk {chunk.chunk_id}")
-    return chunk
+    return decode(_HEAD, TABLE_HEAD, key, value)
 
 
 def decode_session(key: bytes, value: bytes) -> tuple[int, int, Remembered | Dormant]:
     """(client id, seq, row). Raises CorruptionError."""
-    if len(key) != SESSION_ID.size:
-        raise broken(TABLE_SESSION, key, "has a key of the wrong size")
-    client_id, seq = SESSION_ID.unpack(key)
+    client_id, seq = two_numbers(TABLE_SESSION, key)
     row: Remembered | Dormant = (
-        _decode(_REMEMBERED, TABLE_SESSION, key, value)
+        decode(_REMEMBERED, TABLE_SESSION, key, value)
         if seq
-        else _decode(_DORMANT, TABLE_SESSION, key, value)
+        else decode(_DORMANT, TABLE_SESSION, key, value)
     )
     return client_id, seq, row
 
 
-def broken(table: int, key: bytes, why: str) -> CorruptionError:
-    """The error for a row that cannot be."""
-    return CorruptionError(
-        f"row {key.hex()} of table {table} {why}: the state table is damaged; "
-        "restore this master from its peers"
-    )
+def number(table: int, key: bytes) -> int:
+    """The number that *key* is. Raises CorruptionError."""
+    if len(key) != KEY.size:
+        raise broken(table, key, "has a key of the wrong size")
+    found: int = KEY.unpack(key)[0]
+    return found
 
 
-def _decode(decoder: msgspec.msgpack.Decoder[T], table: int, key: bytes, value: bytes) -> T:
-    try:
-        return decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise broken(table, key, f"cannot be read ({error})") from None
+def two_numbers(table: int, key: bytes) -> tuple[int, int]:
+    """The two numbers that *key* is. Raises CorruptionError."""
+    if len(key) != SESSION_ID.size:
+        raise broken(table, key, "has a key of the wrong size")
+    first, second = SESSION_ID.unpack(key)
+    return first, second

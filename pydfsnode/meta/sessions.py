@@ -197,6 +197,11 @@ class SessionTable:
         self.touched[client_id, 0] = False
         return dormant.floor
 
+    def last_heard_ms(self, client_id: int) -> int | None:
+        """The log time of the client's last operation; None: idle for so long that it sleeps."""
+        session = self.active.get(client_id)
+        return None if session is None else session.at_ms
+
     # ---- rows
 
     def row(self, client_id: int, seq: int) -> Remembered | Dormant | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pydfsnode.errors import DomainError, Overloaded, invariant
 from pydfsnode.meta import rows
 from pydfsnode.meta.apply import apply
-from pydfsnode.meta.inodes import Chunk
+from pydfsnode.meta.inodes import INLINE, Chunk
 from pydfsnode.meta.loading import Loader
 from pydfsnode.meta.ops import AnyOp
 from pydfsnode.meta.results import Outcome, WantedChunk, rejected
@@ -18,8 +18,6 @@ from pydfsnode.meta.tree import Tree
 
 DIGEST_EVERY = 1024
 """Log entries in an interval of `digest_interval`."""
-
-_Touched = tuple[dict[int, None], dict[int, None]]
 
 
 class Namespace:
@@ -31,14 +29,13 @@ class Namespace:
     def __init__(self, session_bounds: SessionBounds | None = None) -> None:
         self.tree = Tree()
         self.sessions = SessionTable(session_bounds)
+        self.tree.last_heard_ms = self.sessions.last_heard_ms
         self.applied_index = 0
         self._drained_index = -1
         self._loader: Loader | None = None
         self._replaced_chunks: list[int] = []
-        # Ids of inodes and of chunks: not drained yet, and touched in this interval of digests
-        # (None: its begin was not seen). What the tree touched since `_note_touched` is in neither.
-        self._undrained: _Touched = ({}, {})
-        self._interval: _Touched | None = ({}, {})
+        self._interval_seen = True
+        """Whether this namespace saw the begin of the running interval of digests."""
 
     # ---- the log
 
@@ -71,34 +68,33 @@ class Namespace:
     # ---- the state table
 
     def drain_rows(self) -> list[Row]:
-        """Every row that changed since the last call, once; [] when nothing was applied."""
+        """Every row that changed since the last call, once; [] when nothing was applied.
+
+        Contents of small files are drained by themselves: `tree.inline`.
+        """
         if self._drained_index == self.applied_index:
             return []
         self._drained_index = self.applied_index
-        tree, sessions = self.tree, self.sessions
+        tree, sessions, touched = self.tree, self.sessions, self.tree.touched
+        encode_block, pack = tree.table.encode_block, rows.KEY.pack
         changed: list[Row] = [(rows.TABLE_HEAD, rows.HEAD_KEY, rows.encode(self._head()))]
-        self._note_touched()
-        inode_ids, chunk_ids = self._undrained
-        for inode_id in inode_ids:
-            changed.append(_row(rows.TABLE_INODE, inode_id, tree.inodes.get(inode_id)))
-        for chunk_id in chunk_ids:
-            changed.append(_row(rows.TABLE_CHUNK, chunk_id, tree.chunks.get(chunk_id)))
+        changed += [
+            (rows.TABLE_BLOCK, pack(block), encode_block(block)) for block in touched.blocks
+        ]
+        for inode_id, page in touched.pages:
+            key = rows.PAGE_ID.pack(inode_id, page)
+            changed.append((rows.TABLE_PAGE, key, tree.table.encode_page(inode_id, page)))
+        for table in tree.tables:
+            if table.undrained:
+                changed += table.drain_rows()
         for client_id, seq in sessions.touched:
             row = sessions.row(client_id, seq)
             key = rows.SESSION_ID.pack(client_id, seq)
             changed.append((rows.TABLE_SESSION, key, None if row is None else rows.encode(row)))
-        inode_ids.clear()
-        chunk_ids.clear()
+        touched.blocks.clear()
+        touched.pages.clear()
         sessions.touched.clear()
         return changed
-
-    def _note_touched(self) -> None:
-        tree = self.tree
-        for kind, touched in enumerate((tree.touched_inodes, tree.touched_chunks)):
-            self._undrained[kind].update(touched)
-            if self._interval is not None:
-                self._interval[kind].update(touched)
-            touched.clear()
 
     def load_row(self, table: int, key: bytes, value: bytes) -> None:
         """Take back a row, in any order, into a new namespace. Raises CorruptionError."""
@@ -115,8 +111,7 @@ class Namespace:
         if self._loader is not None:
             self.applied_index = self._drained_index = self._loader.finish()
             self._loader = None
-            begins = self.applied_index > 0 and self.applied_index % DIGEST_EVERY == 0
-            self._interval = ({}, {}) if begins else None
+            self._interval_seen = self.applied_index > 0 and self.applied_index % DIGEST_EVERY == 0
 
     def replace(self, other: Namespace) -> None:
         """Become *other*, which is given up: who holds this object sees its state from now on.
@@ -124,10 +119,10 @@ class Namespace:
         Nothing of it waits to be drained; `drain_replaced_chunks` tells of what was here.
         """
         self._replaced_chunks += self.tree.freed
-        self._replaced_chunks += self.tree.chunks
+        self._replaced_chunks += self._all_chunk_ids()
         self.tree, self.sessions = other.tree, other.sessions
         self.applied_index = self._drained_index = other.applied_index
-        self._interval, self._undrained = other._interval, ({}, {})
+        self._interval_seen = other._interval_seen
         self._loader = None
 
     # ---- comparing masters
@@ -139,18 +134,23 @@ class Namespace:
         equal digests, however their batches and drains fell (INV-SAME). None when this namespace
         was loaded within the interval.
         """
-        self._note_touched()
-        interval, self._interval = self._interval, ({}, {})
-        if interval is None:
+        tree, touched, is_whole = self.tree, self.tree.touched, self._interval_seen
+        inode_ids, pages = sorted(touched.inodes), sorted(touched.pages_in_interval)
+        touched.inodes.clear()
+        touched.pages_in_interval.clear()
+        rare = [table.drain_interval() for table in tree.tables]
+        self._interval_seen = True
+        if not is_whole:
             return None
-        inodes, chunks = self.tree.inodes, self.tree.chunks
-        inode_ids, chunk_ids = sorted(interval[0]), sorted(interval[1])
-        touched = (
-            self._head(),
-            inode_ids, [inodes.get(inode_id) for inode_id in inode_ids],
-            chunk_ids, [chunks.get(chunk_id) for chunk_id in chunk_ids],
-        )  # fmt: skip
-        return hashlib.blake2b(rows.encode(touched), digest_size=16).digest()
+        digest = hashlib.blake2b(
+            rows.encode((self._head(), inode_ids, pages, rare)), digest_size=16
+        )
+        encode, encode_page = tree.table.encode, tree.table.encode_page
+        for inode_id in inode_ids:
+            digest.update(encode(inode_id))
+        for inode_id, page in pages:
+            digest.update(encode_page(inode_id, page) or b"")
+        return digest.digest()
 
     def state_hash(self) -> bytes:
         """SHA-256 over all rows in order of their keys: equal states have equal hashes (INV-SAME).
@@ -159,18 +159,22 @@ class Namespace:
         """
         tree, sessions = self.tree, self.sessions
         digest = hashlib.sha256(rows.encode(self._head()))
-        for inode_id in sorted(tree.inodes):
-            digest.update(rows.encode(tree.inodes[inode_id]))
-        for chunk_id in sorted(tree.chunks):
-            digest.update(rows.encode(tree.chunks[chunk_id]))
+        for inode_id in tree.table.inode_ids():
+            digest.update(tree.table.encode(inode_id))
+            page = 0
+            while (encoded := tree.table.encode_page(inode_id, page)) is not None:
+                digest.update(encoded)
+                page += 1
+        for table in tree.tables:
+            digest.update(rows.encode((table.number, sorted(table.rows.items()))))
         for client_id in sorted(sessions.active.keys() | sessions.dormant.keys()):
-            digest.update(rows.ID.pack(client_id))
+            digest.update(rows.KEY.pack(client_id))
             if client_id in sessions.dormant:
                 digest.update(rows.encode(sessions.dormant[client_id]))
                 continue
             outcomes = sessions.active[client_id].outcomes
             for seq in sorted(outcomes):
-                digest.update(rows.ID.pack(seq))
+                digest.update(rows.KEY.pack(seq))
                 digest.update(rows.encode(outcomes[seq]))
         return digest.digest()
 
@@ -178,7 +182,8 @@ class Namespace:
         tree = self.tree
         return rows.Head(
             rows.FORMAT_VERSION, self.applied_index, tree.next_inode_id, tree.next_chunk_id,
-            tree.clock_ms, self.sessions.forgotten_count,
+            tree.clock_ms, self.sessions.forgotten_count, tree.inline.total_bytes,
+            tree.history.sequence, tree.history.next_past_id,
         )  # fmt: skip
 
     # ---- chunks, for the table of replicas
@@ -189,9 +194,9 @@ class Namespace:
         return freed
 
     def drain_changed_chunks(self) -> list[WantedChunk]:
-        """Chunks recorded as done since the last call and not dropped again."""
-        finished, self.tree.finished = self.tree.finished, {}
-        return list(finished.values())
+        """Chunks that are wanted otherwise than before, and not dropped again."""
+        wanted, self.tree.wanted = self.tree.wanted, {}
+        return list(wanted.values())
 
     def drain_replaced_chunks(self) -> list[int]:
         """Ids of all chunks that were here before `replace`, once; some may still be here."""
@@ -199,42 +204,47 @@ class Namespace:
         return replaced
 
     def iter_wanted(self) -> Iterator[WantedChunk]:
-        """Every finished chunk, for a start; after it, the drains tell what changes."""
-        for chunk in self.tree.chunks.values():
-            if chunk.done:
-                yield WantedChunk(
-                    chunk.chunk_id, chunk.version, chunk.length, self.replication_of(chunk)
-                )
+        """Every finished chunk on chunkservers; after it, the drains tell what changes."""
+        table = self.tree.table
+        for inode_id in table.inode_ids():
+            file = table.get(inode_id)
+            assert file is not None
+            for chunk_id, version, length, _ in table.chunks(file) if file.chunk_count else ():
+                if version != INLINE:
+                    yield WantedChunk(chunk_id, version, length, file.replication)
+        yield from self.tree.history.wanted_chunks()
 
     def chunk(self, chunk_id: int) -> Chunk | None:
-        """The chunk, finished or open; None when there is none."""
-        return self.tree.chunks.get(chunk_id)
-
-    def replication_of(self, chunk: Chunk) -> int:
-        """How many replicas its file asks for."""
-        return self.tree.file_of(chunk).replication
+        """The chunk, finished or open; None when there is none, or only a snapshot has it."""
+        return self.tree.chunk(chunk_id)
 
     def is_garbage(self, chunk_id: int) -> bool:
-        """Whether no file holds *chunk_id*, nor can one: an id from the future is not garbage."""
-        return chunk_id < self.tree.next_chunk_id and chunk_id not in self.tree.chunks
+        """Whether nothing holds *chunk_id*, nor can: an id from the future is not garbage."""
+        tree = self.tree
+        return (
+            chunk_id < tree.next_chunk_id
+            and not tree.table.holder_of(chunk_id)
+            and chunk_id not in tree.open_chunks
+            and not tree.history.keeps_chunk(chunk_id)
+        )
+
+    def _all_chunk_ids(self) -> list[int]:
+        kept = [wanted.chunk_id for wanted in self.tree.history.wanted_chunks()]
+        return [*self.tree.table.chunk_ids(), *self.tree.open_chunks, *kept]
 
     # ---- counters
 
     @property
     def file_count(self) -> int:
         """Files, open ones included."""
-        return self.tree.file_count
+        return self.tree.table.file_count
 
     @property
     def directory_count(self) -> int:
         """Directories, the root included."""
-        return self.tree.directory_count
+        return self.tree.table.directory_count
 
     @property
     def chunk_count(self) -> int:
-        """Chunks, open ones included."""
-        return len(self.tree.chunks)
-
-
-def _row(table: int, number: int, thing: object) -> Row:
-    return table, rows.ID.pack(number), None if thing is None else rows.encode(thing)
+        """Chunks, open ones and contents of small files included."""
+        return self.tree.table.chunk_count + len(self.tree.open_chunks)

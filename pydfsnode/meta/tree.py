@@ -1,257 +1,387 @@
-"""The inodes and chunks in memory, and the few ways to change them that keep all parts consistent.
+"""The tree of files and directories, and the few ways to change it that keep all parts consistent.
 
-Operations check first and change afterwards, through the methods here only; each method notes what
-it touched, for the state table, the table of replicas and the counters.
+Operations check first and change afterwards, through the methods here only; each notes what it
+touched, for the state table, the digest, the table of replicas and the snapshots of directories.
+What it looks like to a caller - paths, permissions, errors - is in `looking`.
 """
 
 from __future__ import annotations
 
-from sys import intern
-from typing import cast
+from collections.abc import Callable
 
-from pydfsnode._fast import crc32c_combine
-from pydfsnode.errors import NotADirectory, NotFound, invariant
+from msgspec.structs import replace
+
+from pydfsnode._fast import CHUNKS_PER_PAGE, Inode, InodeTable, crc32c, crc32c_combine
+from pydfsnode.errors import InvariantViolation
 from pydfsnode.ids import ROOT_INODE_ID
-from pydfsnode.meta import paths
-from pydfsnode.meta.inodes import OPEN_TO_NOBODY, AnyInode, Chunk, Directory, File
-from pydfsnode.meta.results import FileView, WantedChunk
-from pydfsnode.meta.sorted_names import SortedNames
+from pydfsnode.meta.caller import SUPERGROUP, SUPERUSER
+from pydfsnode.meta.history import History
+from pydfsnode.meta.inline import InlineContents
+from pydfsnode.meta.inodes import (
+    HAS_EXTRAS,
+    INLINE,
+    IS_INLINE,
+    IS_OPEN,
+    Chunk,
+    Doomed,
+    Extras,
+    OpenFile,
+)
+from pydfsnode.meta.looking import Looking
+from pydfsnode.meta.results import WantedChunk
+from pydfsnode.meta.tables import AnyTable, Table
+from pydfsnode.meta.touched import Touched
 
-ROOT_OWNER, ROOT_GROUP, ROOT_MODE = "root", "supergroup", 0o755
-_SORTED_KEPT_FROM = 256
-"""Smaller directories are sorted again for each page; larger ones keep their order once listed."""
+ROOT_MODE = 0o755
+RECLAIMED_AT_ONCE_MAX = 256
+"""Larger trees are detached at once and dropped bit by bit."""
+
+TABLE_OPEN = 20
+TABLE_EXTRAS = 21
+TABLE_DOOMED = 22
 
 
-class Tree:
-    """All inodes by id, the entries of each directory by name, all chunks by id.
+class Tree(Looking):
+    """See the module.
 
-    `clock_ms` is the largest time stamp seen: it never goes back. `freed` and `finished` collect
-    until they are drained.
+    `clock_ms` is the largest time stamp seen: it never goes back. `freed` and `wanted` collect
+    until they are drained. `last_heard_ms(client_id)` is the log time of a client's last operation.
     """
 
     def __init__(self) -> None:
-        root = Directory(
-            ROOT_INODE_ID, ROOT_INODE_ID, "", ROOT_MODE, ROOT_OWNER, ROOT_GROUP, 0, 0
-        )  # fmt: skip
-        self.inodes: dict[int, AnyInode] = {ROOT_INODE_ID: root}
-        self.entries: dict[int, dict[str, int]] = {ROOT_INODE_ID: {}}
-        self.chunks: dict[int, Chunk] = {}
+        self.table = InodeTable()
+        self.table.add_root(ROOT_INODE_ID, ROOT_MODE, SUPERUSER, SUPERGROUP)
+        self.open_files: Table[OpenFile] = Table(TABLE_OPEN, OpenFile)
+        self.extras: Table[Extras] = Table(TABLE_EXTRAS, Extras)
+        self.doomed: Table[Doomed] = Table(TABLE_DOOMED, Doomed)
+        self.inline = InlineContents()
+        self.touched = Touched()
+        self.history = History(self)
+        self.open_chunks: dict[int, int] = {}
         self.next_inode_id = ROOT_INODE_ID + 1
         self.next_chunk_id = 1
         self.clock_ms = 0
-        self.file_count = 0
+        self.quota_count = 0
+        self._callers = {}
         self.freed: list[int] = []
-        self.finished: dict[int, WantedChunk] = {}
-        self.touched_inodes: dict[int, None] = {ROOT_INODE_ID: None}
-        self.touched_chunks: dict[int, None] = {}
-        self._sorted: dict[int, SortedNames] = {}
+        self.wanted: dict[int, WantedChunk] = {}
+        self.last_heard_ms: Callable[[int], int | None] = _never_heard
+        self.touched.inode(ROOT_INODE_ID)
 
     @property
-    def directory_count(self) -> int:
-        """Directories, the root included."""
-        return len(self.entries)
+    def tables(self) -> tuple[AnyTable, ...]:
+        """Every table of rare rows."""
+        return (self.open_files, self.extras, self.doomed, *self.history.tables)
 
-    # ---- looking
+    # ---- entries
 
-    def walk(self, names: list[str]) -> AnyInode:
-        """The inode at the end of *names*.
-
-        Raises:
-            NotFound, NotADirectory: naming the part of the path that is missing or a file.
-        """
-        current: int = ROOT_INODE_ID
-        entries = self.entries
-        for depth, name in enumerate(names):
-            below = entries.get(current)
-            if below is None:
-                raise not_a_directory(names[:depth])
-            found = below.get(name)
-            if found is None:
-                raise not_found(names[: depth + 1])
-            current = found
-        return self.inodes[current]
-
-    def walk_directory(self, names: list[str]) -> Directory:
-        """The directory at the end of *names*; as `walk`, and NotADirectory for a file."""
-        inode = self.walk(names)
-        if type(inode) is not Directory:
-            raise not_a_directory(names)
-        return inode
-
-    def child(self, directory: Directory, name: str) -> AnyInode | None:
-        """The entry *name*, None when there is none."""
-        inode_id = self.entries[directory.inode_id].get(name)
-        return None if inode_id is None else self.inodes[inode_id]
-
-    def file_of(self, chunk: Chunk) -> File:
-        """The file that holds *chunk*."""
-        file = self.inodes[chunk.inode_id]
-        invariant(type(file) is File, f"chunk {chunk.chunk_id} belongs to no file")
-        return cast(File, file)
-
-    def path_of(self, inode: AnyInode) -> str:
-        """The path from the root."""
-        names: list[str] = []
-        while inode.inode_id != ROOT_INODE_ID:
-            names.append(inode.name)
-            inode = self.inodes[inode.parent_id]
-        return "/" + "/".join(reversed(names))
-
-    def names_after(self, directory: Directory, name: str, count: int) -> list[str]:
-        """Up to *count* names that follow *name*, in byte order."""
-        entries = self.entries[directory.inode_id]
-        if len(entries) < _SORTED_KEPT_FROM:
-            return sorted(entry for entry in entries if entry > name)[:count]
-        kept = self._sorted.get(directory.inode_id)
-        if kept is None:
-            kept = self._sorted[directory.inode_id] = SortedNames(entries)
-        return kept.after(name, count)
-
-    def view(self, inode: AnyInode, path: str) -> FileView:
-        """What to tell about *inode*, which lies at *path*."""
-        if type(inode) is File:
-            is_open = inode.holder != OPEN_TO_NOBODY
-            return FileView(
-                path, "file", inode.size, inode.replication, inode.owner, inode.group, inode.mode,
-                inode.mtime_ms, inode.ctime_ms, inode.inode_id, inode.chunk_bytes, is_open, 0,
-                "" if is_open else f"crc32c:{inode.crc32c:08x}",
-            )  # fmt: skip
-        return FileView(
-            path, "directory", 0, 0, inode.owner, inode.group, inode.mode, inode.mtime_ms,
-            inode.ctime_ms, inode.inode_id, 0, False, len(self.entries[inode.inode_id]), "",
-        )  # fmt: skip
-
-    # ---- changing
-
-    def add_directory(self, parent: Directory, name: str, mode: int, owner: str) -> Directory:
-        """Make the directory *name* in *parent*, which has no such entry."""
-        made = Directory(
-            self.next_inode_id, parent.inode_id, name, mode, intern(owner), parent.group,
-            self.clock_ms, self.clock_ms,
-        )  # fmt: skip
-        self.entries[made.inode_id] = {}
-        self._add(parent, made)
+    def add_directory(self, parent: Inode, name: str, mode: int, owner: str) -> Inode:
+        """Make the directory *name* in *parent*, which has no such entry; it inherits the group."""
+        self.modified(parent)
+        inode_id = self.next_inode_id
+        self.next_inode_id = inode_id + 1
+        made = self.table.add_directory(
+            parent, name, inode_id, mode, owner, parent.group, self.clock_ms, self.history.sequence
+        )
+        self._added(parent, inode_id)
         return made
 
     def add_file(
-        self, parent: Directory, name: str, mode: int, owner: str, replication: int,
-        chunk_bytes: int, holder: int,
-    ) -> File:  # fmt: skip
-        """Make the empty file *name*, open for *holder*, in *parent*, which has no such entry."""
-        made = File(
-            self.next_inode_id, parent.inode_id, name, mode, intern(owner), parent.group,
-            self.clock_ms, self.clock_ms, replication, chunk_bytes, holder, 0, 0, [],
+        self, parent: Inode, name: str, mode: int, owner: str, replication: int, chunk_bytes: int
+    ) -> Inode:
+        """Make the empty closed file *name* in *parent*, which has no such entry."""
+        self.modified(parent)
+        inode_id = self.next_inode_id
+        self.next_inode_id = inode_id + 1
+        made = self.table.add_file(
+            parent, name, inode_id, mode, owner, parent.group, self.clock_ms,
+            self.history.sequence, replication, chunk_bytes,
         )  # fmt: skip
-        self.file_count += 1
-        self._add(parent, made)
+        self._added(parent, inode_id)
         return made
 
-    def _add(self, parent: Directory, made: AnyInode) -> None:
-        inode_id, parent_id = made.inode_id, parent.inode_id
-        self.inodes[inode_id] = made
-        self.next_inode_id = inode_id + 1
-        self.entries[parent_id][made.name] = inode_id
-        if parent_id in self._sorted:
-            self._sorted[parent_id].add(made.name)
+    def _added(self, parent: Inode, inode_id: int) -> None:
         parent.mtime_ms = parent.ctime_ms = self.clock_ms
-        self.touched_inodes[parent_id] = self.touched_inodes[inode_id] = None
+        self.touched.inode(inode_id)
 
-    def link(self, parent: Directory, inode: AnyInode) -> None:
-        """Enter *inode* under its name into *parent*."""
-        inode.parent_id = parent.inode_id
-        self.entries[parent.inode_id][inode.name] = inode.inode_id
-        if parent.inode_id in self._sorted:
-            self._sorted[parent.inode_id].add(inode.name)
-        self._modified(parent)
-        self.touched_inodes[inode.inode_id] = None
+    def link(self, parent: Inode, inode: Inode, name: str) -> None:
+        """Enter the detached *inode* as *name* into *parent*, which has no such entry."""
+        self.modified(parent)
+        self.table.link(parent, inode, name)
+        inode.born = self.history.sequence
+        self._added(parent, inode.inode_id)
 
-    def unlink(self, inode: AnyInode) -> None:
-        """Take the entry of *inode* out of its parent; the inode itself stays."""
-        parent = self.inodes[inode.parent_id]
-        entries = self.entries[parent.inode_id]
-        del entries[inode.name]
-        if parent.inode_id in self._sorted:
-            self._sorted[parent.inode_id].remove(inode.name)
-        self._modified(parent)
+    def unlink(self, inode: Inode) -> None:
+        """Take *inode* out of its parent; with all that is in it, it stays, linked nowhere."""
+        parent = self.table.parent(inode)
+        assert parent is not None
+        if self.history.sequence:
+            self.history.leaving(parent, inode)
+        self.modified(parent)
+        self.table.unlink(inode)
+        parent.mtime_ms = parent.ctime_ms = self.clock_ms
+        self.touched.inode(inode.inode_id)
 
-    def remove(self, top: AnyInode) -> int:
-        """Unlink *top* and drop it with all that is in it; returns how many inodes that were."""
+    def remove(self, top: Inode) -> int:
+        """Delete *top* with all that is in it; returns how many inodes that are.
+
+        A large tree leaves its place at once and becomes doomed: `reclaim` drops it.
+        """
+        count = 1 + top.files_below + top.directories_below if top.is_directory else 1
         self.unlink(top)
-        removed = 0
-        doomed = [top]
-        while doomed:
-            inode = doomed.pop()
-            removed += 1
-            del self.inodes[inode.inode_id]
-            self.touched_inodes[inode.inode_id] = None
-            if type(inode) is File:
-                self.file_count -= 1
-                for chunk_id in inode.chunks:
-                    self._free(chunk_id)
-            else:
-                self._sorted.pop(inode.inode_id, None)
-                below = self.entries.pop(inode.inode_id)
-                doomed.extend(self.inodes[inode_id] for inode_id in below.values())
-        return removed
+        if count > RECLAIMED_AT_ONCE_MAX:
+            self.doom(top)
+        else:
+            self._reclaim_below(top, count)
+        return count
 
-    def close(self, file: File) -> None:
-        """Nobody writes *file* any more."""
-        file.holder = OPEN_TO_NOBODY
+    def doom(self, top: Inode) -> None:
+        """The detached *top* and what is in it are nobody's any more."""
+        self.doomed.put(top.inode_id, Doomed(self.clock_ms))
+
+    def reclaim(self, count: int) -> int:
+        """Drop up to *count* inodes of doomed trees, what lies deepest first; returns how many.
+
+        What deleted snapshots leave comes after them, as part of *count*.
+        """
+        reclaimed = 0
+        for inode_id in sorted(self.doomed.rows):
+            top = self.table.get(inode_id)
+            assert top is not None
+            reclaimed += self._reclaim_below(top, count - reclaimed)
+            if self.table.get(inode_id) is None:
+                self.doomed.drop(inode_id)
+            if reclaimed >= count:
+                break
+        return reclaimed + self.history.purge(count - reclaimed)
+
+    def _reclaim_below(self, top: Inode, count: int) -> int:
+        """Drop up to *count* inodes of the detached tree *top*, itself last."""
+        table, at, reclaimed = self.table, top, 0
+        while reclaimed < count:
+            below = table.first_child(at) if at.is_directory else None
+            if below is not None:
+                at = below
+                continue
+            above = None if at == top else table.parent(at)
+            if above is not None:
+                if self.history.sequence:
+                    self.history.leaving(above, at)
+                    self.modified(above)
+                table.unlink(at)
+                self.touched.inode(at.inode_id)
+            self._discard(at)
+            reclaimed += 1
+            if above is None:
+                break
+            at = above
+        return reclaimed
+
+    def _discard(self, inode: Inode) -> None:
+        """Forget the detached *inode*, which has no entries, and free what it holds."""
+        inode_id, flags = inode.inode_id, inode.flags
+        if self.history.sequence:
+            self.history.discarded(inode)
+        if inode.is_file:
+            if flags & IS_OPEN:
+                self.drop_open_chunk(inode)
+                self.open_files.drop(inode_id)
+            for position, (chunk_id, version, length, _) in enumerate(self.table.chunks(inode)):
+                self.release_chunk(chunk_id, version, length)
+                if position % CHUNKS_PER_PAGE == CHUNKS_PER_PAGE - 1:
+                    self.touched.page(inode_id, position // CHUNKS_PER_PAGE)
+        if flags & HAS_EXTRAS:
+            self.set_extras(inode, None)
+        self.touched.inode(inode_id)
+        self.table.discard(inode)
+
+    # ---- attributes
+
+    def modified(self, inode: Inode) -> None:
+        """Call before an attribute or the content of *inode* changes: snapshots keep the old."""
+        if self.history.sequence:
+            self.history.changing(inode)
+        self.touched.inode(inode.inode_id)
+
+    def set_replication(self, file: Inode, replication: int) -> None:
+        """From now on *file* wants *replication* replicas of each chunk."""
+        self.modified(file)
+        self.table.set_replication(file, replication)
+        for chunk_id, version, length, _ in self.table.chunks(file):
+            if version != INLINE:
+                self.wanted[chunk_id] = WantedChunk(chunk_id, version, length, replication)
+
+    def set_extras(self, inode: Inode, extras: Extras | None) -> None:
+        """Replace what *inode* has beside its record; None: nothing any more.
+
+        The flag HAS_ACL is the caller's to set.
+        """
+        before = self.extras.get(inode.inode_id)
+        had = before is not None and (before.names_max or before.bytes_max)
+        has = extras is not None and (extras.names_max or extras.bytes_max)
+        self.quota_count += bool(has) - bool(had)
+        if extras is None or extras == Extras():
+            self.extras.drop(inode.inode_id)
+            inode.flags &= ~HAS_EXTRAS
+        else:
+            self.extras.put(inode.inode_id, extras)
+            inode.flags |= HAS_EXTRAS
+        self.touched.inode(inode.inode_id)
+
+    # ---- content
+
+    def open(
+        self, file: Inode, holder: int, *, replaces_inline: bool = False, reopened: bool = False
+    ) -> None:
+        """*holder*, a client id, writes the closed *file* from now on."""
+        file.flags |= IS_OPEN
+        opened = OpenFile(holder, replaces_inline=replaces_inline, reopened=reopened)
+        self.open_files.put(file.inode_id, opened)
+        self.touched.inode(file.inode_id)
+
+    def close(self, file: Inode) -> None:
+        """Nobody writes *file* any more; its open chunk, if there is one, is dropped."""
+        self.drop_open_chunk(file)
+        self.open_files.drop(file.inode_id)
+        self.modified(file)
+        file.flags &= ~IS_OPEN
         file.mtime_ms = file.ctime_ms = self.clock_ms
-        self.touched_inodes[file.inode_id] = None
 
-    def _modified(self, directory: AnyInode) -> None:
-        directory.mtime_ms = directory.ctime_ms = self.clock_ms
-        self.touched_inodes[directory.inode_id] = None
+    def holder(self, file: Inode) -> OpenFile | None:
+        """Who writes *file*; None: nobody."""
+        return self.open_files.get(file.inode_id) if file.flags & IS_OPEN else None
 
-    # ---- chunks
+    def chunk(self, chunk_id: int) -> Chunk | None:
+        """The chunk, finished or open; None when no file holds it."""
+        table = self.table
+        inode_id = self.open_chunks.get(chunk_id, 0)
+        if inode_id:
+            opened = self.open_files.rows[inode_id]
+            return Chunk(chunk_id, inode_id, opened.version, 0, 0, False, opened.targets)
+        inode_id = table.holder_of(chunk_id)
+        file = table.get(inode_id) if inode_id else None
+        if file is None:
+            return None
+        for found, version, length, crc in table.chunks(file):
+            if found == chunk_id:
+                return Chunk(chunk_id, inode_id, version, length, crc, True)
+        raise InvariantViolation(f"file {inode_id} does not hold its chunk {chunk_id}")
 
-    def add_chunk(self, file: File, targets: tuple[str, ...]) -> Chunk:
-        """Append an open chunk to *file*."""
-        chunk = Chunk(self.next_chunk_id, file.inode_id, 1, targets=targets)
-        self.next_chunk_id += 1
-        self.chunks[chunk.chunk_id] = chunk
-        file.chunks.append(chunk.chunk_id)
-        self.touched_chunks[chunk.chunk_id] = None
-        self.touched_inodes[file.inode_id] = None
-        return chunk
-
-    def finish_chunk(self, file: File, version: int, length: int, crc32c: int) -> None:
-        """The open last chunk of *file* is complete."""
-        chunk = self.chunks[file.chunks[-1]]
-        chunk.version, chunk.length, chunk.crc32c, chunk.done = version, length, crc32c, True
-        self.finished[chunk.chunk_id] = WantedChunk(
-            chunk.chunk_id, version, length, file.replication, chunk.targets
+    def add_chunk(self, file: Inode, targets: tuple[str, ...]) -> Chunk:
+        """Begin a chunk behind the others of the open *file*, which writes none now."""
+        chunk_id, inode_id = self.next_chunk_id, file.inode_id
+        self.next_chunk_id = chunk_id + 1
+        opened = self._opened(file)
+        self.open_chunks[chunk_id] = inode_id
+        self.open_files.put(
+            inode_id, replace(opened, chunk_id=chunk_id, version=1, targets=targets)
         )
-        chunk.targets = ()
+        return Chunk(chunk_id, inode_id, 1, 0, 0, False, targets)
+
+    def finish_chunk(self, file: Inode, version: int, length: int, crc32c: int) -> None:
+        """The open chunk of *file* is complete."""
+        inode_id, opened = file.inode_id, self._opened(file)
+        if opened.replaces_inline:
+            self.pop_chunk(file)
+        self.append_chunk(file, opened.chunk_id, version, length, crc32c)
+        del self.open_chunks[opened.chunk_id]
+        self.open_files.put(
+            inode_id,
+            replace(opened, chunk_id=0, version=0, targets=(), replaces_inline=False),
+        )
+        self.wanted[opened.chunk_id] = WantedChunk(
+            opened.chunk_id, version, length, file.replication, opened.targets
+        )
+
+    def drop_open_chunk(self, file: Inode) -> None:
+        """Forget the open chunk of *file*, of which nothing counts; maybe there is none."""
+        opened = self._opened(file)
+        if opened.chunk_id:
+            del self.open_chunks[opened.chunk_id]
+            self.freed.append(opened.chunk_id)
+            self.open_files.put(file.inode_id, replace(opened, chunk_id=0, version=0, targets=()))
+
+    def append_chunk(
+        self, file: Inode, chunk_id: int, version: int, length: int, crc32c: int
+    ) -> None:
+        """Put a finished chunk behind the others."""
+        self.modified(file)
+        self.table.append_chunk(file, chunk_id, version, length, crc32c)
         file.crc32c = crc32c_combine(file.crc32c, crc32c, length)
-        file.size += length
-        self.touched_chunks[chunk.chunk_id] = None
-        self.touched_inodes[file.inode_id] = None
+        self._page_touched(file, file.chunk_count - 1)
 
-    def drop_last_chunk(self, file: File) -> None:
-        """Forget the open last chunk of *file*, of which nothing counts."""
-        self._free(file.chunks.pop())
-        self.touched_inodes[file.inode_id] = None
+    def pop_chunk(self, file: Inode) -> None:
+        """Drop the last finished chunk of *file*; what a snapshot needs of it stays."""
+        self.pop_chunks(file, 1)
 
-    def _free(self, chunk_id: int) -> None:
-        del self.chunks[chunk_id]
-        self.finished.pop(chunk_id, None)
+    def pop_chunks(self, file: Inode, count: int) -> None:
+        """Drop the last *count* finished chunks, as `pop_chunk`."""
+        self.modified(file)
+        for _ in range(count):
+            self._page_touched(file, file.chunk_count - 1)
+            chunk_id, version, length, _ = self.table.pop_chunk(file)
+            if version == INLINE:
+                file.flags &= ~IS_INLINE
+            self.release_chunk(chunk_id, version, length)
+        self._sum_up(file)
+
+    def take_chunks(self, file: Inode, source: Inode) -> None:
+        """Move all chunks of *source* behind those of *file*."""
+        chunks = self.table.chunks(source)
+        self.modified(source)
+        for _ in chunks:
+            self._page_touched(source, source.chunk_count - 1)
+            self.table.pop_chunk(source)
+        source.crc32c = 0
+        for chunk_id, version, length, crc in chunks:
+            self.append_chunk(file, chunk_id, version, length, crc)
+            if source.replication != file.replication:
+                self.wanted[chunk_id] = WantedChunk(chunk_id, version, length, file.replication)
+
+    def set_inline(self, file: Inode, content: bytes) -> None:
+        """*content* becomes the whole content of *file*, which has no chunk but an inline one."""
+        if file.flags & IS_INLINE:
+            self.pop_chunk(file)
+        if content:
+            content_id = self.next_chunk_id
+            self.next_chunk_id = content_id + 1
+            self.inline.put(content_id, content)
+            self.append_chunk(file, content_id, INLINE, len(content), crc32c(content))
+            file.flags |= IS_INLINE
+
+    def _sum_up(self, file: Inode) -> None:
+        """The checksum of the whole, from those of the chunks that are left."""
+        whole = 0
+        for _, _, length, crc in self.table.chunks(file):
+            whole = crc32c_combine(whole, crc, length)
+        file.crc32c = whole
+
+    def _page_touched(self, file: Inode, position: int) -> None:
+        if position % CHUNKS_PER_PAGE == CHUNKS_PER_PAGE - 1:
+            self.touched.page(file.inode_id, position // CHUNKS_PER_PAGE)
+
+    def release_chunk(self, chunk_id: int, version: int, length: int) -> None:
+        """No file holds this chunk any more; maybe a snapshot does."""
+        replication = self.history.replication_of(chunk_id)
+        if not replication:
+            self.free_chunk(chunk_id, version, length)
+        elif version != INLINE:
+            self.wanted[chunk_id] = WantedChunk(chunk_id, version, length, replication)
+
+    def free_chunk(self, chunk_id: int, version: int, length: int) -> None:
+        """Nothing needs the bytes of this chunk any more."""
+        if version == INLINE:
+            self.inline.drop(chunk_id, length)
+            return
+        self.wanted.pop(chunk_id, None)
         self.freed.append(chunk_id)
-        self.touched_chunks[chunk_id] = None
+
+    def _opened(self, file: Inode) -> OpenFile:
+        opened = self.open_files.get(file.inode_id)
+        if opened is None:
+            raise InvariantViolation(f"file {file.inode_id} is not open")
+        return opened
 
 
-def _joined(names: list[str]) -> str:
-    return "/" + "/".join(names)
-
-
-def not_found(names: list[str]) -> NotFound:
-    """The error for a missing path."""
-    return NotFound(f"{paths.shown(_joined(names))} does not exist", path=_joined(names))
-
-
-def not_a_directory(names: list[str]) -> NotADirectory:
-    """The error for a file where a directory is needed."""
-    return NotADirectory(
-        f"{paths.shown(_joined(names))} is a file, not a directory", path=_joined(names)
-    )
+def _never_heard(_client_id: int) -> int | None:
+    return None

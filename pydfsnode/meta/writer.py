@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pydfsnode._fast import Inode
 from pydfsnode.errors import (
     FileUnderConstruction,
     InvalidArgument,
@@ -9,29 +10,30 @@ from pydfsnode.errors import (
     StaleChunkVersion,
     UnknownChunk,
 )
-from pydfsnode.meta.inodes import OPEN_TO_NOBODY, Chunk, ChunkDone, File
+from pydfsnode.meta.inodes import IS_OPEN, Chunk, ChunkDone
 from pydfsnode.meta.tree import Tree
 
 _VERSION_MAX = 2**63 - 1
 _CRC_MAX = 2**32 - 1
 
 
-def held_file(tree: Tree, inode_id: int, client_id: int) -> File:
+def held_file(tree: Tree, inode_id: int, client_id: int) -> Inode:
     """The file *inode_id*, being written by *client_id*.
 
     Raises:
         LeaseExpired: it is gone, replaced or closed.
         FileUnderConstruction: another client writes it.
     """
-    file = tree.inodes.get(inode_id)
-    if type(file) is not File:
+    file = tree.table.get(inode_id)
+    if file is None or not file.is_file or not tree.table.is_attached(file):
         raise LeaseExpired(
             f"no file {inode_id}: it was deleted or replaced while it was written",
             inode_id=inode_id,
         )
-    if file.holder == OPEN_TO_NOBODY:
+    opened = tree.open_files.get(inode_id) if file.flags & IS_OPEN else None
+    if opened is None:
         raise LeaseExpired(f"file {inode_id} is already closed", inode_id=inode_id)
-    if file.holder != client_id:
+    if opened.holder != client_id:
         raise FileUnderConstruction(
             f"file {inode_id} is being written by another client", inode_id=inode_id
         )
@@ -43,7 +45,7 @@ class LastChunk:
 
     __slots__ = ("_drop", "_file", "_finish", "_tree")
 
-    def __init__(self, tree: Tree, file: File, done: ChunkDone | None, abandoned: int) -> None:
+    def __init__(self, tree: Tree, file: Inode, done: ChunkDone | None, abandoned: int) -> None:
         """
         Args:
             done: the chunk just finished, or the last finished one again; None: none.
@@ -54,8 +56,8 @@ class LastChunk:
             InvalidArgument: a length or checksum that cannot be; a chunk would stay open.
         """
         self._tree, self._file = tree, file
-        last = tree.chunks[file.chunks[-1]] if file.chunks else None
-        open_chunk = None if last is None or last.done else last
+        opened = tree.open_files.rows[file.inode_id]
+        open_chunk = tree.chunk(opened.chunk_id) if opened.chunk_id else None
         self._finish = None if done is None else self._to_finish(done, open_chunk)
         self._drop = abandoned != 0
         if abandoned:
@@ -66,13 +68,21 @@ class LastChunk:
                 chunk_id=open_chunk.chunk_id,
             )
 
+    @property
+    def grows_by(self) -> int:
+        """Bytes that the file has more once this is settled."""
+        if self._finish is None:
+            return 0
+        opened = self._tree.open_files.rows[self._file.inode_id]
+        return self._finish.length - (self._file.size if opened.replaces_inline else 0)
+
     def settle(self) -> None:
         """Record the finished chunk, drop the abandoned one."""
         if self._finish is not None:
             done = self._finish
             self._tree.finish_chunk(self._file, done.version, done.length, done.crc32c)
         if self._drop:
-            self._tree.drop_last_chunk(self._file)
+            self._tree.drop_open_chunk(self._file)
 
     def _to_finish(self, done: ChunkDone, open_chunk: Chunk | None) -> ChunkDone | None:
         chunk = self._chunk_of_file(done.chunk_id)
@@ -112,7 +122,7 @@ class LastChunk:
             )
 
     def _chunk_of_file(self, chunk_id: int) -> Chunk:
-        chunk = self._tree.chunks.get(chunk_id)
+        chunk = self._tree.chunk(chunk_id)
         if chunk is None or chunk.inode_id != self._file.inode_id:
             raise UnknownChunk(
                 f"chunk {chunk_id} is not part of file {self._file.inode_id}", chunk_id=chunk_id

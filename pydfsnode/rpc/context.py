@@ -60,6 +60,14 @@ class CallContext:
         """W3C trace context to continue; "" when the caller sent none."""
         return self._traceparent
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether the caller takes answers: what it was sent before does not pile up here."""
+        return True
+
+    async def writable(self) -> None:
+        """Wait until the caller takes answers, or is gone."""
+
     def remaining_ms(self) -> int | None:
         """Milliseconds until the caller gives up (0: it has), or None when it has no deadline."""
         if self.deadline == math.inf:

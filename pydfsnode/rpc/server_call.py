@@ -72,6 +72,15 @@ class ServerCall(CallContext):
             self._traceparent = given if known else str(start_trace(randbytes(24)))
         return self._traceparent
 
+    @property
+    def is_writable(self) -> bool:
+        """See CallContext."""
+        return not self.connection.writer.paused
+
+    async def writable(self) -> None:
+        """See CallContext."""
+        await self.connection.writer.writable()
+
     def _metadata(self, key: str) -> str:
         pairs = ttrpc_pb2.Request.FromString(self.envelope).metadata
         return next((pair.value for pair in pairs if pair.key == key), "")

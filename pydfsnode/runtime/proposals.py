@@ -14,6 +14,7 @@ from pydfsnode.errors import MessageTooLarge, OutcomeUnknown, Overloaded, PydfsE
 from pydfsnode.raft.types import KIND_OPERATION
 from pydfsnode.runtime.answers import refuse
 from pydfsnode.runtime.entry_compression import COMPRESS_FROM_BYTES, pack
+from pydfsnode.runtime.fair_queue import FairQueue, Waiting
 
 QUEUED_PROPOSALS_MAX = 16_384  # limits.py candidate
 QUEUED_BYTES_MAX = 32 * limits.MIB  # limits.py candidate
@@ -48,18 +49,16 @@ class Proposals:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._payloads: list[bytes] = []
-        self._kinds: list[int] = []
-        self._futures: list[Outcome] = []
-        self._queued_bytes = 0
+        self._queue = FairQueue()
         self._groups: deque[_Group] = deque()
+        self._resolved_index = 0
 
     def __len__(self) -> int:
         """How many are queued and not yet in the log."""
-        return len(self._payloads)
+        return len(self._queue)
 
-    def add(self, payload: bytes) -> Outcome:
-        """Queue one operation; the future is its outcome.
+    def add(self, payload: bytes, client: int = 0) -> Outcome:
+        """Queue one operation of *client*; the future is its outcome.
 
         Raises:
             MessageTooLarge: no entry can hold it.
@@ -71,55 +70,38 @@ class Proposals:
                 f"an operation of {size} bytes does not fit in a log entry "
                 f"(at most {limits.ENTRY_BYTES_MAX - ENTRY_HEAD_BYTES})"
             )
-        if (
-            len(self._payloads) >= QUEUED_PROPOSALS_MAX
-            or self._queued_bytes + size > QUEUED_BYTES_MAX
-        ):
+        queue = self._queue
+        if len(queue) >= QUEUED_PROPOSALS_MAX or queue.queued_bytes + size > QUEUED_BYTES_MAX:
             raise Overloaded(
-                f"{len(self._payloads)} operations wait for the log: try again in "
-                f"{RETRY_AFTER_MS} ms",
+                f"{len(queue)} operations wait for the log: try again in {RETRY_AFTER_MS} ms",
                 retry_after_ms=RETRY_AFTER_MS,
             )
         future: Outcome = self._loop.create_future()
         kind, packed = pack(payload) if size >= COMPRESS_FROM_BYTES else (KIND_OPERATION, payload)
-        self._payloads.append(packed)
-        self._kinds.append(kind)
-        self._futures.append(future)
-        self._queued_bytes += len(packed)
+        queue.put(client, Waiting(packed, kind, future))
         return future
+
+    def _in_log(self) -> int:
+        """How many are in the log and not applied yet."""
+        if not self._groups:
+            return 0
+        first = max(self._groups[0].first_index, self._resolved_index + 1)
+        return self._groups[-1].last_index + 1 - first
 
     def take(self) -> tuple[list[bytes], list[int], list[Outcome]]:
         """The next batch to enter the log, with the entries' kinds; maybe empty.
 
         Without those whose caller has gone.
         """
-        payloads, kinds, futures = self._payloads, self._kinds, self._futures
-        if len(payloads) <= limits.APPEND_ENTRIES_MAX and self._queued_bytes <= BATCH_BYTES_MAX:
-            self._payloads, self._kinds, self._futures, self._queued_bytes = [], [], [], 0
-        else:
-            count = self._fitting()
-            self._payloads, self._kinds, self._futures = (
-                payloads[count:], kinds[count:], futures[count:]
-            )  # fmt: skip
-            payloads, kinds, futures = payloads[:count], kinds[:count], futures[:count]
-            self._queued_bytes -= sum(map(len, payloads))
-        if any(future.done() for future in futures):
-            waiting = [
-                triple
-                for triple in zip(payloads, kinds, futures, strict=True)
-                if not triple[2].done()
-            ]
-            payloads, kinds = [p for p, _, _ in waiting], [k for _, k, _ in waiting]
-            futures = [f for _, _, f in waiting]
-        return payloads, kinds, futures
-
-    def _fitting(self) -> int:
-        size = 0
-        for count, payload in enumerate(self._payloads[: limits.APPEND_ENTRIES_MAX]):
-            size += len(payload)
-            if count and size > BATCH_BYTES_MAX:
-                return count
-        return min(len(self._payloads), limits.APPEND_ENTRIES_MAX)
+        taken = [
+            waiting
+            for waiting in self._queue.take(BATCH_BYTES_MAX, self._in_log())
+            if not waiting[2].done()
+        ]
+        if not taken:
+            return [], [], []
+        payloads, kinds, futures = zip(*taken, strict=True)
+        return list(payloads), list(kinds), list(futures)
 
     def entered(self, first_index: int, term: int, futures: list[Outcome]) -> None:
         """Note that *futures* wait for the entries from *first_index* on, of *term*."""
@@ -132,7 +114,7 @@ class Proposals:
 
         An entry of another term at an index means that ours was replaced (trap I2).
         """
-        last_index = first_index + len(entries) - 1
+        last_index = self._resolved_index = first_index + len(entries) - 1
         while self._groups and self._groups[0].first_index <= last_index:
             group = self._groups[0]
             futures, term = group.futures, group.term
@@ -172,9 +154,7 @@ class Proposals:
 
     def fail_queued(self, error: PydfsError) -> None:
         """Refuse all that have not entered the log: they certainly did not happen."""
-        futures, self._futures = self._futures, []
-        self._payloads, self._kinds, self._queued_bytes = [], [], 0
-        refuse(futures, error)
+        refuse([waiting.future for waiting in self._queue.clear()], error)
 
     def fail_all(self, error: PydfsError) -> None:
         """The node ends: *error* for the queued, unknown for those in the log."""

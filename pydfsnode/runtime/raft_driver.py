@@ -24,8 +24,11 @@ class RaftDriver(RaftTurn):
 
     # ---- what callers ask for
 
-    def propose(self, payload: bytes) -> asyncio.Future[object]:
+    def propose(self, payload: bytes, client: int = 0) -> asyncio.Future[object]:
         """Replicate *payload* as one entry; await the result: what `machine.apply` made of it.
+
+        Args:
+            client: whose turn it takes when there is much to do; any number.
 
         Raises:
             NotLeader: with `leader_hint`; nothing happened.
@@ -33,7 +36,7 @@ class RaftDriver(RaftTurn):
             OutcomeUnknown: leadership was lost meanwhile; ask again with the same op id.
         """
         self.require_leader_soon()
-        outcome = self._proposals.add(payload)
+        outcome = self._proposals.add(payload, client)
         self._wake()
         return outcome
 

@@ -397,7 +397,8 @@ class RaftTurn:
             self._commits.rows_changed()
         self._proposals.resolve(first_index, entries, outcomes)
         self._reads.applied(self._applier.applied_index)
-
+        if len(self._proposals):
+            self._wake()  # some may have waited until these were applied
         for index, digest in self._machine.take_digests():
             self._share_digest(index, digest)
 

@@ -357,6 +357,14 @@ class RaftLog:
             for key, value in self._store.scan(disk_table(table, self._bounds.generation)):
                 yield table, key, value
 
+    def read_row(self, table: int, key: bytes) -> bytes | None:
+        """The row at *key* of *table* of the live state, as last written; None: there is none.
+
+        Raises:
+            SealBroken, CorruptionError, StorageError.
+        """
+        return self._store.get(disk_table(table, self._bounds.generation), key)
+
     def open_view(self) -> StateView:
         """The state as it is now, from any thread; close it.
 

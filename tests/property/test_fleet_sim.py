@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pydfsnode.fleet import sweep
+
 from .fleet_sim import FleetSim
 
 QUIET_MS = 300_000
@@ -97,3 +99,15 @@ def test_three_servers_heal_a_corrupt_replica_in_place(seed: int) -> None:
     sim.run(QUIET_MS)
     sim.check_healed()
     assert sim.losses == 5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_queues_that_lag_behind_deaths_change_nothing(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "CHUNKS_PER_STEP", 1)
+    monkeypatch.setattr(sweep, "RECORDS_PER_STEP", 5)
+    sim = filled(200 + seed, 16, 80, loss=0.1)
+    events = {"write": 4, "forget": 2, "kill": 4, "restart": 4, "elect": 2, "restart_master": 1}
+    walk(sim, events, 150_000)
+    assert sim.losses == 0

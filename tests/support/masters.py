@@ -85,14 +85,15 @@ class Master:
         self.seq += 1
         return pb.OpId(client_id=CLIENT_ID, seq=self.seq, first_unacked=1)
 
-    async def call(self, path: str, request: Any, role: str = "user", name: str = "alice") -> Any:
+    async def call(self, path: str, request: Any, role: str = "admin", name: str = "alice") -> Any:
         """What the handler of *path* answers to *request* of that caller."""
         identity = Identity("testcluster", role, name)
         context = CallContext(identity, METHODS[path])
         return await self.role.handlers[path](request, context)
 
     async def namespace(self, method: str, request: Any) -> Any:
-        return await self.call(f"/pydfs.v1.Namespace/{method}", request)
+        """As a superuser, who may write into the root."""
+        return await self.call(f"/pydfs.v1.Namespace/{method}", request, "admin")
 
     async def heartbeat(self, node_id: str, **fields: Any) -> pb.HeartbeatResponse:
         request = pb.HeartbeatRequest(

@@ -9,24 +9,104 @@ from pydfsnode.meta.inodes import ChunkDone
 from pydfsnode.meta.ops import (
     abandon,
     allocate_chunk,
+    append,
     complete,
+    complete_inline,
+    concat,
     create,
+    create_inline,
+    create_snapshot,
     delete,
+    delete_snapshot,
+    empty_trash,
+    expire_leases,
     mkdirs,
+    move_to_trash,
+    reclaim,
+    recover_lease,
+    remove_xattr,
     rename,
+    rename_snapshot,
+    renew_lease,
+    restore_trash,
+    roll_trash,
+    set_acl,
+    set_mode,
+    set_owner,
+    set_quota,
+    set_replication,
+    set_times,
+    set_xattr,
+    truncate,
 )
 from pydfsnode.meta.ops.abandon import Abandon
 from pydfsnode.meta.ops.allocate_chunk import AllocateChunk
+from pydfsnode.meta.ops.append import Append
 from pydfsnode.meta.ops.base import Op
 from pydfsnode.meta.ops.complete import Complete
+from pydfsnode.meta.ops.complete_inline import CompleteInline
+from pydfsnode.meta.ops.concat import Concat
 from pydfsnode.meta.ops.create import Create
+from pydfsnode.meta.ops.create_inline import CreateInline
+from pydfsnode.meta.ops.create_snapshot import CreateSnapshot
 from pydfsnode.meta.ops.delete import Delete
+from pydfsnode.meta.ops.delete_snapshot import DeleteSnapshot
+from pydfsnode.meta.ops.empty_trash import EmptyTrash
+from pydfsnode.meta.ops.expire_leases import ExpireLeases
 from pydfsnode.meta.ops.mkdirs import Mkdirs
+from pydfsnode.meta.ops.move_to_trash import MoveToTrash
+from pydfsnode.meta.ops.reclaim import Reclaim
+from pydfsnode.meta.ops.recover_lease import RecoverLease
+from pydfsnode.meta.ops.remove_xattr import RemoveXattr
 from pydfsnode.meta.ops.rename import Rename
+from pydfsnode.meta.ops.rename_snapshot import RenameSnapshot
+from pydfsnode.meta.ops.renew_lease import RenewLease
+from pydfsnode.meta.ops.restore_trash import RestoreTrash
+from pydfsnode.meta.ops.roll_trash import RollTrash
+from pydfsnode.meta.ops.set_acl import SetAcl
+from pydfsnode.meta.ops.set_mode import SetMode
+from pydfsnode.meta.ops.set_owner import SetOwner
+from pydfsnode.meta.ops.set_quota import SetQuota
+from pydfsnode.meta.ops.set_replication import SetReplication
+from pydfsnode.meta.ops.set_times import SetTimes
+from pydfsnode.meta.ops.set_xattr import SetXattr
+from pydfsnode.meta.ops.truncate import Truncate
 from pydfsnode.meta.results import Result
 from pydfsnode.meta.tree import Tree
 
-AnyOp = Mkdirs | Create | AllocateChunk | Complete | Abandon | Delete | Rename
+AnyOp = (
+    Mkdirs
+    | Create
+    | AllocateChunk
+    | Complete
+    | Abandon
+    | Delete
+    | Rename
+    | CreateInline
+    | Append
+    | Truncate
+    | Concat
+    | SetReplication
+    | SetOwner
+    | SetMode
+    | SetTimes
+    | SetXattr
+    | RemoveXattr
+    | SetAcl
+    | SetQuota
+    | RenewLease
+    | RecoverLease
+    | ExpireLeases
+    | Reclaim
+    | MoveToTrash
+    | CompleteInline
+    | RollTrash
+    | EmptyTrash
+    | RestoreTrash
+    | CreateSnapshot
+    | DeleteSnapshot
+    | RenameSnapshot
+)
 
 OPS: dict[int, type[Op]] = {
     1: Mkdirs,
@@ -36,6 +116,30 @@ OPS: dict[int, type[Op]] = {
     5: Abandon,
     6: Delete,
     7: Rename,
+    8: CreateInline,
+    9: Append,
+    10: Truncate,
+    11: Concat,
+    12: SetReplication,
+    13: SetOwner,
+    14: SetMode,
+    15: SetTimes,
+    16: SetXattr,
+    17: RemoveXattr,
+    18: SetAcl,
+    19: SetQuota,
+    20: RenewLease,
+    21: RecoverLease,
+    22: ExpireLeases,
+    23: Reclaim,
+    24: MoveToTrash,
+    26: CompleteInline,
+    28: RollTrash,
+    29: EmptyTrash,
+    30: RestoreTrash,
+    31: CreateSnapshot,
+    32: DeleteSnapshot,
+    33: RenameSnapshot,
 }
 """Tag in the log to type; a tag is never reused."""
 
@@ -47,6 +151,30 @@ RULES: dict[type[Op], Callable[[Tree, Any], Result]] = {
     Abandon: abandon.apply,
     Delete: delete.apply,
     Rename: rename.apply,
+    CreateInline: create_inline.apply,
+    Append: append.apply,
+    Truncate: truncate.apply,
+    Concat: concat.apply,
+    SetReplication: set_replication.apply,
+    SetOwner: set_owner.apply,
+    SetMode: set_mode.apply,
+    SetTimes: set_times.apply,
+    SetXattr: set_xattr.apply,
+    RemoveXattr: remove_xattr.apply,
+    SetAcl: set_acl.apply,
+    SetQuota: set_quota.apply,
+    RenewLease: renew_lease.apply,
+    RecoverLease: recover_lease.apply,
+    ExpireLeases: expire_leases.apply,
+    Reclaim: reclaim.apply,
+    MoveToTrash: move_to_trash.apply,
+    CompleteInline: complete_inline.apply,
+    RollTrash: roll_trash.apply,
+    EmptyTrash: empty_trash.apply,
+    RestoreTrash: restore_trash.apply,
+    CreateSnapshot: create_snapshot.apply,
+    DeleteSnapshot: delete_snapshot.apply,
+    RenameSnapshot: rename_snapshot.apply,
 }
 
 __all__ = [
@@ -55,11 +183,35 @@ __all__ = [
     "Abandon",
     "AllocateChunk",
     "AnyOp",
+    "Append",
     "ChunkDone",
     "Complete",
+    "CompleteInline",
+    "Concat",
     "Create",
+    "CreateInline",
+    "CreateSnapshot",
     "Delete",
+    "DeleteSnapshot",
+    "EmptyTrash",
+    "ExpireLeases",
     "Mkdirs",
+    "MoveToTrash",
     "Op",
+    "Reclaim",
+    "RecoverLease",
+    "RemoveXattr",
     "Rename",
+    "RenameSnapshot",
+    "RenewLease",
+    "RestoreTrash",
+    "RollTrash",
+    "SetAcl",
+    "SetMode",
+    "SetOwner",
+    "SetQuota",
+    "SetReplication",
+    "SetTimes",
+    "SetXattr",
+    "Truncate",
 ]

@@ -1,4 +1,4 @@
-"""Give up a file that was never closed."""
+"""Give up a file that is being written."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from pydfsnode.meta.writer import held_file
 
 
 class Abandon(Op, frozen=True, array_like=True, tag=5):
-    """The file disappears with its chunks."""
+    """A new file disappears with its chunks; one that was opened again is closed as it is."""
 
     inode_id: int
 
 
 def apply(tree: Tree, op: Abandon) -> Removed:
-    """One inode removed.
+    """One inode removed, or none.
 
     Raises:
         LeaseExpired, FileUnderConstruction: the caller does not write this file.
     """
-    return Removed(tree.remove(held_file(tree, op.inode_id, op.client_id)))
+    file = held_file(tree, op.inode_id, op.client_id)
+    opened = tree.holder(file)
+    if opened is not None and opened.reopened:
+        tree.close(file)
+        return Removed(0)
+    return Removed(tree.remove(file))

@@ -25,6 +25,7 @@ def apply(tree: Tree, op: AllocateChunk) -> ChunkAllocated:
 
     Raises:
         LeaseExpired, FileUnderConstruction: the caller does not write this file.
+        QuotaExceeded: a whole chunk does not fit, as in HDFS.
         UnknownChunk, StaleChunkVersion, InvalidArgument: what was said of the last chunk; too many.
     """
     file = held_file(tree, op.inode_id, op.client_id)
@@ -34,12 +35,15 @@ def apply(tree: Tree, op: AllocateChunk) -> ChunkAllocated:
             f"not {len(op.targets)}: {', '.join(op.targets)}"
         )
     last = LastChunk(tree, file, op.previous, op.abandon_chunk_id)
-    if len(file.chunks) - (op.abandon_chunk_id != 0) >= limits.CHUNKS_PER_FILE_MAX:
+    if file.chunk_count + (op.previous is not None) >= limits.CHUNKS_PER_FILE_MAX:
         raise InvalidArgument(
-            f"file {file.inode_id} has {len(file.chunks)} chunks, the most there can be: "
+            f"file {file.inode_id} has {file.chunk_count} chunks, the most there can be: "
             "use a larger chunk size",
             inode_id=file.inode_id,
         )
+    parent = tree.table.parent(file)
+    assert parent is not None
+    tree.require_quota(parent, 0, (last.grows_by + file.chunk_bytes) * file.replication)
     last.settle()
     chunk = tree.add_chunk(file, op.targets)
     return ChunkAllocated(chunk.chunk_id, chunk.version, op.targets)

@@ -27,4 +27,4 @@ def apply(tree: Tree, op: Complete) -> FileView:
     file = held_file(tree, op.inode_id, op.client_id)
     LastChunk(tree, file, op.last, op.abandon_chunk_id).settle()
     tree.close(file)
-    return tree.view(file, tree.path_of(file))
+    return tree.view(file, tree.table.path(file))

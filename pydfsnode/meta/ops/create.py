@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pydfsnode import limits
+from pydfsnode._fast import Inode
 from pydfsnode.errors import AlreadyExists, InvalidArgument, IsADirectory
 from pydfsnode.meta import paths
-from pydfsnode.meta.inodes import Directory
+from pydfsnode.meta.access import EXECUTE, WRITE
+from pydfsnode.meta.caller import Caller
+from pydfsnode.meta.looking import new_name
 from pydfsnode.meta.ops import mkdirs
 from pydfsnode.meta.ops.base import Op
 from pydfsnode.meta.results import FileView
-from pydfsnode.meta.tree import Tree, not_a_directory, not_found
+from pydfsnode.meta.tree import Tree
 
 MODE_DEFAULT = 0o644
 
@@ -17,7 +20,7 @@ MODE_DEFAULT = 0o644
 class Create(Op, frozen=True, array_like=True, tag=2):
     """`mode` 0: MODE_DEFAULT. The caller's client holds the file until it completes or abandons it.
 
-    `overwrite` removes an existing file, a half written one too: its writer finds its lease gone.
+    `overwrite` removes an existing file, one that its writer left half written too.
     """
 
     path: str
@@ -32,43 +35,79 @@ def apply(tree: Tree, op: Create) -> FileView:
     """The new file's view, under construction.
 
     Raises:
-        InvalidPath, InvalidArgument: path, mode, replication or chunk size.
-        NotFound, NotADirectory: the parent is missing, or a file is in the way.
-        IsADirectory, AlreadyExists: what lies there already.
+        as `make_file`.
     """
-    names = paths.parse(op.path)
-    mode = mkdirs.checked_mode(op.mode) or MODE_DEFAULT
-    _check_layout(op)
-    if not names:
-        raise IsADirectory("'/' is a directory", path="/")
-    parent, missing = mkdirs.deepest(tree, names[:-1])
-    if type(parent) is not Directory:
-        raise not_a_directory(names[: len(names) - 1 - len(missing)])
-    if missing and not op.create_parents:
-        raise not_found(names[: len(names) - len(missing)])
-    existing = None if missing else tree.child(parent, names[-1])
-    if existing is not None:
-        if type(existing) is Directory:
-            raise IsADirectory(f"{paths.shown(op.path)} is a directory", path=op.path)
-        if not op.overwrite:
-            raise AlreadyExists(f"{paths.shown(op.path)} exists", path=op.path)
-        tree.remove(existing)
-    parent = mkdirs.make(tree, parent, missing, mkdirs.MODE_DEFAULT, op.user)
-    file = tree.add_file(
-        parent, names[-1], mode, op.user, op.replication, op.chunk_bytes, op.client_id
-    )
+    file = make_file(
+        tree, op, op.path, op.replication, op.chunk_bytes, op.mode, op.overwrite,
+        op.create_parents, 0,
+    )  # fmt: skip
+    tree.open(file, op.client_id)
     return tree.view(file, op.path)
 
 
-def _check_layout(op: Create) -> None:
-    if not 1 <= op.replication <= limits.REPLICATION_MAX:
-        raise InvalidArgument(
-            f"replication {op.replication} is not within 1 to {limits.REPLICATION_MAX}",
-            replication=op.replication,
+def make_file(
+    tree: Tree, op: Op, path: str, replication: int, chunk_bytes: int, mode: int, overwrite: bool,
+    create_parents: bool, size: int,
+) -> Inode:  # fmt: skip
+    """The new, empty, closed file.
+
+    Args:
+        op: whose caller makes it.
+        size: what it will hold at once, for the quota.
+
+    Raises:
+        InvalidPath, InvalidArgument: path, mode, replication or chunk size.
+        NotFound, NotADirectory: the parent is missing, or a file is in the way.
+        IsADirectory, AlreadyExists: what lies there already.
+        AccessDenied, QuotaExceeded.
+    """
+    mode = mkdirs.checked_mode(mode) or MODE_DEFAULT
+    check_layout(replication, chunk_bytes)
+    caller = tree.caller(op.user)
+    found, missing = tree.deepest(path, caller)
+    if missing == 0:
+        parent = _parent_of_replaced(tree, found, path, overwrite, caller)
+        name = found.name
+        tree.require_quota(parent, 0, size * replication - found.size * found.replication)
+        tree.remove(found)
+    else:
+        name = new_name(path)
+        parent = mkdirs.require_makeable(
+            tree, found, path, missing, caller, missing if create_parents else 1
         )
-    if not limits.CHUNK_BYTES_MIN <= op.chunk_bytes <= limits.CHUNK_BYTES_MAX:
+        tree.require_quota(parent, missing, size * replication)
+        if missing > 1:
+            above = paths.parse(path)[-missing:-1]
+            parent = mkdirs.make(tree, parent, above, mkdirs.MODE_DEFAULT, caller.user)
+    return mkdirs.inherit_file(tree, parent, name, mode, caller.user, replication, chunk_bytes)
+
+
+def _parent_of_replaced(
+    tree: Tree, found: Inode, path: str, overwrite: bool, caller: Caller
+) -> Inode:
+    """The parent of *found*, a file that may be replaced. Raises as `make_file`."""
+    if found.is_directory:
+        raise IsADirectory(f"{paths.shown(path)} is a directory", path=path)
+    if not overwrite:
+        raise AlreadyExists(f"{paths.shown(path)} exists", path=path)
+    parent = tree.table.parent(found)
+    assert parent is not None
+    tree.require(found, caller, WRITE, path)
+    tree.require_removable(parent, found, caller, path)
+    tree.require(parent, caller, WRITE | EXECUTE, path)
+    return parent
+
+
+def check_layout(replication: int, chunk_bytes: int) -> None:
+    """Raise InvalidArgument unless a file can be laid out so."""
+    if not 1 <= replication <= limits.REPLICATION_MAX:
         raise InvalidArgument(
-            f"chunk size {op.chunk_bytes} is not within {limits.CHUNK_BYTES_MIN} to "
+            f"replication {replication} is not within 1 to {limits.REPLICATION_MAX}",
+            replication=replication,
+        )
+    if not limits.CHUNK_BYTES_MIN <= chunk_bytes <= limits.CHUNK_BYTES_MAX:
+        raise InvalidArgument(
+            f"chunk size {chunk_bytes} is not within {limits.CHUNK_BYTES_MIN} to "
             f"{limits.CHUNK_BYTES_MAX} bytes",
-            chunk_bytes=op.chunk_bytes,
+            chunk_bytes=chunk_bytes,
         )

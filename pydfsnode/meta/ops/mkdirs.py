@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pydfsnode._fast import Inode
 from pydfsnode.errors import AlreadyExists, InvalidArgument
-from pydfsnode.ids import ROOT_INODE_ID
-from pydfsnode.meta import paths
-from pydfsnode.meta.inodes import AnyInode, Directory
+from pydfsnode.meta import acl, paths
+from pydfsnode.meta.access import EXECUTE, WRITE
+from pydfsnode.meta.caller import Caller
+from pydfsnode.meta.inodes import HAS_EXTRAS
+from pydfsnode.meta.looking import joined, not_a_directory, not_found
 from pydfsnode.meta.ops.base import Op
 from pydfsnode.meta.results import FileView
-from pydfsnode.meta.tree import Tree, not_a_directory
+from pydfsnode.meta.tree import Tree
 
 MODE_DEFAULT = 0o755
 MODE_MAX = 0o7777
@@ -29,15 +32,19 @@ def apply(tree: Tree, op: Mkdirs) -> FileView:
     Raises:
         InvalidPath, InvalidArgument: the path or mode.
         NotADirectory, AlreadyExists: a file is in the way, or at the end of the path.
+        AccessDenied, QuotaExceeded.
     """
-    names = paths.parse(op.path)
     mode = checked_mode(op.mode) or MODE_DEFAULT
-    directory, missing = deepest(tree, names)
-    if type(directory) is not Directory:
-        if missing:
-            raise not_a_directory(names[: len(names) - len(missing)])
-        raise AlreadyExists(f"{paths.shown(op.path)} exists and is a file", path=op.path)
-    return tree.view(make(tree, directory, missing, mode, op.user), op.path)
+    caller = tree.caller(op.user)
+    found, missing = tree.deepest(op.path, caller)
+    if missing == 0:
+        if found.is_file:
+            raise AlreadyExists(f"{paths.shown(op.path)} exists and is a file", path=op.path)
+        return tree.view(found, op.path)
+    require_makeable(tree, found, op.path, missing, caller, missing)
+    tree.require_quota(found, missing, 0)
+    names = paths.parse(op.path)[-missing:]
+    return tree.view(make(tree, found, names, mode, caller.user), op.path)
 
 
 def checked_mode(mode: int) -> int:
@@ -47,23 +54,54 @@ def checked_mode(mode: int) -> int:
     return mode
 
 
-def deepest(tree: Tree, names: list[str]) -> tuple[AnyInode, list[str]]:
-    """The deepest existing inode on the way along *names*, and the names that are missing."""
-    inode_id: int = ROOT_INODE_ID
-    entries = tree.entries
-    for depth, name in enumerate(names):
-        below = entries.get(inode_id)  # None: a file
-        found = None if below is None else below.get(name)
-        if found is None:
-            return tree.inodes[inode_id], names[depth:]
-        inode_id = found
-    return tree.inodes[inode_id], []
+def require_makeable(
+    tree: Tree, found: Inode, path: str, missing: int, caller: Caller, makeable: int
+) -> Inode:
+    """*found*, when the *missing* names of *path* can be made in it by *caller*.
+
+    Args:
+        makeable: how many may be made; the ones above must exist.
+
+    Raises:
+        NotADirectory, NotFound, AccessDenied.
+    """
+    names = paths.parse(path)
+    if found.is_file:
+        raise not_a_directory(joined(names[:-missing]))
+    if missing > makeable:
+        raise not_found(joined(names[: len(names) - missing + 1]))
+    tree.require(found, caller, WRITE | EXECUTE, path)
+    return found
 
 
-def make(tree: Tree, directory: Directory, missing: list[str], mode: int, owner: str) -> Directory:
+def make(tree: Tree, directory: Inode, missing: list[str], mode: int, owner: str) -> Inode:
     """Make the chain *missing* below *directory*; returns its last one."""
     if not missing:
         return directory
     for name in missing[:-1]:
-        directory = tree.add_directory(directory, name, mode | _ABOVE_MODE, owner)
-    return tree.add_directory(directory, missing[-1], mode, owner)
+        directory = inherit_directory(tree, directory, name, mode | _ABOVE_MODE, owner)
+    return inherit_directory(tree, directory, missing[-1], mode, owner)
+
+
+def inherit_directory(tree: Tree, parent: Inode, name: str, mode: int, owner: str) -> Inode:
+    """A new directory with the default ACL of *parent*, if it has one."""
+    extras = tree.extras.get(parent.inode_id) if parent.flags & HAS_EXTRAS else None
+    if extras is None or not extras.default_acl:
+        return tree.add_directory(parent, name, mode, owner)
+    mode, inherited = acl.inherit(extras, mode, is_directory=True)
+    made = tree.add_directory(parent, name, mode, owner)
+    acl.give(tree, made, inherited)
+    return made
+
+
+def inherit_file(
+    tree: Tree, parent: Inode, name: str, mode: int, owner: str, replication: int, chunk_bytes: int
+) -> Inode:
+    """A new closed file with the default ACL of *parent*, if it has one."""
+    extras = tree.extras.get(parent.inode_id) if parent.flags & HAS_EXTRAS else None
+    if extras is None or not extras.default_acl:
+        return tree.add_file(parent, name, mode, owner, replication, chunk_bytes)
+    mode, inherited = acl.inherit(extras, mode, is_directory=False)
+    made = tree.add_file(parent, name, mode, owner, replication, chunk_bytes)
+    acl.give(tree, made, inherited)
+    return made

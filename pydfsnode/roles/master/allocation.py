@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pydfsnode._fast import Inode
 from pydfsnode.errors import LeaseExpired
-from pydfsnode.meta.inodes import File
 from pydfsnode.meta.state import Namespace
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.fleet import Fleet
@@ -41,6 +41,6 @@ class Allocation:
             )
         return self._fleet.choose_targets(file.replication, exclude, file.chunk_bytes)
 
-    def _file(self, inode_id: int) -> File | None:
-        inode = self._namespace.tree.inodes.get(inode_id)
-        return inode if isinstance(inode, File) else None
+    def _file(self, inode_id: int) -> Inode | None:
+        inode = self._namespace.tree.table.get(inode_id)
+        return inode if inode is not None and inode.is_file else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import cached_property
 from typing import TypeVar
 
@@ -18,21 +19,34 @@ from pydfsnode.runtime.raft_driver import RaftDriver
 R = TypeVar("R", bound=Result)
 
 
+def _no_contents(content_id: int) -> bytes:
+    raise InvariantViolation(f"content {content_id} is asked of a master that reads none")
+
+
 class Consensus:
     """The one way of handlers to the replicated state.
 
     Args of the constructor:
         read_only: refuse every change while this master leads.
+        read_inline: the content of a small file by its id.
     """
 
     def __init__(
-        self, driver: RaftDriver, namespace: Namespace, clock: Clock, *, read_only: bool = False
+        self,
+        driver: RaftDriver,
+        namespace: Namespace,
+        clock: Clock,
+        *,
+        read_only: bool = False,
+        read_inline: Callable[[int], bytes] | None = None,
     ) -> None:
         self._driver = driver
         self.namespace = namespace
         """As applied here, which may be older than what was acknowledged: see the barriers."""
         self._clock = clock
         self._read_only = read_only
+        self.read_inline = read_inline or _no_contents
+        """The content of a small file by its id, at once; see `NamespaceMachine.read_inline`."""
 
     @property
     def term(self) -> int:
@@ -76,7 +90,7 @@ class Consensus:
                 f"{self.node_id} leads and takes no changes: its configuration says "
                 "read_only = true; remove that and restart the masters, or read only"
             )
-        outcome = await self._driver.propose(encode_op(op))
+        outcome = await self._driver.propose(encode_op(op), op.client_id)
         if isinstance(outcome, Rejected):
             raise outcome.error()
         if not isinstance(outcome, Applied) or not isinstance(outcome.result, result):

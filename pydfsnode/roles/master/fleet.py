@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from pydfsnode import limits
@@ -26,6 +26,8 @@ from pydfsnode.runtime.raft_driver import RaftDriver
 _log = get_logger("roles.master.fleet")
 
 PLAN_INTERVAL_MS = 500
+SWEEP_INTERVAL_MS = 20
+"""Between two bounded steps through what a server holds that died or came back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,18 @@ class Fleet:
     """
 
     def __init__(
-        self, namespace: Namespace, clock: Clock, dead_after_ms: int, pick: Callable[[], float]
+        self,
+        namespace: Namespace,
+        clock: Clock,
+        dead_after_ms: int,
+        pick: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         now_ms = clock.monotonic_ms()
         self._namespace = namespace
         self._clock = clock
         self._pick = pick
+        self._sleep = sleep
         self._servers = ServerTable(dead_after_ms)
         self._replicas = ReplicaMap(now_ms)
         self._reports = ReplicaReports(self._replicas)
@@ -222,8 +230,22 @@ class Fleet:
     async def run(self, driver: RaftDriver) -> None:
         """Do `step` every PLAN_INTERVAL_MS; runs until cancelled."""
         while True:
-            await asyncio.sleep(PLAN_INTERVAL_MS / 1000)
+            await self._catch_up(PLAN_INTERVAL_MS)
             await self.step(driver)
+
+    async def _catch_up(self, duration_ms: int) -> None:
+        """Return after that time; meanwhile go through what died or came back, step by step.
+
+        At one step a plan the queues would lag for half a minute behind the death of a server that
+        held half a million chunks.
+        """
+        until_ms = self._clock.monotonic_ms() + duration_ms
+        while (left_ms := until_ms - self._clock.monotonic_ms()) > 0:
+            is_behind = self._replicas.is_behind
+            pause_ms = min(SWEEP_INTERVAL_MS, left_ms) if is_behind else left_ms
+            await self._sleep(pause_ms / 1000)
+            if is_behind:
+                self._replicas.tick(self._clock.monotonic_ms())
 
     async def step(self, driver: RaftDriver) -> None:
         """Expire the silent; as leader, order what is needed now."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
-from pydfsnode.errors import invariant
+from pydfsnode.errors import ReplicaNotFound, invariant
 from pydfsnode.meta.codec import decode_op
+from pydfsnode.meta.inline import TABLE_INLINE, inline_key
 from pydfsnode.meta.results import Applied
 from pydfsnode.meta.sessions import SessionBounds
 from pydfsnode.meta.state import DIGEST_EVERY, Namespace
@@ -18,10 +20,24 @@ DIGESTS_MAX = 256
 """Digests kept until they are taken; the oldest go first."""
 
 
+class StoredRows(Protocol):
+    """The part of the log's storage that contents of small files are read from."""
+
+    @property
+    def state_index(self) -> int:
+        """The applied index that the state table holds, as last written."""
+        ...
+
+    def read_row(self, table: int, key: bytes) -> bytes | None:
+        """The row at *key* of *table*."""
+        ...
+
+
 class NamespaceMachine:
     """Applies entries in order; `on_applied` is called after each batch, on every master.
 
-    `on_replaced` is called when the namespace became another one by `replace`.
+    `on_replaced` is called when the namespace became another one by `replace`. `stored` is where
+    rows that were drained can be read; None: only what is still in memory.
     """
 
     def __init__(
@@ -29,11 +45,14 @@ class NamespaceMachine:
         namespace: Namespace,
         on_applied: Callable[[], None],
         on_replaced: Callable[[], None] | None = None,
+        stored: StoredRows | None = None,
     ) -> None:
         self.namespace = namespace
         self._on_applied = on_applied
         self._on_replaced = on_replaced or on_applied
         self._digests: deque[tuple[int, bytes]] = deque(maxlen=DIGESTS_MAX)
+        self._stored = stored
+        self._being_written: deque[tuple[int, dict[int, bytes]]] = deque()
         self._counts: dict[tuple[type, type], Callable[[float], None]] = {}
 
     @property
@@ -76,7 +95,35 @@ class NamespaceMachine:
 
     def drain_rows(self) -> list[Row]:
         """What the state table must hold."""
-        return list(self.namespace.drain_rows())
+        rows = self.namespace.drain_rows()
+        inline, contents = self.namespace.tree.inline.drain_rows()
+        being_written = self._being_written
+        written_index = 0 if self._stored is None else self._stored.state_index
+        while being_written and being_written[0][0] <= written_index:
+            being_written.popleft()
+        if contents:
+            being_written.append((self.namespace.applied_index, contents))
+        return rows + inline
+
+    def read_inline(self, content_id: int) -> bytes:
+        """The content of a small file, as `queries.locate` names it.
+
+        Raises:
+            ReplicaNotFound: this master does not hold it now, another one does.
+            SealBroken, CorruptionError, StorageError: the state table cannot be read.
+        """
+        content = self.namespace.tree.inline.get(content_id)
+        for _, contents in self._being_written:
+            content = contents.get(content_id, content)
+        if content is None and self._stored is not None:
+            content = self._stored.read_row(TABLE_INLINE, inline_key(content_id))
+        if content is None:
+            raise ReplicaNotFound(
+                f"content {content_id} is not in this master's state table, which is perhaps being "
+                "replaced by a snapshot: ask another master",
+                chunk_id=content_id,
+            )
+        return content
 
     def take_digests(self) -> list[tuple[int, bytes]]:
         """(index, digest of what changed up to it) of intervals that ended since the last call."""
@@ -97,6 +144,7 @@ class NamespaceMachine:
         invariant(isinstance(loaded, Namespace), "the state to go on from is no namespace")
         assert isinstance(loaded, Namespace)
         self._digests.clear()
+        self._being_written.clear()
         self.namespace.replace(loaded)
         self._on_replaced()
 

@@ -20,6 +20,7 @@ from pydfsnode.raft.types import Timing
 from pydfsnode.roles.base import Node, run_node
 from pydfsnode.roles.master.allocation import Allocation
 from pydfsnode.roles.master.bootstrap import Formation
+from pydfsnode.roles.master.callers import Callers
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.fleet import Fleet
 from pydfsnode.roles.master.gauges import export_gauges
@@ -29,7 +30,9 @@ from pydfsnode.roles.master.service.cluster import ClusterService
 from pydfsnode.roles.master.service.fleet import FleetService
 from pydfsnode.roles.master.service.namespace import NamespaceService
 from pydfsnode.roles.master.service.raft import RaftService
+from pydfsnode.roles.master.service.writing import FileDefaults
 from pydfsnode.roles.master.store import MasterStore, open_store, warn_of_other_masters
+from pydfsnode.roles.master.upkeep import Upkeep
 from pydfsnode.rpc.node_service import NodeService
 from pydfsnode.rpc.raft_hello import Hello, HelloCaller
 from pydfsnode.rpc.raft_transport import RaftTransport
@@ -68,6 +71,12 @@ class MasterRole:
             ),
             node.supervisor,
         )
+        self._machine = NamespaceMachine(
+            store.namespace,
+            self._fleet.namespace_changed,
+            self._fleet.namespace_replaced,
+            store.log,
+        )
         self._driver = self._make_driver()
         self._snapshots.bind(self._driver)
         own = Hello(
@@ -84,15 +93,21 @@ class MasterRole:
             self._driver, store.member, self._addresses, ask, node.clock,
             config.raft.election_timeout_ms,
         )  # fmt: skip
+        self._consensus = Consensus(
+            self._driver, store.namespace, node.clock, read_only=config.read_only,
+            read_inline=self._machine.read_inline,
+        )  # fmt: skip
+        self._upkeep = Upkeep(
+            self._consensus, store.namespace, node.clock, node.supervisor,
+            trash_keep_ms=config.trash_keep_minutes * 60_000,
+        )  # fmt: skip
         self._handlers = self._make_handlers(own)
         self._leaving: asyncio.Task[None] | None = None
         export_gauges(self._driver, self._fleet, store.namespace)
 
     def _make_driver(self) -> RaftDriver:
         node, store, config = self._node, self._store, self._node.config
-        machine = NamespaceMachine(
-            store.namespace, self._fleet.namespace_changed, self._fleet.namespace_replaced
-        )
+        machine = self._machine
         return RaftDriver(
             _core(config, store, node.clock.monotonic_ms()),
             store.log,
@@ -116,13 +131,18 @@ class MasterRole:
 
     def _make_handlers(self, own: Hello) -> dict[str, Any]:
         node, store, config = self._node, self._store, self._node.config
-        consensus = Consensus(self._driver, store.namespace, node.clock, read_only=config.read_only)
+        consensus = self._consensus
         namespace = NamespaceService(
             consensus,
             Allocation(consensus, self._fleet, store.namespace),
             self._fleet,
-            config.replication,
-            config.chunk_bytes,
+            FileDefaults(
+                config.replication,
+                config.chunk_bytes,
+                config.inline_bytes_max,
+                config.inline_total_bytes_max,
+            ),
+            callers=Callers(config.groups),
             consistency=Consistency.parse(config.consistency),
         )
         cluster = ClusterService(
@@ -199,6 +219,7 @@ class MasterRole:
         await self._transport.start()
         await self._driver.start()
         supervisor.spawn("fleet", self._fleet.run(self._driver))
+        self._upkeep.start()
         if not self._is_member():
             supervisor.spawn("bootstrap", self._formation.run())
         self._leaving = supervisor.spawn("hand over", self._hand_over_when_stopping())

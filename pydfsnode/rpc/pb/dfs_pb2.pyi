@@ -225,6 +225,9 @@ class FileStatus(google.protobuf.message.Message):
     CHILD_COUNT_FIELD_NUMBER: builtins.int
     CHECKSUM_FIELD_NUMBER: builtins.int
     CTIME_MS_FIELD_NUMBER: builtins.int
+    ATIME_MS_FIELD_NUMBER: builtins.int
+    HAS_ACL_FIELD_NUMBER: builtins.int
+    INLINE_FIELD_NUMBER: builtins.int
     path: builtins.str
     type: Global___NodeType.ValueType
     size: builtins.int
@@ -241,6 +244,11 @@ class FileStatus(google.protobuf.message.Message):
     checksum: builtins.str
     """"crc32c:xxxxxxxx" of a closed file, else "" """
     ctime_ms: builtins.int
+    atime_ms: builtins.int
+    has_acl: builtins.bool
+    """mode's group bits are the mask; see GetAcl"""
+    inline: builtins.bool
+    """its content lies with the masters"""
     def __init__(
         self,
         *,
@@ -258,8 +266,11 @@ class FileStatus(google.protobuf.message.Message):
         child_count: builtins.int = ...,
         checksum: builtins.str = ...,
         ctime_ms: builtins.int = ...,
+        atime_ms: builtins.int = ...,
+        has_acl: builtins.bool = ...,
+        inline: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["checksum", b"checksum", "child_count", b"child_count", "chunk_bytes", b"chunk_bytes", "ctime_ms", b"ctime_ms", "group", b"group", "inode_id", b"inode_id", "mode", b"mode", "mtime_ms", b"mtime_ms", "owner", b"owner", "path", b"path", "replication", b"replication", "size", b"size", "type", b"type", "under_construction", b"under_construction"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["atime_ms", b"atime_ms", "checksum", b"checksum", "child_count", b"child_count", "chunk_bytes", b"chunk_bytes", "ctime_ms", b"ctime_ms", "group", b"group", "has_acl", b"has_acl", "inline", b"inline", "inode_id", b"inode_id", "mode", b"mode", "mtime_ms", b"mtime_ms", "owner", b"owner", "path", b"path", "replication", b"replication", "size", b"size", "type", b"type", "under_construction", b"under_construction"]) -> None: ...
 
 Global___FileStatus: typing_extensions.TypeAlias = FileStatus
 
@@ -273,6 +284,7 @@ class ChunkLocation(google.protobuf.message.Message):
     LENGTH_FIELD_NUMBER: builtins.int
     CRC32C_FIELD_NUMBER: builtins.int
     REPLICAS_FIELD_NUMBER: builtins.int
+    INLINE_CONTENT_FIELD_NUMBER: builtins.int
     chunk_id: builtins.int
     version: builtins.int
     offset: builtins.int
@@ -280,6 +292,8 @@ class ChunkLocation(google.protobuf.message.Message):
     length: builtins.int
     crc32c: builtins.int
     """of the whole chunk"""
+    inline_content: builtins.bytes
+    """version 0: the content itself, and no replicas"""
     @property
     def replicas(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Address]: ...
     def __init__(
@@ -291,8 +305,9 @@ class ChunkLocation(google.protobuf.message.Message):
         length: builtins.int = ...,
         crc32c: builtins.int = ...,
         replicas: collections.abc.Iterable[Global___Address] | None = ...,
+        inline_content: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunk_id", b"chunk_id", "crc32c", b"crc32c", "length", b"length", "offset", b"offset", "replicas", b"replicas", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk_id", b"chunk_id", "crc32c", b"crc32c", "inline_content", b"inline_content", "length", b"length", "offset", b"offset", "replicas", b"replicas", "version", b"version"]) -> None: ...
 
 Global___ChunkLocation: typing_extensions.TypeAlias = ChunkLocation
 
@@ -371,6 +386,7 @@ class CreateRequest(google.protobuf.message.Message):
     MODE_FIELD_NUMBER: builtins.int
     OVERWRITE_FIELD_NUMBER: builtins.int
     CREATE_PARENTS_FIELD_NUMBER: builtins.int
+    CONTENT_FIELD_NUMBER: builtins.int
     path: builtins.str
     replication: builtins.int
     """0: the cluster's default"""
@@ -380,6 +396,10 @@ class CreateRequest(google.protobuf.message.Message):
     """0: 0644"""
     overwrite: builtins.bool
     create_parents: builtins.bool
+    content: builtins.bytes
+    """The whole content of a small file: it is closed at once. The answer may be under construction
+    nevertheless, when the masters take no such content (any more): then it is written as chunks.
+    """
     @property
     def op(self) -> Global___OpId: ...
     def __init__(
@@ -392,9 +412,11 @@ class CreateRequest(google.protobuf.message.Message):
         mode: builtins.int = ...,
         overwrite: builtins.bool = ...,
         create_parents: builtins.bool = ...,
+        content: builtins.bytes | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["chunk_bytes", b"chunk_bytes", "create_parents", b"create_parents", "mode", b"mode", "op", b"op", "overwrite", b"overwrite", "path", b"path", "replication", b"replication"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_content", b"_content", "content", b"content", "op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_content", b"_content", "chunk_bytes", b"chunk_bytes", "content", b"content", "create_parents", b"create_parents", "mode", b"mode", "op", b"op", "overwrite", b"overwrite", "path", b"path", "replication", b"replication"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_content", b"_content"]) -> typing.Literal["content"] | None: ...
 
 Global___CreateRequest: typing_extensions.TypeAlias = CreateRequest
 
@@ -529,6 +551,48 @@ class CompleteResponse(google.protobuf.message.Message):
 Global___CompleteResponse: typing_extensions.TypeAlias = CompleteResponse
 
 @typing.final
+class CompleteInlineRequest(google.protobuf.message.Message):
+    """Closes a file with this whole content, kept by the masters; under construction in the answer: as Create."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    INODE_ID_FIELD_NUMBER: builtins.int
+    CONTENT_FIELD_NUMBER: builtins.int
+    inode_id: builtins.int
+    content: builtins.bytes
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        inode_id: builtins.int = ...,
+        content: builtins.bytes = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["content", b"content", "inode_id", b"inode_id", "op", b"op"]) -> None: ...
+
+Global___CompleteInlineRequest: typing_extensions.TypeAlias = CompleteInlineRequest
+
+@typing.final
+class CompleteInlineResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+
+Global___CompleteInlineResponse: typing_extensions.TypeAlias = CompleteInlineResponse
+
+@typing.final
 class AbandonRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -603,8 +667,10 @@ class RenameRequest(google.protobuf.message.Message):
     OP_FIELD_NUMBER: builtins.int
     SOURCE_FIELD_NUMBER: builtins.int
     DESTINATION_FIELD_NUMBER: builtins.int
+    OVERWRITE_FIELD_NUMBER: builtins.int
     source: builtins.str
     destination: builtins.str
+    overwrite: builtins.bool
     @property
     def op(self) -> Global___OpId: ...
     def __init__(
@@ -613,9 +679,10 @@ class RenameRequest(google.protobuf.message.Message):
         op: Global___OpId | None = ...,
         source: builtins.str = ...,
         destination: builtins.str = ...,
+        overwrite: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["destination", b"destination", "op", b"op", "source", b"source"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["destination", b"destination", "op", b"op", "overwrite", b"overwrite", "source", b"source"]) -> None: ...
 
 Global___RenameRequest: typing_extensions.TypeAlias = RenameRequest
 
@@ -635,6 +702,763 @@ class RenameResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
 
 Global___RenameResponse: typing_extensions.TypeAlias = RenameResponse
+
+@typing.final
+class AppendRequest(google.protobuf.message.Message):
+    """Reopens a closed file for the caller. Inline content is given back: it is written again in front."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        path: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["op", b"op", "path", b"path"]) -> None: ...
+
+Global___AppendRequest: typing_extensions.TypeAlias = AppendRequest
+
+@typing.final
+class AppendResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    INLINE_CONTENT_FIELD_NUMBER: builtins.int
+    LEADER_HINT_FIELD_NUMBER: builtins.int
+    inline_content: builtins.bytes
+    leader_hint: builtins.str
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+        inline_content: builtins.bytes = ...,
+        leader_hint: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["inline_content", b"inline_content", "leader_hint", b"leader_hint", "status", b"status"]) -> None: ...
+
+Global___AppendResponse: typing_extensions.TypeAlias = AppendResponse
+
+@typing.final
+class TruncateRequest(google.protobuf.message.Message):
+    """To `size` or less. A cut inside a chunk: the caller holds the file and wrote what is kept as `tail`."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    SIZE_FIELD_NUMBER: builtins.int
+    TAIL_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    size: builtins.int
+    @property
+    def op(self) -> Global___OpId: ...
+    @property
+    def tail(self) -> Global___ChunkDone: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        path: builtins.str = ...,
+        size: builtins.int = ...,
+        tail: Global___ChunkDone | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op", "tail", b"tail"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["op", b"op", "path", b"path", "size", b"size", "tail", b"tail"]) -> None: ...
+
+Global___TruncateRequest: typing_extensions.TypeAlias = TruncateRequest
+
+@typing.final
+class TruncateResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+
+Global___TruncateResponse: typing_extensions.TypeAlias = TruncateResponse
+
+@typing.final
+class ConcatRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    TARGET_FIELD_NUMBER: builtins.int
+    SOURCES_FIELD_NUMBER: builtins.int
+    target: builtins.str
+    @property
+    def op(self) -> Global___OpId: ...
+    @property
+    def sources(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        target: builtins.str = ...,
+        sources: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["op", b"op", "sources", b"sources", "target", b"target"]) -> None: ...
+
+Global___ConcatRequest: typing_extensions.TypeAlias = ConcatRequest
+
+@typing.final
+class ConcatResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+
+Global___ConcatResponse: typing_extensions.TypeAlias = ConcatResponse
+
+@typing.final
+class RenewLeaseRequest(google.protobuf.message.Message):
+    """The caller's client goes on writing; asked while it has nothing else to say."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["op", b"op"]) -> None: ...
+
+Global___RenewLeaseRequest: typing_extensions.TypeAlias = RenewLeaseRequest
+
+@typing.final
+class RenewLeaseResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___RenewLeaseResponse: typing_extensions.TypeAlias = RenewLeaseResponse
+
+@typing.final
+class RecoverLeaseRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        path: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["op", b"op", "path", b"path"]) -> None: ...
+
+Global___RecoverLeaseRequest: typing_extensions.TypeAlias = RecoverLeaseRequest
+
+@typing.final
+class RecoverLeaseResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+
+Global___RecoverLeaseResponse: typing_extensions.TypeAlias = RecoverLeaseResponse
+
+@typing.final
+class SetReplicationRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    REPLICATION_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    replication: builtins.int
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        path: builtins.str = ...,
+        replication: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["op", b"op", "path", b"path", "replication", b"replication"]) -> None: ...
+
+Global___SetReplicationRequest: typing_extensions.TypeAlias = SetReplicationRequest
+
+@typing.final
+class SetReplicationResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+
+Global___SetReplicationResponse: typing_extensions.TypeAlias = SetReplicationResponse
+
+@typing.final
+class SetOwnerRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
+    GROUP_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    owner: builtins.str
+    group: builtins.str
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        path: builtins.str = ...,
+        owner: builtins.str = ...,
+        group: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["group", b"group", "op", b"op", "owner", b"owner", "path", b"path"]) -> None: ...
+
+Global___SetOwnerRequest: typing_extensions.TypeAlias = SetOwnerRequest
+
+@typing.final
+class SetOwnerResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+
+Global___SetOwnerResponse: typing_extensions.TypeAlias = SetOwnerResponse
+
+@typing.final
+class SetModeRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    MODE_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    mode: builtins.int
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        path: builtins.str = ...,
+        mode: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["mode", b"mode", "op", b"op", "path", b"path"]) -> None: ...
+
+Global___SetModeRequest: typing_extensions.TypeAlias = SetModeRequest
+
+@typing.final
+class SetModeResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+
+Global___SetModeResponse: typing_extensions.TypeAlias = SetModeResponse
+
+@typing.final
+class SetTimesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    MTIME_MS_FIELD_NUMBER: builtins.int
+    ATIME_MS_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    mtime_ms: builtins.int
+    atime_ms: builtins.int
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        path: builtins.str = ...,
+        mtime_ms: builtins.int = ...,
+        atime_ms: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["atime_ms", b"atime_ms", "mtime_ms", b"mtime_ms", "op", b"op", "path", b"path"]) -> None: ...
+
+Global___SetTimesRequest: typing_extensions.TypeAlias = SetTimesRequest
+
+@typing.final
+class SetTimesResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+
+Global___SetTimesResponse: typing_extensions.TypeAlias = SetTimesResponse
+
+@typing.final
+class SetXattrRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    VALUE_FIELD_NUMBER: builtins.int
+    CREATE_FIELD_NUMBER: builtins.int
+    REPLACE_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    name: builtins.str
+    value: builtins.bytes
+    create: builtins.bool
+    replace: builtins.bool
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        path: builtins.str = ...,
+        name: builtins.str = ...,
+        value: builtins.bytes = ...,
+        create: builtins.bool = ...,
+        replace: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["create", b"create", "name", b"name", "op", b"op", "path", b"path", "replace", b"replace", "value", b"value"]) -> None: ...
+
+Global___SetXattrRequest: typing_extensions.TypeAlias = SetXattrRequest
+
+@typing.final
+class SetXattrResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+
+Global___SetXattrResponse: typing_extensions.TypeAlias = SetXattrResponse
+
+@typing.final
+class RemoveXattrRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    name: builtins.str
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        path: builtins.str = ...,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "op", b"op", "path", b"path"]) -> None: ...
+
+Global___RemoveXattrRequest: typing_extensions.TypeAlias = RemoveXattrRequest
+
+@typing.final
+class RemoveXattrResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+
+Global___RemoveXattrResponse: typing_extensions.TypeAlias = RemoveXattrResponse
+
+@typing.final
+class SetAclRequest(google.protobuf.message.Message):
+    """change: set, modify, remove, remove_default or remove_all."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    ENTRIES_FIELD_NUMBER: builtins.int
+    CHANGE_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    change: builtins.str
+    @property
+    def op(self) -> Global___OpId: ...
+    @property
+    def entries(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        path: builtins.str = ...,
+        entries: collections.abc.Iterable[builtins.str] | None = ...,
+        change: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["change", b"change", "entries", b"entries", "op", b"op", "path", b"path"]) -> None: ...
+
+Global___SetAclRequest: typing_extensions.TypeAlias = SetAclRequest
+
+@typing.final
+class SetAclResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+
+Global___SetAclResponse: typing_extensions.TypeAlias = SetAclResponse
+
+@typing.final
+class SetQuotaRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    NAMES_MAX_FIELD_NUMBER: builtins.int
+    BYTES_MAX_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    names_max: builtins.int
+    bytes_max: builtins.int
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        path: builtins.str = ...,
+        names_max: builtins.int = ...,
+        bytes_max: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bytes_max", b"bytes_max", "names_max", b"names_max", "op", b"op", "path", b"path"]) -> None: ...
+
+Global___SetQuotaRequest: typing_extensions.TypeAlias = SetQuotaRequest
+
+@typing.final
+class SetQuotaResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+
+Global___SetQuotaResponse: typing_extensions.TypeAlias = SetQuotaResponse
+
+@typing.final
+class MoveToTrashRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        path: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["op", b"op", "path", b"path"]) -> None: ...
+
+Global___MoveToTrashRequest: typing_extensions.TypeAlias = MoveToTrashRequest
+
+@typing.final
+class MoveToTrashResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+
+Global___MoveToTrashResponse: typing_extensions.TypeAlias = MoveToTrashResponse
+
+@typing.final
+class EmptyTrashRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["op", b"op"]) -> None: ...
+
+Global___EmptyTrashRequest: typing_extensions.TypeAlias = EmptyTrashRequest
+
+@typing.final
+class EmptyTrashResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    INODES_FIELD_NUMBER: builtins.int
+    inodes: builtins.int
+    def __init__(
+        self,
+        *,
+        inodes: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["inodes", b"inodes"]) -> None: ...
+
+Global___EmptyTrashResponse: typing_extensions.TypeAlias = EmptyTrashResponse
+
+@typing.final
+class RestoreTrashRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        path: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["op", b"op", "path", b"path"]) -> None: ...
+
+Global___RestoreTrashRequest: typing_extensions.TypeAlias = RestoreTrashRequest
+
+@typing.final
+class RestoreTrashResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+
+Global___RestoreTrashResponse: typing_extensions.TypeAlias = RestoreTrashResponse
+
+@typing.final
+class CreateSnapshotRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    name: builtins.str
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        path: builtins.str = ...,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "op", b"op", "path", b"path"]) -> None: ...
+
+Global___CreateSnapshotRequest: typing_extensions.TypeAlias = CreateSnapshotRequest
+
+@typing.final
+class CreateSnapshotResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+
+Global___CreateSnapshotResponse: typing_extensions.TypeAlias = CreateSnapshotResponse
+
+@typing.final
+class DeleteSnapshotRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    name: builtins.str
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        path: builtins.str = ...,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "op", b"op", "path", b"path"]) -> None: ...
+
+Global___DeleteSnapshotRequest: typing_extensions.TypeAlias = DeleteSnapshotRequest
+
+@typing.final
+class DeleteSnapshotResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___DeleteSnapshotResponse: typing_extensions.TypeAlias = DeleteSnapshotResponse
+
+@typing.final
+class RenameSnapshotRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    OLD_NAME_FIELD_NUMBER: builtins.int
+    NEW_NAME_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    old_name: builtins.str
+    new_name: builtins.str
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        path: builtins.str = ...,
+        old_name: builtins.str = ...,
+        new_name: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["new_name", b"new_name", "old_name", b"old_name", "op", b"op", "path", b"path"]) -> None: ...
+
+Global___RenameSnapshotRequest: typing_extensions.TypeAlias = RenameSnapshotRequest
+
+@typing.final
+class RenameSnapshotResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___RenameSnapshotResponse: typing_extensions.TypeAlias = RenameSnapshotResponse
 
 @typing.final
 class StatRequest(google.protobuf.message.Message):
@@ -800,11 +1624,16 @@ class SummaryResponse(google.protobuf.message.Message):
     FILES_FIELD_NUMBER: builtins.int
     BYTES_FIELD_NUMBER: builtins.int
     BYTES_REPLICATED_FIELD_NUMBER: builtins.int
+    NAMES_QUOTA_FIELD_NUMBER: builtins.int
+    SPACE_QUOTA_FIELD_NUMBER: builtins.int
     FRESHNESS_FIELD_NUMBER: builtins.int
     directories: builtins.int
     files: builtins.int
     bytes: builtins.int
     bytes_replicated: builtins.int
+    names_quota: builtins.int
+    space_quota: builtins.int
+    """of the path itself, 0: none"""
     @property
     def freshness(self) -> Global___Freshness: ...
     def __init__(
@@ -814,12 +1643,319 @@ class SummaryResponse(google.protobuf.message.Message):
         files: builtins.int = ...,
         bytes: builtins.int = ...,
         bytes_replicated: builtins.int = ...,
+        names_quota: builtins.int = ...,
+        space_quota: builtins.int = ...,
         freshness: Global___Freshness | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "bytes_replicated", b"bytes_replicated", "directories", b"directories", "files", b"files", "freshness", b"freshness"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "bytes_replicated", b"bytes_replicated", "directories", b"directories", "files", b"files", "freshness", b"freshness", "names_quota", b"names_quota", "space_quota", b"space_quota"]) -> None: ...
 
 Global___SummaryResponse: typing_extensions.TypeAlias = SummaryResponse
+
+@typing.final
+class FindRequest(google.protobuf.message.Message):
+    """One step of a search, each directory before its entries. A step is bounded in what it looks at: it
+    may find nothing and still have more to look at. Ask on with start_after = next.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: builtins.int
+    PATTERN_FIELD_NUMBER: builtins.int
+    TYPE_FIELD_NUMBER: builtins.int
+    START_AFTER_FIELD_NUMBER: builtins.int
+    LIMIT_FIELD_NUMBER: builtins.int
+    READ_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    pattern: builtins.str
+    """of the last name, as a shell's; "": all"""
+    type: Global___NodeType.ValueType
+    """unspecified: both"""
+    start_after: builtins.str
+    limit: builtins.int
+    @property
+    def read(self) -> Global___ReadOptions: ...
+    def __init__(
+        self,
+        *,
+        path: builtins.str = ...,
+        pattern: builtins.str = ...,
+        type: Global___NodeType.ValueType = ...,
+        start_after: builtins.str = ...,
+        limit: builtins.int = ...,
+        read: Global___ReadOptions | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["read", b"read"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["limit", b"limit", "path", b"path", "pattern", b"pattern", "read", b"read", "start_after", b"start_after", "type", b"type"]) -> None: ...
+
+Global___FindRequest: typing_extensions.TypeAlias = FindRequest
+
+@typing.final
+class FindResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: builtins.int
+    MORE_FIELD_NUMBER: builtins.int
+    NEXT_FIELD_NUMBER: builtins.int
+    FRESHNESS_FIELD_NUMBER: builtins.int
+    more: builtins.bool
+    next: builtins.str
+    @property
+    def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___FileStatus]: ...
+    @property
+    def freshness(self) -> Global___Freshness: ...
+    def __init__(
+        self,
+        *,
+        entries: collections.abc.Iterable[Global___FileStatus] | None = ...,
+        more: builtins.bool = ...,
+        next: builtins.str = ...,
+        freshness: Global___Freshness | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["entries", b"entries", "freshness", b"freshness", "more", b"more", "next", b"next"]) -> None: ...
+
+Global___FindResponse: typing_extensions.TypeAlias = FindResponse
+
+@typing.final
+class Xattr(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    VALUE_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    value: builtins.bytes
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        value: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "value", b"value"]) -> None: ...
+
+Global___Xattr: typing_extensions.TypeAlias = Xattr
+
+@typing.final
+class GetXattrsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: builtins.int
+    READ_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    @property
+    def read(self) -> Global___ReadOptions: ...
+    def __init__(
+        self,
+        *,
+        path: builtins.str = ...,
+        read: Global___ReadOptions | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["read", b"read"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["path", b"path", "read", b"read"]) -> None: ...
+
+Global___GetXattrsRequest: typing_extensions.TypeAlias = GetXattrsRequest
+
+@typing.final
+class GetXattrsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    XATTRS_FIELD_NUMBER: builtins.int
+    FRESHNESS_FIELD_NUMBER: builtins.int
+    @property
+    def xattrs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Xattr]: ...
+    @property
+    def freshness(self) -> Global___Freshness: ...
+    def __init__(
+        self,
+        *,
+        xattrs: collections.abc.Iterable[Global___Xattr] | None = ...,
+        freshness: Global___Freshness | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "xattrs", b"xattrs"]) -> None: ...
+
+Global___GetXattrsResponse: typing_extensions.TypeAlias = GetXattrsResponse
+
+@typing.final
+class GetAclRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: builtins.int
+    READ_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    @property
+    def read(self) -> Global___ReadOptions: ...
+    def __init__(
+        self,
+        *,
+        path: builtins.str = ...,
+        read: Global___ReadOptions | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["read", b"read"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["path", b"path", "read", b"read"]) -> None: ...
+
+Global___GetAclRequest: typing_extensions.TypeAlias = GetAclRequest
+
+@typing.final
+class GetAclResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OWNER_FIELD_NUMBER: builtins.int
+    GROUP_FIELD_NUMBER: builtins.int
+    MODE_FIELD_NUMBER: builtins.int
+    ENTRIES_FIELD_NUMBER: builtins.int
+    DEFAULT_ENTRIES_FIELD_NUMBER: builtins.int
+    FRESHNESS_FIELD_NUMBER: builtins.int
+    owner: builtins.str
+    group: builtins.str
+    mode: builtins.int
+    @property
+    def entries(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def default_entries(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def freshness(self) -> Global___Freshness: ...
+    def __init__(
+        self,
+        *,
+        owner: builtins.str = ...,
+        group: builtins.str = ...,
+        mode: builtins.int = ...,
+        entries: collections.abc.Iterable[builtins.str] | None = ...,
+        default_entries: collections.abc.Iterable[builtins.str] | None = ...,
+        freshness: Global___Freshness | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["default_entries", b"default_entries", "entries", b"entries", "freshness", b"freshness", "group", b"group", "mode", b"mode", "owner", b"owner"]) -> None: ...
+
+Global___GetAclResponse: typing_extensions.TypeAlias = GetAclResponse
+
+@typing.final
+class SnapshotInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    CREATED_MS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    created_ms: builtins.int
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        created_ms: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["created_ms", b"created_ms", "name", b"name"]) -> None: ...
+
+Global___SnapshotInfo: typing_extensions.TypeAlias = SnapshotInfo
+
+@typing.final
+class ListSnapshotsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: builtins.int
+    READ_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    @property
+    def read(self) -> Global___ReadOptions: ...
+    def __init__(
+        self,
+        *,
+        path: builtins.str = ...,
+        read: Global___ReadOptions | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["read", b"read"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["path", b"path", "read", b"read"]) -> None: ...
+
+Global___ListSnapshotsRequest: typing_extensions.TypeAlias = ListSnapshotsRequest
+
+@typing.final
+class ListSnapshotsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SNAPSHOTS_FIELD_NUMBER: builtins.int
+    FRESHNESS_FIELD_NUMBER: builtins.int
+    @property
+    def snapshots(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SnapshotInfo]: ...
+    @property
+    def freshness(self) -> Global___Freshness: ...
+    def __init__(
+        self,
+        *,
+        snapshots: collections.abc.Iterable[Global___SnapshotInfo] | None = ...,
+        freshness: Global___Freshness | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "snapshots", b"snapshots"]) -> None: ...
+
+Global___ListSnapshotsResponse: typing_extensions.TypeAlias = ListSnapshotsResponse
+
+@typing.final
+class Difference(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    TARGET_FIELD_NUMBER: builtins.int
+    kind: builtins.str
+    path: builtins.str
+    target: builtins.str
+    def __init__(
+        self,
+        *,
+        kind: builtins.str = ...,
+        path: builtins.str = ...,
+        target: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["kind", b"kind", "path", b"path", "target", b"target"]) -> None: ...
+
+Global___Difference: typing_extensions.TypeAlias = Difference
+
+@typing.final
+class SnapshotDiffRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: builtins.int
+    FROM_NAME_FIELD_NUMBER: builtins.int
+    TO_NAME_FIELD_NUMBER: builtins.int
+    READ_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    from_name: builtins.str
+    to_name: builtins.str
+    @property
+    def read(self) -> Global___ReadOptions: ...
+    def __init__(
+        self,
+        *,
+        path: builtins.str = ...,
+        from_name: builtins.str = ...,
+        to_name: builtins.str = ...,
+        read: Global___ReadOptions | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["read", b"read"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["from_name", b"from_name", "path", b"path", "read", b"read", "to_name", b"to_name"]) -> None: ...
+
+Global___SnapshotDiffRequest: typing_extensions.TypeAlias = SnapshotDiffRequest
+
+@typing.final
+class SnapshotDiffResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DIFFERENCES_FIELD_NUMBER: builtins.int
+    FRESHNESS_FIELD_NUMBER: builtins.int
+    @property
+    def differences(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Difference]: ...
+    @property
+    def freshness(self) -> Global___Freshness: ...
+    def __init__(
+        self,
+        *,
+        differences: collections.abc.Iterable[Global___Difference] | None = ...,
+        freshness: Global___Freshness | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["differences", b"differences", "freshness", b"freshness"]) -> None: ...
+
+Global___SnapshotDiffResponse: typing_extensions.TypeAlias = SnapshotDiffResponse
 
 @typing.final
 class ReportBadReplicaRequest(google.protobuf.message.Message):
@@ -851,6 +1987,76 @@ class ReportBadReplicaResponse(google.protobuf.message.Message):
     ) -> None: ...
 
 Global___ReportBadReplicaResponse: typing_extensions.TypeAlias = ReportBadReplicaResponse
+
+@typing.final
+class BatchItem(google.protobuf.message.Message):
+    """Several unary calls of this service in one message, answered together; their order means nothing."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: builtins.int
+    REQUEST_FIELD_NUMBER: builtins.int
+    method: builtins.str
+    request: builtins.bytes
+    def __init__(
+        self,
+        *,
+        method: builtins.str = ...,
+        request: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["method", b"method", "request", b"request"]) -> None: ...
+
+Global___BatchItem: typing_extensions.TypeAlias = BatchItem
+
+@typing.final
+class BatchRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: builtins.int
+    @property
+    def items(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___BatchItem]: ...
+    def __init__(
+        self,
+        *,
+        items: collections.abc.Iterable[Global___BatchItem] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["items", b"items"]) -> None: ...
+
+Global___BatchRequest: typing_extensions.TypeAlias = BatchRequest
+
+@typing.final
+class BatchAnswer(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    response: builtins.bytes
+    error: builtins.bytes
+    def __init__(
+        self,
+        *,
+        response: builtins.bytes = ...,
+        error: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "response", b"response"]) -> None: ...
+
+Global___BatchAnswer: typing_extensions.TypeAlias = BatchAnswer
+
+@typing.final
+class BatchResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: builtins.int
+    @property
+    def answers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___BatchAnswer]: ...
+    def __init__(
+        self,
+        *,
+        answers: collections.abc.Iterable[Global___BatchAnswer] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["answers", b"answers"]) -> None: ...
+
+Global___BatchResponse: typing_extensions.TypeAlias = BatchResponse
 
 @typing.final
 class MasterState(google.protobuf.message.Message):

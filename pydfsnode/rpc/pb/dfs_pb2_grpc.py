@@ -34,6 +34,11 @@ class NamespaceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.Batch = channel.unary_unary(
+                '/pydfs.v1.Namespace/Batch',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.BatchRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.BatchResponse.FromString,
+                _registered_method=True)
         self.Mkdirs = channel.unary_unary(
                 '/pydfs.v1.Namespace/Mkdirs',
                 request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.MkdirsRequest.SerializeToString,
@@ -94,10 +99,141 @@ class NamespaceStub(object):
                 request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ReportBadReplicaRequest.SerializeToString,
                 response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ReportBadReplicaResponse.FromString,
                 _registered_method=True)
+        self.Append = channel.unary_unary(
+                '/pydfs.v1.Namespace/Append',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AppendRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AppendResponse.FromString,
+                _registered_method=True)
+        self.Truncate = channel.unary_unary(
+                '/pydfs.v1.Namespace/Truncate',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TruncateRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TruncateResponse.FromString,
+                _registered_method=True)
+        self.Concat = channel.unary_unary(
+                '/pydfs.v1.Namespace/Concat',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ConcatRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ConcatResponse.FromString,
+                _registered_method=True)
+        self.CompleteInline = channel.unary_unary(
+                '/pydfs.v1.Namespace/CompleteInline',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.CompleteInlineRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.CompleteInlineResponse.FromString,
+                _registered_method=True)
+        self.RenewLease = channel.unary_unary(
+                '/pydfs.v1.Namespace/RenewLease',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RenewLeaseRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RenewLeaseResponse.FromString,
+                _registered_method=True)
+        self.RecoverLease = channel.unary_unary(
+                '/pydfs.v1.Namespace/RecoverLease',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecoverLeaseRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecoverLeaseResponse.FromString,
+                _registered_method=True)
+        self.SetReplication = channel.unary_unary(
+                '/pydfs.v1.Namespace/SetReplication',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetReplicationRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetReplicationResponse.FromString,
+                _registered_method=True)
+        self.SetOwner = channel.unary_unary(
+                '/pydfs.v1.Namespace/SetOwner',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetOwnerRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetOwnerResponse.FromString,
+                _registered_method=True)
+        self.SetMode = channel.unary_unary(
+                '/pydfs.v1.Namespace/SetMode',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetModeRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetModeResponse.FromString,
+                _registered_method=True)
+        self.SetTimes = channel.unary_unary(
+                '/pydfs.v1.Namespace/SetTimes',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetTimesRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetTimesResponse.FromString,
+                _registered_method=True)
+        self.SetXattr = channel.unary_unary(
+                '/pydfs.v1.Namespace/SetXattr',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetXattrRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetXattrResponse.FromString,
+                _registered_method=True)
+        self.RemoveXattr = channel.unary_unary(
+                '/pydfs.v1.Namespace/RemoveXattr',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RemoveXattrRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RemoveXattrResponse.FromString,
+                _registered_method=True)
+        self.SetAcl = channel.unary_unary(
+                '/pydfs.v1.Namespace/SetAcl',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetAclRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetAclResponse.FromString,
+                _registered_method=True)
+        self.SetQuota = channel.unary_unary(
+                '/pydfs.v1.Namespace/SetQuota',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetQuotaRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetQuotaResponse.FromString,
+                _registered_method=True)
+        self.MoveToTrash = channel.unary_unary(
+                '/pydfs.v1.Namespace/MoveToTrash',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.MoveToTrashRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.MoveToTrashResponse.FromString,
+                _registered_method=True)
+        self.EmptyTrash = channel.unary_unary(
+                '/pydfs.v1.Namespace/EmptyTrash',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.EmptyTrashRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.EmptyTrashResponse.FromString,
+                _registered_method=True)
+        self.RestoreTrash = channel.unary_unary(
+                '/pydfs.v1.Namespace/RestoreTrash',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RestoreTrashRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RestoreTrashResponse.FromString,
+                _registered_method=True)
+        self.CreateSnapshot = channel.unary_unary(
+                '/pydfs.v1.Namespace/CreateSnapshot',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.CreateSnapshotRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.CreateSnapshotResponse.FromString,
+                _registered_method=True)
+        self.DeleteSnapshot = channel.unary_unary(
+                '/pydfs.v1.Namespace/DeleteSnapshot',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.DeleteSnapshotRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.DeleteSnapshotResponse.FromString,
+                _registered_method=True)
+        self.RenameSnapshot = channel.unary_unary(
+                '/pydfs.v1.Namespace/RenameSnapshot',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RenameSnapshotRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RenameSnapshotResponse.FromString,
+                _registered_method=True)
+        self.Find = channel.unary_unary(
+                '/pydfs.v1.Namespace/Find',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FindRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FindResponse.FromString,
+                _registered_method=True)
+        self.GetXattrs = channel.unary_unary(
+                '/pydfs.v1.Namespace/GetXattrs',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.GetXattrsRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.GetXattrsResponse.FromString,
+                _registered_method=True)
+        self.GetAcl = channel.unary_unary(
+                '/pydfs.v1.Namespace/GetAcl',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.GetAclRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.GetAclResponse.FromString,
+                _registered_method=True)
+        self.ListSnapshots = channel.unary_unary(
+                '/pydfs.v1.Namespace/ListSnapshots',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ListSnapshotsRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ListSnapshotsResponse.FromString,
+                _registered_method=True)
+        self.SnapshotDiff = channel.unary_unary(
+                '/pydfs.v1.Namespace/SnapshotDiff',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SnapshotDiffRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SnapshotDiffResponse.FromString,
+                _registered_method=True)
 
 
 class NamespaceServicer(object):
     """Missing associated documentation comment in .proto file."""
+
+    def Batch(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def Mkdirs(self, request, context):
         """Missing associated documentation comment in .proto file."""
@@ -171,9 +307,164 @@ class NamespaceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Append(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Truncate(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Concat(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompleteInline(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewLease(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecoverLease(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetReplication(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetOwner(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetMode(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetTimes(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetXattr(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveXattr(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAcl(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetQuota(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MoveToTrash(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EmptyTrash(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreTrash(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSnapshot(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSnapshot(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenameSnapshot(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Find(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetXattrs(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAcl(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSnapshots(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SnapshotDiff(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NamespaceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'Batch': grpc.unary_unary_rpc_method_handler(
+                    servicer.Batch,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.BatchRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.BatchResponse.SerializeToString,
+            ),
             'Mkdirs': grpc.unary_unary_rpc_method_handler(
                     servicer.Mkdirs,
                     request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.MkdirsRequest.FromString,
@@ -234,6 +525,131 @@ def add_NamespaceServicer_to_server(servicer, server):
                     request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ReportBadReplicaRequest.FromString,
                     response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ReportBadReplicaResponse.SerializeToString,
             ),
+            'Append': grpc.unary_unary_rpc_method_handler(
+                    servicer.Append,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AppendRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AppendResponse.SerializeToString,
+            ),
+            'Truncate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Truncate,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TruncateRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TruncateResponse.SerializeToString,
+            ),
+            'Concat': grpc.unary_unary_rpc_method_handler(
+                    servicer.Concat,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ConcatRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ConcatResponse.SerializeToString,
+            ),
+            'CompleteInline': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompleteInline,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.CompleteInlineRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.CompleteInlineResponse.SerializeToString,
+            ),
+            'RenewLease': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewLease,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RenewLeaseRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RenewLeaseResponse.SerializeToString,
+            ),
+            'RecoverLease': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecoverLease,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecoverLeaseRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecoverLeaseResponse.SerializeToString,
+            ),
+            'SetReplication': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetReplication,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetReplicationRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetReplicationResponse.SerializeToString,
+            ),
+            'SetOwner': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetOwner,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetOwnerRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetOwnerResponse.SerializeToString,
+            ),
+            'SetMode': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetMode,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetModeRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetModeResponse.SerializeToString,
+            ),
+            'SetTimes': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTimes,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetTimesRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetTimesResponse.SerializeToString,
+            ),
+            'SetXattr': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetXattr,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetXattrRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetXattrResponse.SerializeToString,
+            ),
+            'RemoveXattr': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveXattr,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RemoveXattrRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RemoveXattrResponse.SerializeToString,
+            ),
+            'SetAcl': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAcl,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetAclRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetAclResponse.SerializeToString,
+            ),
+            'SetQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetQuota,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetQuotaRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetQuotaResponse.SerializeToString,
+            ),
+            'MoveToTrash': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveToTrash,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.MoveToTrashRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.MoveToTrashResponse.SerializeToString,
+            ),
+            'EmptyTrash': grpc.unary_unary_rpc_method_handler(
+                    servicer.EmptyTrash,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.EmptyTrashRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.EmptyTrashResponse.SerializeToString,
+            ),
+            'RestoreTrash': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreTrash,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RestoreTrashRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RestoreTrashResponse.SerializeToString,
+            ),
+            'CreateSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSnapshot,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.CreateSnapshotRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.CreateSnapshotResponse.SerializeToString,
+            ),
+            'DeleteSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSnapshot,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.DeleteSnapshotRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.DeleteSnapshotResponse.SerializeToString,
+            ),
+            'RenameSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenameSnapshot,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RenameSnapshotRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RenameSnapshotResponse.SerializeToString,
+            ),
+            'Find': grpc.unary_unary_rpc_method_handler(
+                    servicer.Find,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FindRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FindResponse.SerializeToString,
+            ),
+            'GetXattrs': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetXattrs,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.GetXattrsRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.GetXattrsResponse.SerializeToString,
+            ),
+            'GetAcl': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAcl,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.GetAclRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.GetAclResponse.SerializeToString,
+            ),
+            'ListSnapshots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSnapshots,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ListSnapshotsRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ListSnapshotsResponse.SerializeToString,
+            ),
+            'SnapshotDiff': grpc.unary_unary_rpc_method_handler(
+                    servicer.SnapshotDiff,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SnapshotDiffRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SnapshotDiffResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'pydfs.v1.Namespace', rpc_method_handlers)
@@ -244,6 +660,33 @@ def add_NamespaceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class Namespace(object):
     """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def Batch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/Batch',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.BatchRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.BatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def Mkdirs(request,
@@ -559,6 +1002,681 @@ class Namespace(object):
             '/pydfs.v1.Namespace/ReportBadReplica',
             pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ReportBadReplicaRequest.SerializeToString,
             pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ReportBadReplicaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Append(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/Append',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AppendRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AppendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Truncate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/Truncate',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TruncateRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TruncateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Concat(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/Concat',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ConcatRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ConcatResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompleteInline(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/CompleteInline',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.CompleteInlineRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.CompleteInlineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewLease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/RenewLease',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RenewLeaseRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RenewLeaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecoverLease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/RecoverLease',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecoverLeaseRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecoverLeaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetReplication(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/SetReplication',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetReplicationRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetReplicationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetOwner(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/SetOwner',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetOwnerRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetOwnerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetMode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/SetMode',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetModeRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetModeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetTimes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/SetTimes',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetTimesRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetTimesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetXattr(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/SetXattr',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetXattrRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetXattrResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveXattr(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/RemoveXattr',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RemoveXattrRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RemoveXattrResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAcl(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/SetAcl',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetAclRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetAclResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/SetQuota',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetQuotaRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetQuotaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveToTrash(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/MoveToTrash',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.MoveToTrashRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.MoveToTrashResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EmptyTrash(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/EmptyTrash',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.EmptyTrashRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.EmptyTrashResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreTrash(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/RestoreTrash',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RestoreTrashRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RestoreTrashResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/CreateSnapshot',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.CreateSnapshotRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.CreateSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/DeleteSnapshot',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.DeleteSnapshotRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.DeleteSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenameSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/RenameSnapshot',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RenameSnapshotRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RenameSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Find(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/Find',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FindRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FindResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetXattrs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/GetXattrs',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.GetXattrsRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.GetXattrsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAcl(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/GetAcl',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.GetAclRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.GetAclResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/ListSnapshots',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ListSnapshotsRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ListSnapshotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SnapshotDiff(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/SnapshotDiff',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SnapshotDiffRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SnapshotDiffResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -11,32 +11,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydfsnode.errors import (
-    AlreadyExists,
-    IsADirectory,
-    NotFound,
-    NotLeader,
-    Overloaded,
-    PydfsError,
-    SessionExpired,
-    StaleRead,
-)
-from pydfsnode.meta import ops, queries
-from pydfsnode.meta.codec import encode_op
-from pydfsnode.meta.results import Applied, FileView, Rejected
-from pydfsnode.meta.state import Namespace
+from pydfsnode.errors import NotLeader, Overloaded, PydfsError, StaleRead
 from tests.support.linearizability import UNKNOWN, Operation
+from tests.support.sim.calls import Call, as_result, chosen, encoded, is_read, looked_up
 
 if TYPE_CHECKING:
     from tests.support.sim.node import Process
     from tests.support.sim.simulation import Simulation
-
-NAMES = ("a", "b", "c")
-CHUNK_BYTES = 1 << 20
-LARGE_BYTES = 2000
-_SEEN_AS = {NotFound.code: "absent", AlreadyExists.code: "exists", IsADirectory.code: "exists"}
-
-Call = tuple[Any, ...]
 
 
 class History:
@@ -75,7 +56,7 @@ class History:
         for operation, op in self._unknown:
             outcome = results.get(op)
             if outcome is not None:
-                operation.result = as_result(operation.call, outcome)
+                _happened(operation, as_result(operation.call, outcome))
             else:
                 for operations in self.by_directory.values():
                     if any(known is operation for known in operations):
@@ -93,12 +74,19 @@ class History:
 
     def returned(self, operation: Operation, result: object) -> None:
         """Note what the client was told."""
-        operation.result = result
+        _happened(operation, result)
         operation.returned = self.moment()
 
     def count(self) -> int:
         """Operations begun."""
         return sum(map(len, self.by_directory.values()))
+
+
+def _happened(operation: Operation, result: object) -> None:
+    """Whether a file that is being written may be replaced depends on the clock, not on names."""
+    operation.result = result
+    if result == "busy":
+        operation.call = ("busy", operation.call[1])
 
 
 class Client:
@@ -138,26 +126,15 @@ class Client:
         self._floor = sim.history.floor
         self._maybe = False
         self._deadline_s = sim.scheduler.now_s + sim.plan.deadline_s
-        if call[0] != "stat":
+        if not is_read(call):
             self._seq += 1
         self._try("")
 
     def _choose(self) -> tuple[str, Call]:
         rng = self._rng
         directory = f"/d{rng.randrange(self.sim.plan.directories)}"
-        name = rng.choice(NAMES)
         self._serial += 1
-        owner = f"u{self.client_id}-{self._serial}"
-        if self.sim.plan.has("large") and rng.random() < 0.3:
-            owner += "x" * LARGE_BYTES  # enough to be compressed
-        verb = rng.choices(("stat", "create", "delete", "rename", "mkdir"), (40, 25, 20, 10, 5))[0]
-        if verb in ("create", "mkdir"):
-            return directory, (verb, name, owner)
-        if verb == "rename":
-            return directory, (verb, name, rng.choice(NAMES))
-        if verb == "stat":
-            return directory, (verb, name, rng.choice(self.sim.plan.reads))
-        return directory, (verb, name)
+        return directory, chosen(rng, self.sim.plan, f"u{self.client_id}-{self._serial}")
 
     # ---- attempts
 
@@ -204,7 +181,7 @@ class Client:
         history = self.sim.history
         assert self._operation is not None
         call = self._operation.call
-        if call[0] == "stat" and call[2] != "stale":
+        if is_read(call) and call[2] != "stale":
             self.sim.monitor.require(
                 index >= self._floor,
                 f"INV-LIN: a read ({call[2]}) saw the state after {index}, though {self._floor} "
@@ -233,51 +210,12 @@ class Client:
             self.sim.history.returned(operation, result)
         elif operation.call[-1] == "stale":
             pass
-        elif operation.call[0] == "stat" or not self._maybe:
+        elif is_read(operation.call) or not self._maybe:
             self.sim.history.by_directory[self._directory].remove(operation)  # it never was
         else:
             self.unknown += 1
             self.sim.history.given_up(operation, (self.client_id, self._seq))
         self.sim.scheduler.after(self._rng.expovariate(1 / self.sim.think_s), self.act)
-
-    # ---- the operation as the master gets it
-
-    def encoded(self, directory: str, call: Call, seq: int, wall_ms: int) -> bytes:
-        """*call* as operation *seq* of this session, admitted at *wall_ms*."""
-        path = f"{directory}/{call[1]}"
-        # Everything before is answered or given up: this client asks for one thing at a time.
-        head = (self.client_id, seq, seq, wall_ms)
-        op: ops.AnyOp
-        if call[0] == "create":
-            op = ops.Create(*head, call[2], path, 3, CHUNK_BYTES, create_parents=True)
-        elif call[0] == "mkdir":
-            op = ops.Mkdirs(*head, call[2], path)
-        elif call[0] == "delete":
-            op = ops.Delete(*head, "u", path)
-        else:
-            op = ops.Rename(*head, "u", path, f"{directory}/{call[2]}")
-        return encode_op(op)
-
-
-def looked_up(namespace: Namespace, path: str) -> str | None:
-    """The owner of what lies at *path*, None when nothing does."""
-    try:
-        return queries.stat(namespace, path).owner
-    except NotFound:
-        return None
-
-
-def as_result(call: Call, outcome: object) -> object:
-    """What the model calls *outcome*."""
-    if isinstance(outcome, Rejected):
-        if outcome.code == SessionExpired.code:
-            return UNKNOWN  # the outcome is forgotten: it may have happened
-        return _SEEN_AS.get(outcome.code, f"error {outcome.code}")
-    assert isinstance(outcome, Applied)
-    if call[0] == "mkdir":
-        assert isinstance(outcome.result, FileView)
-        return outcome.result.owner
-    return "ok"
 
 
 class Service:
@@ -298,9 +236,9 @@ class Service:
         """Propose or read; the answer goes back by the network."""
         call, driver = self._call, self._process.driver
         try:
-            if call[0] != "stat":
+            if not is_read(call):
                 wall_ms = self._process.loop.wall_ms()
-                payload = self._client.encoded(self._directory, call, self._op[1], wall_ms)
+                payload = encoded(*self._op, wall_ms, self._directory, call)
                 self._await(driver.propose(payload), self._applied)
             elif call[2] == "stale":
                 self._read_stale()
@@ -333,7 +271,11 @@ class Service:
 
     def _read(self, _: object) -> None:
         process = self._process
-        answer = self._state()
+        try:
+            answer = self._state()
+        except PydfsError as error:  # the content of a small file is not to be had here
+            self._answer(error)
+            return
         if self._call[2] == "lease" and not process.driver.holds_lease():
             self._call = (*self._call[:2], "any")
             self.begin()  # the lease may have ended between (trap D6)
@@ -359,7 +301,7 @@ class Service:
 
     def _state(self) -> tuple[int, str | None]:
         machine = self._process.machine
-        return machine.applied_index, looked_up(machine.namespace, self._path)
+        return machine.applied_index, looked_up(machine, self._path, self._call[0])
 
     def _answer(self, value: object) -> None:
         sim = self._process.sim

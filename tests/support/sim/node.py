@@ -12,12 +12,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydfsnode.errors import CorruptionError, DurabilityFailure, SealBroken, StorageError
+from pydfsnode.meta.inline import TABLE_INLINE, inline_key
 from pydfsnode.meta.rows import TABLES
 from pydfsnode.meta.state import Namespace
 from pydfsnode.raft.configuration import member_id
 from pydfsnode.raft.core import RaftCore
 from pydfsnode.raft.messages import Message, decode_message
+from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.machine import NamespaceMachine, load_namespace
+from pydfsnode.roles.master.upkeep import Upkeep
 from pydfsnode.runtime.ports import Row
 from pydfsnode.runtime.raft_driver import RaftDriver
 from pydfsnode.runtime.snapshot_receive import SnapshotReceiver
@@ -26,6 +29,7 @@ from pydfsnode.runtime.supervisor import Supervisor
 from pydfsnode.storage.raft_log import RaftLog
 from pydfsnode.storage.sealed import SealedStore
 from tests.support.sim import streams
+from tests.support.sim.calls import contents, is_content
 from tests.support.sim.disk import FastSealer, SimDisk, SimExecutor, SimKv, SimMark
 from tests.support.sim.loop import NodeLoop
 from tests.support.sim.monitor import HASH_EVERY, Violation
@@ -35,6 +39,9 @@ if TYPE_CHECKING:
     from tests.support.sim.simulation import Simulation
 
 CLUSTER = "c0ffee0123456789"
+UPKEEP_CLIENT = 1 << 60
+"""Sessions of leaders are above those of clients."""
+TRASH_KEEP_MS = 60_000
 
 
 class ObservedLog:
@@ -63,7 +70,7 @@ class ObservedMachine(NamespaceMachine):
     """The master's machine; the monitor sees what goes in and comes out."""
 
     def __init__(self, namespace: Namespace, process: Process) -> None:
-        super().__init__(namespace, lambda: None)
+        super().__init__(namespace, lambda: None, process.require_contents, process.log)
         self._process = process
 
     def apply(self, first_index: int, entries: Sequence[bytes]) -> list[object]:
@@ -83,6 +90,7 @@ class ObservedMachine(NamespaceMachine):
             done = stop
             if self.applied_index % HASH_EVERY == 0:
                 monitor.state(member, self.applied_index, self.namespace.state_hash())
+                process.require_contents()
         monitor.applied(member, first_index, entries, outcomes)
         return outcomes
 
@@ -114,6 +122,8 @@ class Process:
         )  # fmt: skip
         self._seen = (self.core.term, "follower", self.core.commit_index)
         self._seen_applied = self.namespace.applied_index
+        self.machine = ObservedMachine(self.namespace, self)
+        self.require_contents()
         self.loop.call_in(self._begin)
 
     def _open_log(self) -> RaftLog:
@@ -137,7 +147,6 @@ class Process:
         """As `roles.master.role` wires it."""
         sim, plan = self.sim, self.sim.plan
         self.supervisor = Supervisor()
-        self.machine = ObservedMachine(self.namespace, self)
         transfers = SnapshotTransfers(
             SendingParts(
                 self.log.open_view, streams.SimDial(self), self.loop, plan.snapshot_bytes_per_s,
@@ -164,10 +173,18 @@ class Process:
         transfers.bind(self.driver)
         self.receiver = SnapshotReceiver(self.driver, self.log.stage)
         self.driver.on_configuration(lambda now: sim.configured(self.member, now))
+        consensus = Consensus(
+            self.driver, self.namespace, self.loop, read_inline=self.machine.read_inline
+        )
+        self.upkeep = Upkeep(
+            consensus, self.namespace, self.loop, self.supervisor, trash_keep_ms=TRASH_KEEP_MS,
+            new_client_id=lambda: UPKEEP_CLIENT | self._rng.getrandbits(60),
+        )  # fmt: skip
         self.loop.spawn(self._take_part())
 
     async def _take_part(self) -> None:
         await self.driver.start()
+        self.upkeep.start()
         core, sim = self.core, self.sim
         if not core.configuration.members and self.member in sim.first_configuration.voters:
             self.driver.bootstrap(sim.first_configuration)
@@ -198,6 +215,33 @@ class Process:
         self.loop.spawn(streams.serve(self, header, caller, stream))
 
     # ---- looking
+
+    def require_contents(self) -> None:
+        """The content of every small file is here, and is the one that the namespace describes."""
+        disk, total_bytes = self.node.disk, 0
+        if disk.damaged or disk.read_failure is not None:
+            return
+        for content_id, length, crc in contents(self.namespace):
+            total_bytes += length
+            self.monitor.require(
+                is_content(self.machine.read_inline(content_id), length, crc),
+                f"{self.member}: content {content_id} is another one (INV-DUR)",
+            )
+        self.monitor.require(
+            total_bytes == self.namespace.tree.inline.total_bytes,
+            f"{self.member}: counts another sum of contents than {total_bytes} bytes",
+        )
+
+    def require_no_strays(self) -> None:
+        """The disk holds no content that nobody needs; at the end, when no write is under way."""
+        if self.node.disk.damaged:
+            return
+        held = {key for _, key, _ in self.log.load_rows((TABLE_INLINE,))}
+        for table, key, value in self.machine.drain_rows():
+            if table == TABLE_INLINE:
+                (held.discard if value is None else held.add)(key)
+        needed = {inline_key(content_id) for content_id, _, _ in contents(self.namespace)}
+        self.monitor.require(held == needed, f"{self.member}: keeps {held - needed} for nobody")
 
     def majorities(self) -> list[tuple[str, ...]]:
         """The sets of members of which each must have a majority for a commit."""

@@ -10,10 +10,14 @@ from typing import Any
 
 from pydfsnode import limits
 from pydfsnode.errors import NotLeader
+from pydfsnode.meta import history, tree
 from pydfsnode.raft.configuration import Configuration
+from pydfsnode.roles.master import upkeep
 from pydfsnode.runtime import snapshot_send
-from tests.support.linearizability import Names, Undecided, is_linearizable
-from tests.support.sim.clients import Call, Client, History, Service
+from tests.support.linearizability import Undecided, is_linearizable
+from tests.support.sim.calls import Call
+from tests.support.sim.clients import Client, History, Service
+from tests.support.sim.directory_model import Directory
 from tests.support.sim.loop import Scheduler
 from tests.support.sim.membership import Operator
 from tests.support.sim.monitor import Monitor, Violation
@@ -27,8 +31,14 @@ RECOVERY_S = 30.0
 PENDING_S_MAX = 60.0
 """No caller waits longer for an answer of a process that runs."""
 SWEEP_S = 5.0
-FRAME_BYTES = 400
-"""Rows in a frame of a snapshot: the state is small here, and its snapshot should have many."""
+PATCHED: tuple[tuple[Any, str, int], ...] = (
+    (snapshot_send, "FRAME_ROWS_BYTES", 400),
+    (snapshot_send, "FRAME_ROWS_BYTES_MIN", 400),
+    (tree, "RECLAIMED_AT_ONCE_MAX", 12),
+    (history, "PURGED_AT_ONCE_MAX", 4),
+    (upkeep, "RECLAIM_INODES", 5),
+)
+"""The state is small here: its snapshots should have many frames, what is deleted many parts."""
 
 
 @dataclass(frozen=True)
@@ -240,6 +250,12 @@ class Simulation:
             self.monitor.state(
                 process.member, process.machine.applied_index, process.namespace.state_hash()
             )
+            process.require_contents()
+        while any(process.executor.jobs for process in self._running()):
+            self._require_in_time(began_s, "writes are under way")
+            scheduler.run_until(scheduler.now_s + 0.05)
+        for process in self._running():
+            process.require_no_strays()
 
     def _require_in_time(self, began_s: float, what: str) -> None:
         if self.scheduler.now_s - began_s > RECOVERY_S:
@@ -273,7 +289,7 @@ class Simulation:
         self.history.resolve(self.monitor.first_outcomes)
         for directory, operations in self.history.by_directory.items():
             try:
-                good = is_linearizable(operations, Names())
+                good = is_linearizable(operations, Directory())
             except Undecided:
                 undecided += 1
                 continue
@@ -315,12 +331,13 @@ class Simulation:
 
 def run(seed: int) -> Report:
     """Run *seed*. Raises `Violation`, or what a defect raises."""
-    patched: Any = snapshot_send
-    patched.FRAME_ROWS_BYTES = patched.FRAME_ROWS_BYTES_MIN = FRAME_BYTES
     wanted = plan(seed)
-    bounds: Any = limits
-    usual, bounds.APPEND_ENTRIES_MAX = limits.APPEND_ENTRIES_MAX, wanted.append_entries_max
+    patched = (*PATCHED, (limits, "APPEND_ENTRIES_MAX", wanted.append_entries_max))
+    usual = [getattr(module, name) for module, name, _ in patched]
     try:
+        for module, name, value in patched:
+            setattr(module, name, value)
         return Simulation(wanted).run()
     finally:
-        bounds.APPEND_ENTRIES_MAX = usual
+        for (module, name, _), value in zip(patched, usual, strict=True):
+            setattr(module, name, value)

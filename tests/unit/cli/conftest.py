@@ -13,6 +13,7 @@ import pytest
 from pydfsnode import limits
 from pydfsnode.cli.main import main
 from pydfsnode.client.filesystem import AsyncFileSystem
+from tests.unit.cli.fake_files import FakeFiles
 from tests.unit.client.fakes import FakeCluster
 
 
@@ -53,6 +54,18 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
 
     async def connect(config: Any) -> AsyncFileSystem:
         return made.connect(consistency=getattr(config, "consistency", None))
+
+    monkeypatch.setattr(AsyncFileSystem, "connect", connect)
+    return made
+
+
+@pytest.fixture
+def files(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> FakeFiles:
+    """A file system in a dictionary in place of the cluster."""
+    made = FakeFiles()
+
+    async def connect(_config: Any) -> FakeFiles:
+        return made
 
     monkeypatch.setattr(AsyncFileSystem, "connect", connect)
     return made

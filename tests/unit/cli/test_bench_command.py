@@ -65,9 +65,22 @@ class FakeFileSystem:
     async def info(self, path: str, *, consistency: object = None) -> str:
         self.consistencies.add(str(consistency))
         await asyncio.sleep(0)
-        if path not in self.directories:
+        if path not in self.files:
             raise NotFound(f"{path}: no such file or directory")
         return path
+
+    async def ls_page(self, path: str, *, limit: int, consistency: object = None) -> list[str]:
+        self.consistencies.add(str(consistency))
+        await asyncio.sleep(0)
+        return [file for file in self.files if file.startswith(path + "/")][:limit]
+
+    async def rename(self, source: str, destination: str) -> None:
+        self.files[destination] = self.files.pop(source)
+        await asyncio.sleep(0)
+
+    async def delete(self, path: str) -> None:
+        del self.files[path]
+        await asyncio.sleep(0)
 
     async def cluster_status(self) -> ClusterStatus:
         return ClusterStatus("x", "OK", [], "m1", 1, 0, 0, [], [])
@@ -152,7 +165,7 @@ def test_small_uses_as_many_connections_as_clients(fake: type[FakeFileSystem]) -
 def test_a_failed_measurement_leaves_no_directory(
     fake: type[FakeFileSystem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def lost(_self: FakeFileSystem, path: str) -> str:
+    async def lost(_self: FakeFileSystem, path: str, **_options: object) -> str:
         raise NotFound(f"{path}: no such file or directory")
 
     monkeypatch.setattr(fake, "info", lost)

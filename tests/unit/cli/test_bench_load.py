@@ -40,6 +40,7 @@ def test_figures_name_their_units_and_rates_count_answers_per_second() -> None:
         "writes_per_s": 8.0,
         "write_p50_ms": 2.0,
         "write_p99_ms": 4.0,
+        "write_p999_ms": 4.0,
     }
 
 

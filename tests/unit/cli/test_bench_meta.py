@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any, cast
 
 import pytest
@@ -21,47 +22,84 @@ def status(**counts: int) -> ClusterStatus:
 
 
 class FakeNamespace:
-    """Answers after one turn of the loop; remembers what was made."""
+    """Answers after one turn of the loop; refuses what a namespace would refuse."""
 
     def __init__(self) -> None:
-        self.made: list[str] = []
-        self.read: list[str] = []
+        self.directories: set[str] = set()
+        self.files: set[str] = set()
+        self.done: Counter[str] = Counter()
         self.consistencies: set[Consistency | None] = set()
         self.behind = False
 
+    async def _turn(self, verb: str) -> None:
+        await asyncio.sleep(0.0005)
+        self.done[verb] += 1
+
     async def makedirs(self, path: str, exist_ok: bool = False) -> object:
         assert exist_ok, "else it would cost a second RPC"
-        await asyncio.sleep(0.0005)
-        self.made.append(path)
+        await self._turn("makedirs")
+        self.directories.add(path)
         return path
+
+    async def pipe_file(self, path: str, value: bytes) -> object:
+        await self._turn("pipe_file")
+        assert path not in self.files
+        assert value == b""
+        self.files.add(path)
+        return path
+
+    async def rename(self, source: str, destination: str) -> object:
+        await self._turn("rename")
+        self.files.remove(source)
+        assert destination not in self.files
+        self.files.add(destination)
+        return destination
+
+    async def delete(self, path: str) -> object:
+        await self._turn("delete")
+        self.files.remove(path)
+        return 1
 
     async def cluster_status(self) -> ClusterStatus:
+        count = self.done.total()
         return status(
-            appends_sent=10 + 2 * len(self.made),
-            entries_sent=7 * len(self.made),
-            groups_written=len(self.made),
-            entries_written=40 * len(self.made),
+            appends_sent=10 + 2 * count,
+            entries_sent=7 * count,
+            groups_written=count,
+            entries_written=40 * count,
         )
 
-    async def info(self, path: str, *, consistency: Consistency | None = None) -> object:
-        await asyncio.sleep(0.0005)
-        assert path in self.made
-        self.read.append(path)
+    def _ask(self, consistency: Consistency | None) -> None:
         self.consistencies.add(consistency)
         if self.behind:
-            raise NotFound(f"{path}: no such file or directory")
+            raise NotFound("no such file or directory")
+
+    async def info(self, path: str, *, consistency: Consistency | None = None) -> object:
+        await self._turn("info")
+        self._ask(consistency)
+        assert path in self.files
         return path
 
+    async def ls_page(
+        self, path: str, *, limit: int, consistency: Consistency | None = None
+    ) -> object:
+        await self._turn("ls_page")
+        self._ask(consistency)
+        assert any(file.startswith(path + "/") for file in self.files)
+        return [path] * min(limit, 1)
 
-async def test_writes_are_distinct_and_reads_are_of_what_was_written() -> None:
+
+async def test_changes_are_a_mix_and_questions_are_about_what_there_is() -> None:
     namespace = FakeNamespace()
-    figures = await bench_meta.measure(namespace, "/bench", inflight=4, seconds=0.05)
-    assert len(set(namespace.made)) == len(namespace.made) > 0
-    assert len(set(namespace.read)) > 1
-    assert all(path.startswith("/bench/") for path in namespace.made)
+    figures = await bench_meta.measure(namespace, "/bench", inflight=4, seconds=0.2)
+    done = namespace.done
+    verbs = {"makedirs", "pipe_file", "rename", "delete", "info", "ls_page"}
+    assert set(done) == verbs
+    assert done["pipe_file"] > done["rename"] > done["makedirs"]
+    assert done["info"] > 2 * done["ls_page"]
     assert set(figures) == {
-        "writes_per_s", "write_p50_ms", "write_p99_ms",
-        "reads_per_s", "read_p50_ms", "read_p99_ms",
+        "writes_per_s", "write_p50_ms", "write_p99_ms", "write_p999_ms",
+        "reads_per_s", "read_p50_ms", "read_p99_ms", "read_p999_ms",
         "write_alone_p50_ms", "write_alone_p99_ms",
         "read_alone_p50_ms", "read_alone_p99_ms",
         "entries_per_append", "entries_per_fsync",
@@ -82,9 +120,9 @@ async def test_a_read_that_may_miss_what_was_just_written_counts(text: str) -> N
 
 
 async def test_a_linearizable_read_that_misses_something_ends_the_measurement() -> None:
-    namespace = FakeNamespace()
-    namespace.behind = True
     for consistency in (None, Consistency("lease")):
+        namespace = FakeNamespace()
+        namespace.behind = True
         with pytest.raises(NotFound):
             await bench_meta.measure(
                 namespace, "/bench", inflight=4, seconds=0.05, consistency=consistency
@@ -104,9 +142,3 @@ def test_what_the_leader_grouped_is_the_difference_of_its_counts() -> None:
 
 def test_counts_of_two_leaders_are_not_compared() -> None:
     assert bench_meta.grouping(status(term=2), status(term=3)) == {}
-
-
-def test_directories_stay_of_a_real_size() -> None:
-    paths = {bench_meta.path_of("/b", number) for number in range(2500)}
-    assert len(paths) == 2500
-    assert len({path.rpartition("/")[0] for path in paths}) == 3

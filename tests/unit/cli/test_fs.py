@@ -154,7 +154,7 @@ def test_mkdir_wants_p_for_parents_and_for_what_exists(run: Run) -> None:
     assert run("fs", "mkdir", "/a/b").code == 1
     assert run("fs", "mkdir", "-p", "/a/b", "/a/c").code == 0
     result = run("fs", "mkdir", "/a/b")
-    assert (result.code, result.err) == (1, "pydfsnode: /a/b exists already\n")
+    assert (result.code, result.err) == (1, "pydfsnode: /a/b exists already: File exists [2002]\n")
     assert run("fs", "mkdir", "-p", "/a/b").code == 0
 
 
@@ -171,15 +171,15 @@ def test_rm_wants_r_for_a_tree_and_f_for_silence(run: Run, source: Path) -> None
     run("fs", "put", source, "/t")
     result = run("fs", "rm", "/t")
     assert result.code == 1
-    assert "entries" in result.err
-    assert run("fs", "rm", "-r", "/t").out == "deleted /t and 3 below it\n"
+    assert "-r removes it with all it holds" in result.err
+    assert run("fs", "rm", "-r", "-skipTrash", "/t").out == "Deleted /t and 3 below it\n"
     assert run("fs", "rm", "/t").code == 1
     result = run("fs", "rm", "-f", "/t")
     assert (result.code, result.out, result.err) == (0, "", "")
 
 
 def test_replication_of_a_put_can_be_chosen(run: Run, source: Path, cluster: FakeCluster) -> None:
-    run("fs", "put", "--replication", "1", source / "a", "/f")
+    run("fs", "put", "--replication", "1", source / "sub" / "b", "/f")
     assert json.loads(run("fs", "stat", "--json", "/f").out)["replication"] == 1
     assert {server for server, _ in cluster.chunks.stored} == {"c1"}
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+from pydfsnode import limits
 from pydfsnode._fast import crc32c
 from pydfsnode.client.chunk_io import Packet
 from pydfsnode.client.chunk_writer import SealedChunk
 from pydfsnode.client.consistency import LINEARIZABLE, Consistency
 from pydfsnode.client.filesystem import AsyncFileSystem
+from pydfsnode.client.filesystem_base import CREATION_DEFAULT, Creation
 from pydfsnode.client.model import AllocatedChunk, ChunkDone, ChunkLocation
 from pydfsnode.client.patience import Patience
 from pydfsnode.client.session import OpSession
@@ -18,13 +20,18 @@ from pydfsnode.errors import ChunkUnavailable, NoChunkservers, PipelineBroken, P
 from pydfsnode.meta.results import Rejected
 from pydfsnode.meta.state import Namespace
 from pydfsnode.roles.master.allocation import Allocation
+from pydfsnode.roles.master.callers import Callers
 from pydfsnode.roles.master.service.namespace import NamespaceService
+from pydfsnode.roles.master.service.writing import FileDefaults
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.methods import METHODS
+from pydfsnode.rpc.schema import rpc_of
 from pydfsnode.runtime.clock import ManualClock
 from pydfsnode.security.identity import Identity
 
-USER = Identity("testcluster", "user", "ann")
+ANN = Identity("testcluster", "admin", "ann")
+"""A superuser: she may write to the root."""
+BOB = Identity("testcluster", "user", "bob")
 
 
 class FakeConsensus:
@@ -63,6 +70,11 @@ class FakeConsensus:
 
     def staleness_ms(self) -> int | None:
         return self.staleness
+
+    def read_inline(self, content_id: int) -> bytes:
+        content = self.namespace.tree.inline.get(content_id)
+        assert content is not None
+        return content
 
     async def propose(self, op: Any, _result: type) -> Any:
         self.proposed.append(op)
@@ -104,9 +116,10 @@ class FakeFleet:
 
 
 class FakeRouter:
-    """Calls the service's handlers; `before` may raise for a call (path, request)."""
+    """Calls the service's handlers as *identity*; `before` may raise for a call (path, request)."""
 
-    def __init__(self, service: NamespaceService) -> None:
+    def __init__(self, service: NamespaceService, identity: Identity = ANN) -> None:
+        self._context = cast(CallContext, _Context(identity))
         self._handlers: dict[str, Any] = dict(service.handlers())
         self.calls: list[str] = []
         self.any_master: list[str] = []  # those of the calls that any master may answer
@@ -120,9 +133,8 @@ class FakeRouter:
         self.before(path, request)
         # What travels is bytes: a field that the schema does not know must not sneak through.
         sent = type(request).FromString(request.SerializeToString())
-        context = cast(CallContext, _Context())
-        answer = await self._handlers[path](sent, context)
-        return type(answer).FromString(answer.SerializeToString())
+        answer = await self._handlers[path](sent, self._context)
+        return rpc_of(path).parse_response(answer.SerializeToString())
 
     async def read_any(self, path: str, request: Any, *, timeout_ms: int) -> Any:
         self.any_master.append(path.rpartition("/")[2])
@@ -133,7 +145,8 @@ class FakeRouter:
 
 
 class _Context:
-    identity = USER
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
 
 
 class FakeSink:
@@ -226,17 +239,23 @@ class FakeCluster:
         chunk_bytes: int,
         servers: Sequence[str] = ("c1", "c2", "c3"),
         consistency: Consistency = LINEARIZABLE,
+        *,
+        groups: dict[str, list[str]] | None = None,
+        inline_total_bytes_max: int = limits.MIB,
     ) -> None:
         self.namespace = Namespace()
         self.consensus = FakeConsensus(self.namespace)
         self.fleet = FakeFleet(servers)
-        allocation = Allocation(cast(Any, self.consensus), cast(Any, self.fleet), self.namespace)
+        self.allocation = Allocation(
+            cast(Any, self.consensus), cast(Any, self.fleet), self.namespace
+        )
+        self.defaults = FileDefaults(3, chunk_bytes, inline_total_bytes_max=inline_total_bytes_max)
         self.service = NamespaceService(
             cast(Any, self.consensus),
-            allocation,
+            self.allocation,
             cast(Any, self.fleet),
-            3,
-            chunk_bytes,
+            self.defaults,
+            callers=Callers(groups),
             consistency=consistency,
         )
         self.chunks = FakeChunks()
@@ -246,9 +265,21 @@ class FakeCluster:
     async def sleep(self, seconds: float) -> None:
         self.clock.advance(max(1, int(seconds * 1000)))
 
-    def connect(self, parallel: int = 4, consistency: str | None = None) -> AsyncFileSystem:
-        calls = MasterCalls(self.router, OpSession(), 10_000)
+    def connect(
+        self,
+        parallel: int = 4,
+        consistency: str | None = None,
+        creation: Creation = CREATION_DEFAULT,
+        identity: Identity = ANN,
+    ) -> AsyncFileSystem:
+        router = self.router if identity == ANN else FakeRouter(self.service, identity)
+        calls = MasterCalls(router, OpSession(), 10_000)
         patience = Patience(self.clock, 10_000, random=lambda: 0.5, sleep=self.sleep)
         return AsyncFileSystem(
-            calls, self.chunks, patience, parallel=parallel, consistency=consistency
+            calls,
+            self.chunks,
+            patience,
+            creation=creation,
+            parallel=parallel,
+            consistency=consistency,
         )

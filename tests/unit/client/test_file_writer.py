@@ -7,7 +7,7 @@ import random
 import pytest
 
 from pydfsnode import limits
-from pydfsnode.client import file_writer
+from pydfsnode.client import chunked_file
 from pydfsnode.client.model import AllocatedChunk
 from pydfsnode.errors import InvalidArgument, NotFound, PipelineBroken, Unavailable
 from tests.unit.client.fakes import FakeCluster, FakeSink
@@ -45,8 +45,8 @@ async def test_an_empty_file_has_no_chunk_and_a_full_chunk_no_empty_follower(
     assert cluster.router.calls.count("AllocateChunk") == 1
 
 
-async def test_a_small_file_takes_three_calls(cluster: FakeCluster) -> None:
-    await cluster.connect().pipe_file("/f", b"small")
+async def test_a_file_of_one_chunk_takes_three_calls(cluster: FakeCluster) -> None:
+    await cluster.connect().pipe_file("/f", content(5_000))
     assert cluster.router.calls == ["Create", "AllocateChunk", "Complete"]
 
 
@@ -148,7 +148,7 @@ async def test_a_chunk_that_nobody_could_seal_is_sent_again_as_a_whole(
 async def test_random_breaks_leave_an_equal_file(
     cluster: FakeCluster, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_writer, "PIPELINE_BREAKS_MAX", 1000)
+    monkeypatch.setattr(chunked_file, "PIPELINE_BREAKS_MAX", 1000)
     chance = random.Random(seed)
 
     def breaks(step: str, chunk: AllocatedChunk, sink: FakeSink | None) -> str | None:
@@ -169,7 +169,7 @@ async def test_a_writer_gives_up_after_many_breaks_and_drops_the_file(cluster: F
     fs = cluster.connect()
     with pytest.raises(PipelineBroken):
         await fs.pipe_file("/f", b"x" * MIB)
-    assert cluster.router.calls.count("AllocateChunk") > file_writer.PIPELINE_BREAKS_MAX
+    assert cluster.router.calls.count("AllocateChunk") > chunked_file.PIPELINE_BREAKS_MAX
     with pytest.raises(NotFound):
         await fs.info("/f")
 

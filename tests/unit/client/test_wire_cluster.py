@@ -56,7 +56,7 @@ async def test_the_status_has_what_the_leader_counts_and_who_votes(router: FakeR
         entries_written=4,
     )  # fmt: skip
     calls = MasterCalls(cast(Any, router), OpSession(), 1000)
-    found = await calls.cluster_status()
+    found = await calls.cluster.status()
     assert [(m.id, m.membership, m.replication) for m in found.masters] == [
         ("m4", "learner", ""), ("m9", "voter", ""),
     ]  # fmt: skip

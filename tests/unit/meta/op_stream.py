@@ -4,71 +4,143 @@ from __future__ import annotations
 
 import random
 import sys
+from typing import Any
 
 from pydfsnode.meta import ops
 from pydfsnode.meta.codec import decode_op, encode_op
-from pydfsnode.meta.results import Applied, ChunkAllocated, FileView
+from pydfsnode.meta.results import Appended, Applied, ChunkAllocated, FileView, Outcome
 from pydfsnode.meta.sessions import SessionBounds
 from pydfsnode.meta.state import Namespace
 
 BOUNDS = SessionBounds(
     sessions=6, outcomes=40, outcomes_per_session=8, dormant=4, idle_ms=300, idle_ms_min=30
 )
+START_MS = 1_700_000_000_000
+USERS = ["root", "root", "root", "alice:eng", "bob:eng,ops"]
+MIB = 1 << 20
+WEIGHTS = {
+    "Mkdirs": 4, "Create": 6, "AllocateChunk": 8, "Complete": 5, "Rename": 3, "CreateInline": 3,
+    "Append": 2, "Truncate": 2, "CreateSnapshot": 2, "DeleteSnapshot": 2,
+}  # fmt: skip
+"""How often each operation comes; others once."""
+
+
+class Stream:
+    """Operations that come from *seed* and from the outcomes that `note` is told."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.clock_ms = START_MS
+        self.seqs: dict[int, int] = {}
+        self.open_files: list[tuple[int, int, int, str]] = []  # client, inode, chunk, path
+        self.sent: list[ops.AnyOp] = []
+        self.kinds: dict[str, Any] = {kind.__name__: kind for kind in ops.OPS.values()}
+        self.weights = [WEIGHTS.get(name, 1) for name in self.kinds]
+
+    def next(self) -> ops.AnyOp:
+        """Another operation, or one of the last again."""
+        rng = self.rng
+        self.clock_ms += rng.randrange(20) if rng.random() > 0.002 else 700_000
+        if self.sent and rng.random() < 0.1:
+            return rng.choice(self.sent[-20:])
+        (name,) = rng.choices(list(self.kinds), self.weights)
+        client, inode_id, chunk_id, path = self._open_file()
+        seq = self.seqs[client] = self.seqs.get(client, 0) + 1
+        first_unacked = max(1, seq - rng.randrange(12))
+        head = client, seq, first_unacked, self.clock_ms, rng.choice(USERS)
+        made: ops.AnyOp = self.kinds[name](*head, *self._fields(name, inode_id, chunk_id, path))
+        self.sent.append(made)
+        return made
+
+    def note(self, op: ops.AnyOp, outcome: Outcome) -> None:
+        """What became of *op*."""
+        if not isinstance(outcome, Applied):
+            return
+        result = outcome.result
+        if isinstance(op, ops.Create) and isinstance(result, FileView):
+            self._opened(op.client_id, result.inode_id, 0, op.path)
+        elif isinstance(result, Appended):
+            self._opened(op.client_id, result.view.inode_id, 0, result.view.path)
+        elif isinstance(op, ops.AllocateChunk) and isinstance(result, ChunkAllocated):
+            paths = [path for _, inode_id, _, path in self.open_files if inode_id == op.inode_id]
+            self._opened(op.client_id, op.inode_id, result.chunk_id, *paths[:1] or ["/"])
+
+    def _opened(self, client: int, inode_id: int, chunk_id: int, path: str) -> None:
+        self.open_files = [file for file in self.open_files if file[1] != inode_id][-7:]
+        self.open_files.append((client, inode_id, chunk_id, path))
+
+    def _open_file(self) -> tuple[int, int, int, str]:
+        found = self.rng.choice(self.open_files) if self.open_files else (1, 1, 0, "/")
+        if self.rng.random() < 0.7:
+            return found
+        newest = len(self.sent) // 50  # others come, and those that are forgotten stay away
+        return newest + self.rng.randrange(1, 6), *found[1:]
+
+    def _path(self) -> str:
+        return "/" + "/".join(self.rng.choice("abcd") for _ in range(self.rng.choice([1, 2, 2, 3])))
+
+    def _fields(self, name: str, inode_id: int, chunk_id: int, held: str) -> tuple[Any, ...]:
+        rng, path = self.rng, self._path()
+        flags = rng.random() < 0.5, rng.random() < 0.5
+        word = ops.ChunkDone(chunk_id, 1, rng.randrange(1, 99), rng.randrange(2**32))
+        done = word if chunk_id else None
+        layout = path, rng.randrange(1, 4), MIB, 0, *flags
+        targets = (f"c{rng.randrange(5)}",)
+        origin = rng.choice(["Current", "231114221320"])
+        choices: dict[str, tuple[Any, ...]] = {
+            "Mkdirs": (path, rng.randrange(0o1000) | 0o700),
+            "Create": layout,
+            "AllocateChunk": (inode_id, done, 0, targets),
+            "Complete": (inode_id, *rng.choice([(done, 0), (done, 0), (None, chunk_id)])),
+            "Abandon": (inode_id,),
+            "Delete": (path, flags[0]),
+            "Rename": (path, self._path(), flags[0]),
+            "CreateInline": (*layout, rng.randbytes(rng.randrange(9))),
+            "Append": (path,),
+            "Truncate": (held if flags[0] else path, rng.randrange(2) * rng.randrange(200), None),
+            "Concat": (path, (path.rpartition("/")[0] + "/" + rng.choice("abcd"),)),
+            "SetReplication": (path, rng.randrange(1, 4)),
+            "SetOwner": (path, rng.choice(["alice", "bob"]), rng.choice(["eng", ""])),
+            "SetMode": (path, rng.randrange(0o2000) | 0o700),
+            "SetTimes": (path, rng.randrange(-1, 99), rng.randrange(-1, 99)),
+            "SetXattr": (path, f"user.{rng.randrange(3)}", rng.randbytes(3), False, False),
+            "RemoveXattr": (path, f"user.{rng.randrange(3)}"),
+            "SetAcl": (path, (rng.choice(["user:bob:r-x", "default:group:eng:rwx"]),), "modify"),
+            "SetQuota": (path, rng.choice([0, 0, 30]), rng.choice([0, 0, 30 * MIB])),
+            "RenewLease": (),
+            "RecoverLease": (held if flags[0] else path,),
+            "ExpireLeases": ((inode_id, rng.randrange(1, 99)),),
+            "Reclaim": (rng.randrange(1, 9),),
+            "MoveToTrash": (path,),
+            "CompleteInline": (inode_id, rng.randbytes(rng.randrange(9))),
+            "RollTrash": (rng.randrange(999), rng.randrange(99_999), ("alice", "root", "bob")),
+            "EmptyTrash": (),
+            "RestoreTrash": (f"/user/{rng.choice(['root', 'alice'])}/.Trash/{origin}{path}",),
+            "CreateSnapshot": (path, rng.choice("st")),
+            "DeleteSnapshot": (path, rng.choice("st")),
+            "RenameSnapshot": (path, "s", rng.choice("st")),
+        }
+        return choices[name]
+
+
+def stream(seed: int, count: int) -> list[ops.AnyOp]:
+    """The first *count* operations; one that is applied again in the same way."""
+    source, namespace = Stream(seed), Namespace(BOUNDS)
+    made: list[ops.AnyOp] = []
+    for index in range(1, count + 1):
+        op = source.next()
+        source.note(op, namespace.apply(op, index))
+        made.append(op)
+    return made
 
 
 def run(seed: int, count: int) -> Namespace:
-    rng = random.Random(seed)
-    namespace = Namespace(BOUNDS)
-    open_files: list[tuple[int, int, int]] = []  # client, inode, chunk
-    seqs: dict[int, int] = {}
-    clock = 0
-    sent: list[ops.AnyOp] = []
-    for _ in range(count):
-        clock += rng.randrange(20)
-        if sent and rng.random() < 0.1:
-            op = rng.choice(sent[-20:])
-        else:
-            op = make(rng, seqs, open_files, clock)
-            sent.append(op)
-        outcome = namespace.apply(decode_op(encode_op(op)), namespace.applied_index + 1)
-        if isinstance(outcome, Applied):
-            note(op, outcome, open_files)
+    """The namespace that *count* operations lead to, each through its encoding."""
+    source, namespace = Stream(seed), Namespace(BOUNDS)
+    for index in range(1, count + 1):
+        op = source.next()
+        source.note(op, namespace.apply(decode_op(encode_op(op)), index))
     return namespace
-
-
-def make(
-    rng: random.Random, seqs: dict[int, int], open_files: list[tuple[int, int, int]], clock: int
-) -> ops.AnyOp:
-    def path() -> str:
-        return "/" + "/".join(rng.choice("abcd") for _ in range(rng.randrange(1, 4)))
-
-    open_file = rng.choice(open_files) if open_files else (1, 1, 0)
-    client = open_file[0] if rng.random() < 0.5 else rng.randrange(1, 14)
-    seq = seqs[client] = seqs.get(client, 0) + 1
-    head = (client, seq, max(1, seq - rng.randrange(12)), clock, f"user{rng.randrange(9)}")
-    done = ops.ChunkDone(open_file[2], 1, rng.randrange(1, 99), rng.randrange(2**32))
-    choices: list[ops.AnyOp] = [
-        ops.Mkdirs(*head, path(), rng.randrange(0o1000)),
-        ops.Create(*head, path(), 3, 1 << 20, 0, rng.random() < 0.5, rng.random() < 0.5),
-        ops.AllocateChunk(
-            *head, open_file[1], done if open_file[2] else None, 0, (f"c{rng.randrange(5)}",)
-        ),
-        ops.Complete(*head, open_file[1], done if open_file[2] else None),
-        ops.Complete(*head, open_file[1], None, open_file[2]),
-        ops.Abandon(*head, open_file[1]),
-        ops.Delete(*head, path(), rng.random() < 0.3),
-        ops.Rename(*head, path(), path()),
-    ]
-    return rng.choices(choices, weights=[4, 6, 6, 3, 1, 1, 1, 3])[0]
-
-
-def note(op: ops.AnyOp, outcome: Applied, open_files: list[tuple[int, int, int]]) -> None:
-    if isinstance(op, ops.Create) and isinstance(outcome.result, FileView):
-        open_files.append((op.client_id, outcome.result.inode_id, 0))
-        del open_files[:-8]
-    elif isinstance(op, ops.AllocateChunk) and isinstance(outcome.result, ChunkAllocated):
-        open_files[:] = [f for f in open_files if f[1] != op.inode_id]
-        open_files.append((op.client_id, op.inode_id, outcome.result.chunk_id))
 
 
 if __name__ == "__main__":

@@ -6,14 +6,17 @@ import pytest
 
 from pydfsnode import limits
 from pydfsnode.errors import (
+    AccessDenied,
     AlreadyExists,
     InvalidArgument,
     IsADirectory,
     LeaseExpired,
     NotADirectory,
     NotFound,
+    QuotaExceeded,
 )
 from pydfsnode.meta import ops, queries
+from pydfsnode.meta.caller import NOBODY_ASKS
 
 from .harness import MIB, Harness
 
@@ -32,7 +35,7 @@ def test_the_parent_must_exist_unless_asked_for() -> None:
     assert isinstance(error, NotFound)
     assert error.fields["path"] == "/a"
     harness.create("/a/b/f", create_parents=True)
-    assert queries.stat(harness.namespace, "/a/b").mode == 0o755
+    assert queries.stat(harness.namespace, "/a/b", NOBODY_ASKS).mode == 0o755
 
 
 def test_an_existing_file_is_refused_open_or_closed() -> None:
@@ -50,7 +53,7 @@ def test_an_existing_file_is_refused_open_or_closed() -> None:
 def test_overwrite_frees_the_old_files_chunks() -> None:
     harness = Harness()
     old = harness.write("/f", 10, 20)
-    chunks = [c.chunk_id for c in queries.locate(harness.namespace, "/f")[1]]
+    chunks = [c.chunk_id for c in queries.locate(harness.namespace, "/f", NOBODY_ASKS)[1]]
     harness.namespace.drain_freed()
     new = harness.create("/f", overwrite=True)
     assert new.inode_id != old.inode_id
@@ -60,6 +63,14 @@ def test_overwrite_frees_the_old_files_chunks() -> None:
 
 
 def test_overwriting_a_half_written_file_ends_its_writers_lease() -> None:
+    harness = Harness()
+    old = harness.create("/f")
+    harness.create("/f", overwrite=True)
+    error = harness.refusal(ops.Complete, old.inode_id, None, 0)
+    assert isinstance(error, LeaseExpired)
+
+
+def test_what_another_client_writes_may_be_overwritten_as_in_hdfs() -> None:
     harness = Harness()
     old = harness.create("/f")
     harness.create("/f", overwrite=True, client=2)
@@ -91,3 +102,37 @@ def test_a_file_as_parent_is_refused() -> None:
 def test_a_layout_out_of_bounds_is_refused(replication: int, chunk_bytes: int) -> None:
     error = Harness().refusal(ops.Create, "/f", replication, chunk_bytes, 0, False, False)
     assert isinstance(error, InvalidArgument)
+
+
+def test_a_file_is_made_only_by_who_may_write_in_its_directory() -> None:
+    harness = Harness()
+    harness.mkdirs("/open", 0o777)
+    view = harness.create("/open/f", user="bob:eng")
+    assert (view.owner, view.group) == ("bob", "supergroup")
+    error = harness.refusal(ops.Create, "/f", 3, MIB, 0, False, True, user="bob:eng")
+    assert isinstance(error, AccessDenied)
+    assert "user=bob, access=WRITE" in error.message
+
+
+def test_who_overwrites_must_be_able_to_write_the_file_and_to_remove_it() -> None:
+    harness = Harness()
+    harness.mkdirs("/tmp", 0o777)
+    fields = ("/tmp/f", 3, MIB, 0, True, False)
+    harness.write("/tmp/f", 5, user="alice")
+    assert isinstance(harness.refusal(ops.Create, *fields, user="bob"), AccessDenied)
+    harness.run(ops.SetMode, "/tmp/f", 0o666)
+    harness.run(ops.SetMode, "/tmp", 0o1777)
+    assert isinstance(harness.refusal(ops.Create, *fields, user="bob"), AccessDenied), "sticky"
+    harness.run(ops.SetMode, "/tmp", 0o777)
+    assert harness.create("/tmp/f", overwrite=True, user="bob").owner == "bob"
+
+
+def test_a_name_and_the_missing_parents_count_against_the_quota() -> None:
+    harness = Harness()
+    harness.mkdirs("/q")
+    harness.run(ops.SetQuota, "/q", 3, -1)
+    error = harness.refusal(ops.Create, "/q/a/b/f", 3, MIB, 0, False, True)
+    assert isinstance(error, QuotaExceeded)
+    assert error.fields["path"] == "/q"
+    harness.write("/q/a/f", create_parents=True)
+    harness.create("/q/a/f", overwrite=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pydfsnode.meta.tree import TABLE_DOOMED
+
 from . import op_stream
 
 ROOT = Path(__file__).parents[3]
@@ -33,4 +35,6 @@ def test_the_stream_reaches_what_matters() -> None:
     assert namespace.file_count > 3
     assert namespace.chunk_count > 3
     assert namespace.sessions.forgotten_count > 3
+    assert namespace.tree.history.sequence > 3
+    assert all(table.rows for table in namespace.tree.tables if table.number != TABLE_DOOMED)
     assert namespace.state_hash() != op_stream.run(2, COUNT).state_hash()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
-
 from pydfsnode.meta import ops, queries
+from pydfsnode.meta.caller import NOBODY_ASKS
 from pydfsnode.meta.rows import Row
 from pydfsnode.meta.state import DIGEST_EVERY, Namespace
 
-from .harness import Harness
-from .op_stream import BOUNDS, make, note, run
+from .harness import ADMIN, Harness
+from .op_stream import BOUNDS, START_MS, run, stream
 
 
 def copy_of(namespace: Namespace, rows: list[Row]) -> Namespace:
@@ -39,29 +38,14 @@ def test_who_holds_the_namespace_sees_the_other_one() -> None:
 def test_after_it_both_go_on_alike() -> None:
     newer = run(3, 500)
     held = Namespace(BOUNDS)
-    held.apply(ops.Mkdirs(1, 1, 1, 0, "u", "/undrained"), 1)
+    held.apply(ops.Mkdirs(1, 1, 1, 0, ADMIN, "/undrained"), 1)
     held.replace(copy_of(newer, newer.drain_rows()))
-    op = ops.Mkdirs(99, 1, 1, 10**6, "u", "/new/one", 0o755)
+    op = ops.Mkdirs(99, 1, 1, START_MS * 2, ADMIN, "/new/one", 0o755)
     for namespace in (newer, held):
         namespace.apply(op, namespace.applied_index + 1)
     assert held.state_hash() == newer.state_hash()
     assert held.drain_rows() == newer.drain_rows()
-    assert queries.stat(held, "/new/one").type == "directory"
-
-
-def stream(seed: int, count: int) -> list[ops.AnyOp]:
-    """Operations as `op_stream.run` makes them."""
-    rng, namespace = random.Random(seed), Namespace(BOUNDS)
-    open_files: list[tuple[int, int, int]] = []
-    seqs: dict[int, int] = {}
-    made = []
-    for index in range(1, count + 1):
-        op = make(rng, seqs, open_files, index * 7)
-        outcome = namespace.apply(op, index)
-        if type(outcome).__name__ == "Applied":
-            note(op, outcome, open_files)  # type: ignore[arg-type]
-        made.append(op)
-    return made
+    assert queries.stat(held, "/new/one", NOBODY_ASKS).type == "directory"
 
 
 OPS = stream(11, 3 * DIGEST_EVERY + 100)
@@ -120,7 +104,7 @@ def test_a_divergence_shows_in_the_interval_that_touches_it() -> None:
         harness.mkdirs("/a")
         harness.mkdirs("/b")
         if number:
-            planted = harness.namespace.tree.walk(["b"])
+            planted = harness.namespace.tree.walk("/b", NOBODY_ASKS)
             planted.mode ^= 0o007
     first, second = (harness.namespace.digest_interval() for harness in namespaces)
     assert first != second

@@ -6,11 +6,12 @@ import pytest
 
 from pydfsnode.errors import AlreadyExists, InvalidArgument, Overloaded, SessionExpired
 from pydfsnode.meta import ops, queries
+from pydfsnode.meta.caller import NOBODY_ASKS
 from pydfsnode.meta.results import Applied, FileView, Outcome, Rejected
 from pydfsnode.meta.rows import SESSION_ID, TABLE_SESSION
 from pydfsnode.meta.sessions import EVICTIONS_PER_OP_MAX, SessionBounds
 
-from .harness import MIB, Harness
+from .harness import ADMIN, MIB, Harness
 
 IDLE_MS, IDLE_MS_MIN = 1000, 100
 SMALL = SessionBounds(
@@ -21,7 +22,7 @@ SMALL = SessionBounds(
 
 def mkdirs(harness: Harness, client: int, seq: int, first_unacked: int, path: str = "") -> Outcome:
     return harness.apply(
-        ops.Mkdirs(client, seq, first_unacked, harness.now_ms, "u", path or f"/{client}-{seq}")
+        ops.Mkdirs(client, seq, first_unacked, harness.now_ms, ADMIN, path or f"/{client}-{seq}")
     )
 
 
@@ -34,7 +35,7 @@ def expect_refused(outcome: Outcome, error: type[Exception], reason: str = "") -
 
 def test_a_retry_gets_the_first_answer_and_changes_nothing() -> None:
     harness = Harness()
-    op = ops.Create(9, 1, 1, 5, "u", "/f", 3, MIB)
+    op = ops.Create(9, 1, 1, 5, ADMIN, "/f", 3, MIB)
     first = harness.apply(op)
     assert isinstance(first, Applied)
     before = harness.tree_hash()
@@ -45,8 +46,8 @@ def test_a_retry_gets_the_first_answer_and_changes_nothing() -> None:
 def test_a_retried_allocation_gets_the_same_chunk_whatever_targets_the_new_leader_chose() -> None:
     harness = Harness()
     inode_id = harness.create("/f", client=9).inode_id
-    first = harness.apply(ops.AllocateChunk(9, 2, 1, 5, "u", inode_id, None, 0, ("c1", "c2")))
-    again = harness.apply(ops.AllocateChunk(9, 2, 1, 8, "u", inode_id, None, 0, ("c3",)))
+    first = harness.apply(ops.AllocateChunk(9, 2, 1, 5, ADMIN, inode_id, None, 0, ("c1", "c2")))
+    again = harness.apply(ops.AllocateChunk(9, 2, 1, 8, ADMIN, inode_id, None, 0, ("c3",)))
     assert again == first
     assert harness.namespace.chunk_count == 1
 
@@ -54,11 +55,11 @@ def test_a_retried_allocation_gets_the_same_chunk_whatever_targets_the_new_leade
 def test_a_refusal_is_remembered_too() -> None:
     harness = Harness()
     harness.write("/f")
-    op = ops.Create(9, 1, 1, 5, "u", "/f", 3, MIB)
+    op = ops.Create(9, 1, 1, 5, ADMIN, "/f", 3, MIB)
     expect_refused(harness.apply(op), AlreadyExists)
     harness.delete("/f")
     expect_refused(harness.apply(op), AlreadyExists)
-    assert queries.list_directory(harness.namespace, "/").entries == []
+    assert queries.list_directory(harness.namespace, "/", NOBODY_ASKS).entries == []
 
 
 def test_operations_may_arrive_out_of_order() -> None:
@@ -169,7 +170,7 @@ def test_one_operation_never_pays_for_the_whole_table() -> None:
 )  # fmt: skip
 def test_a_malformed_head_is_refused(client: int, seq: int, first_unacked: int, at_ms: int) -> None:
     harness = Harness()
-    outcome = harness.namespace.apply(ops.Mkdirs(client, seq, first_unacked, at_ms, "u", "/a"), 1)
+    outcome = harness.namespace.apply(ops.Mkdirs(client, seq, first_unacked, at_ms, ADMIN, "/a"), 1)
     expect_refused(outcome, InvalidArgument)
     harness.drain()
     harness.restart()
@@ -183,14 +184,14 @@ def test_a_client_that_never_acknowledges_in_words_may_send_zero() -> None:
 def test_answers_survive_a_restart() -> None:
     harness = Harness(SMALL)
     sent = [
-        ops.Mkdirs(9, 1, 1, 5, "u", "/d"),
-        ops.Create(9, 2, 1, 5, "u", "/d/f", 3, MIB),
-        ops.AllocateChunk(9, 3, 1, 5, "u", 3, None, 0, ("c1", "c2")),
-        ops.Complete(9, 4, 1, 5, "u", 3, ops.ChunkDone(1, 1, 10, 7)),
-        ops.Complete(9, 5, 1, 5, "u", 3, None),
-        ops.Rename(8, 1, 1, 5, "u", "/d/f", "/g"),
-        ops.Delete(8, 2, 1, 5, "u", "/g"),
-        ops.Abandon(8, 3, 1, 5, "u", 3),
+        ops.Mkdirs(9, 1, 1, 5, ADMIN, "/d"),
+        ops.Create(9, 2, 1, 5, ADMIN, "/d/f", 3, MIB),
+        ops.AllocateChunk(9, 3, 1, 5, ADMIN, 3, None, 0, ("c1", "c2")),
+        ops.Complete(9, 4, 1, 5, ADMIN, 3, ops.ChunkDone(1, 1, 10, 7)),
+        ops.Complete(9, 5, 1, 5, ADMIN, 3, None),
+        ops.Rename(8, 1, 1, 5, ADMIN, "/d/f", "/g"),
+        ops.Delete(8, 2, 1, 5, ADMIN, "/g"),
+        ops.Abandon(8, 3, 1, 5, ADMIN, 3),
     ]
     answers = [harness.apply(op) for op in sent]
     assert isinstance(answers[1], Applied)

@@ -6,9 +6,12 @@ import random
 
 import pytest
 
+from pydfsnode._fast import CHUNKS_PER_PAGE, INODES_PER_BLOCK
 from pydfsnode.errors import CorruptionError, InvariantViolation
 from pydfsnode.meta import ops, queries, rows
+from pydfsnode.meta.caller import NOBODY_ASKS
 from pydfsnode.meta.state import Namespace
+from pydfsnode.meta.tree import TABLE_OPEN
 
 from .harness import Harness
 
@@ -19,15 +22,24 @@ def populated() -> Harness:
     harness.mkdirs("/c/ü")
     harness.rename("/a/b", "/c/ü/b")  # a child older than its parent
     harness.allocate(harness.create("/open").inode_id)
+    harness.mkdirs("/late/r")  # of another block than the root
+    harness.rename("/c", "/late/c")
+    harness.write("/pages", *range(1, CHUNKS_PER_PAGE + 2))
     harness.drain()
     return harness
+
+
+CHUNKS = 2 + 1 + CHUNKS_PER_PAGE + 1
+"""Of `populated`, the open one included."""
+FILE = "/late/c/ü/b/f"
+PAGES_INODE_ID = 10
 
 
 def test_a_fresh_namespace_is_loaded_from_no_rows() -> None:
     namespace = Namespace()
     namespace.finish_load()
     assert namespace.applied_index == 0
-    assert queries.stat(namespace, "/").type == "directory"
+    assert queries.stat(namespace, "/", NOBODY_ASKS).type == "directory"
 
 
 def test_indexes_must_follow_each_other() -> None:
@@ -45,14 +57,15 @@ def test_a_drain_gives_what_was_touched_since_the_last_one() -> None:
     harness = Harness()
     harness.mkdirs("/a/b")
     first = {row[:2] for row in harness.namespace.drain_rows()}
-    assert {key for table, key in first if table == rows.TABLE_INODE} == {
-        rows.ID.pack(number) for number in (1, 2, 3)
-    }
+    assert [key for table, key in first if table == rows.TABLE_BLOCK] == [rows.KEY.pack(0)]
     assert harness.namespace.drain_rows() == []
-    harness.mkdirs("/a/b/c")
+    for number in range(4, 2 * INODES_PER_BLOCK):
+        harness.mkdirs(f"/{number}")
+    harness.drain()
+    harness.mkdirs("/a/b/c")  # inodes 3 and 16: blocks 0 and 2
     second = harness.namespace.drain_rows()
-    assert {row[1] for row in second if row[0] == rows.TABLE_INODE} == {
-        rows.ID.pack(number) for number in (3, 4)
+    assert {row[1] for row in second if row[0] == rows.TABLE_BLOCK} == {
+        rows.KEY.pack(number) for number in (0, 2)
     }
     assert [row[0] for row in second].count(rows.TABLE_HEAD) == 1
 
@@ -69,11 +82,20 @@ def test_an_entry_without_operation_moves_the_stored_index() -> None:
 def test_what_was_made_and_deleted_between_drains_leaves_no_row() -> None:
     harness = Harness()
     harness.drain()
-    harness.write("/f", 10)
-    harness.delete("/f")
+    before = set(harness.rows)
+    for _ in range(INODES_PER_BLOCK):
+        harness.write("/f", *range(1, CHUNKS_PER_PAGE + 1))
+        harness.delete("/f")
     harness.drain()
-    assert {table for table, _ in harness.rows if table == rows.TABLE_CHUNK} == set()
-    assert [key for table, key in harness.rows if table == rows.TABLE_INODE] == [rows.ID.pack(1)]
+    assert {row for row in harness.rows if row[0] != rows.TABLE_SESSION} == before
+
+
+def test_a_page_that_was_stored_goes_with_its_file() -> None:
+    harness = populated()
+    assert rows.TABLE_PAGE in {table for table, _ in harness.rows}
+    harness.delete("/pages")
+    harness.drain()
+    assert rows.TABLE_PAGE not in {table for table, _ in harness.rows}
 
 
 def test_the_state_comes_back_from_its_rows_in_any_order() -> None:
@@ -88,10 +110,10 @@ def test_the_state_comes_back_from_its_rows_in_any_order() -> None:
         again.finish_load()
         assert again.state_hash() == state
         assert again.drain_rows() == []
-        assert (again.file_count, again.directory_count, again.chunk_count) == (2, 5, 3)
-        assert queries.locate(again, "/c/ü/b/f") == queries.locate(
-            harness.namespace, "/c/ü/b/f"
-        )  # fmt: skip
+        assert (again.file_count, again.directory_count) == (3, 7)
+        assert again.chunk_count == CHUNKS
+        expected = queries.locate(harness.namespace, FILE, NOBODY_ASKS)
+        assert queries.locate(again, FILE, NOBODY_ASKS) == expected
 
 
 def test_a_restarted_master_gives_out_the_same_ids() -> None:
@@ -100,8 +122,8 @@ def test_a_restarted_master_gives_out_the_same_ids() -> None:
     harness.restart()
     for side in (harness, twin):
         view = side.write("/next", 5)
-        assert queries.locate(side.namespace, "/next")[1][0].chunk_id == 4
-    assert queries.stat(twin.namespace, "/next") == view
+        assert queries.locate(side.namespace, "/next", NOBODY_ASKS)[1][0].chunk_id == CHUNKS + 1
+    assert queries.stat(twin.namespace, "/next", NOBODY_ASKS) == view
     assert harness.namespace.state_hash() == twin.namespace.state_hash()
 
 
@@ -123,7 +145,7 @@ def test_a_damaged_row_is_refused(table: int) -> None:
                 Namespace().load_row(table, key, b"")
 
 
-@pytest.mark.parametrize("table", [rows.TABLE_HEAD, rows.TABLE_INODE, rows.TABLE_CHUNK])
+@pytest.mark.parametrize("table", [rows.TABLE_HEAD, rows.TABLE_BLOCK])
 def test_a_row_under_another_key_is_refused(table: int) -> None:
     harness = populated()
     key, value = next((k, v) for (t, k), v in harness.rows.items() if t == table)
@@ -132,25 +154,31 @@ def test_a_row_under_another_key_is_refused(table: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "number"),
+    ("table", "key"),
     [
-        (rows.TABLE_HEAD, 0),
-        (rows.TABLE_INODE, 1),
-        (rows.TABLE_INODE, 3),
-        (rows.TABLE_INODE, 4),
-        (rows.TABLE_CHUNK, 1),
-        (rows.TABLE_CHUNK, 3),
+        (rows.TABLE_HEAD, rows.HEAD_KEY),
+        (rows.TABLE_BLOCK, rows.KEY.pack(0)),
+        (rows.TABLE_BLOCK, rows.KEY.pack(1)),
+        (rows.TABLE_PAGE, rows.PAGE_ID.pack(PAGES_INODE_ID, 0)),
     ],
 )
-def test_a_table_with_a_hole_is_refused(table: int, number: int) -> None:
+def test_a_table_with_a_hole_is_refused(table: int, key: bytes) -> None:
     harness = populated()
-    del harness.rows[table, rows.ID.pack(number)]
+    del harness.rows[table, key]
+    with pytest.raises(CorruptionError):
+        harness.restart()
+
+
+def test_an_open_file_that_is_no_file_is_refused() -> None:
+    harness = populated()
+    (value,) = (value for (table, _), value in harness.rows.items() if table == TABLE_OPEN)
+    harness.rows[TABLE_OPEN, rows.KEY.pack(1)] = value
     with pytest.raises(CorruptionError):
         harness.restart()
 
 
 def test_a_table_of_another_format_is_refused_by_name() -> None:
-    head = rows.encode(rows.Head(99, 0, 2, 1, 0, 0))
+    head = rows.encode(rows.Head(99, 0, 2, 1, 0, 0, 0, 0, 0))
     with pytest.raises(CorruptionError, match="format 99"):
         Namespace().load_row(rows.TABLE_HEAD, rows.HEAD_KEY, head)
 

@@ -9,10 +9,12 @@ from pydfsnode.errors import (
     FileUnderConstruction,
     InvalidArgument,
     LeaseExpired,
+    QuotaExceeded,
     StaleChunkVersion,
     UnknownChunk,
 )
 from pydfsnode.meta import ops, queries
+from pydfsnode.meta.caller import NOBODY_ASKS
 from pydfsnode.meta.results import WantedChunk
 from tests.reference import crc32c as reference
 
@@ -44,7 +46,7 @@ def test_a_closed_file_has_the_size_and_checksum_of_its_content() -> None:
     assert view.checksum == f"crc32c:{reference.crc32c(content):08x}"
     assert view.mtime_ms == 9000
     assert not view.under_construction
-    located = queries.locate(harness.namespace, "/f")[1]
+    located = queries.locate(harness.namespace, "/f", NOBODY_ASKS)[1]
     assert [(c.offset, c.length) for c in located] == [(0, 7), (7, 12), (19, 5)]
 
 
@@ -65,9 +67,9 @@ def test_a_chunk_gets_a_new_id_and_the_targets_of_the_operation() -> None:
 def test_a_reader_of_an_open_file_sees_the_finished_chunks_only() -> None:
     harness = Harness()
     inode_id, chunk_id = open_file(harness)
-    assert queries.locate(harness.namespace, "/f")[1] == []
+    assert queries.locate(harness.namespace, "/f", NOBODY_ASKS)[1] == []
     harness.allocate(inode_id, done(chunk_id, 10))
-    view, located = queries.locate(harness.namespace, "/f")
+    view, located = queries.locate(harness.namespace, "/f", NOBODY_ASKS)
     assert [c.chunk_id for c in located] == [chunk_id]
     assert (view.size, view.under_construction) == (10, True)
 
@@ -85,7 +87,7 @@ def test_a_sealed_chunk_is_recorded_with_its_raised_version() -> None:
     harness = Harness()
     inode_id, chunk_id = open_file(harness)
     harness.complete(inode_id, done(chunk_id, 10, version=2))
-    assert queries.locate(harness.namespace, "/f")[1][0].version == 2
+    assert queries.locate(harness.namespace, "/f", NOBODY_ASKS)[1][0].version == 2
 
 
 def test_a_chunk_reported_again_unchanged_is_no_error() -> None:
@@ -189,7 +191,7 @@ def test_abandon_removes_the_file_and_frees_its_chunks() -> None:
     second = harness.allocate(inode_id, done(first)).chunk_id
     assert harness.run(ops.Abandon, inode_id).inodes == 1
     assert sorted(harness.namespace.drain_freed()) == [first, second]
-    assert queries.list_directory(harness.namespace, "/").entries == []
+    assert queries.list_directory(harness.namespace, "/", NOBODY_ASKS).entries == []
 
 
 def test_finished_chunks_are_told_once_with_who_wrote_them() -> None:
@@ -220,3 +222,16 @@ def test_garbage_is_what_was_dropped_not_what_is_written_or_yet_to_come() -> Non
     assert harness.namespace.is_garbage(1)
     assert not harness.namespace.is_garbage(open_chunk)
     assert not harness.namespace.is_garbage(open_chunk + 1)
+
+
+def test_a_chunk_is_begun_only_when_all_of_it_fits_in_the_quota_beside_the_one_before() -> None:
+    harness = Harness()
+    harness.mkdirs("/q")
+    harness.run(ops.SetQuota, "/q", -1, 3 * MIB + 9)
+    inode_id = harness.create("/q/f", replication=1).inode_id
+    finished = None
+    for _ in range(3):
+        finished = done(harness.allocate(inode_id, finished).chunk_id, MIB)
+    error = harness.refusal(ops.AllocateChunk, inode_id, finished, 0, ("c1",))
+    assert isinstance(error, QuotaExceeded)
+    assert harness.complete(inode_id, finished).size == 3 * MIB

@@ -40,7 +40,7 @@ class FakeDriver:
     def status(self) -> FakeStatus:
         return FakeStatus()
 
-    def propose(self, payload: bytes) -> asyncio.Future[object]:
+    def propose(self, payload: bytes, client: int) -> asyncio.Future[object]:
         from pydfsnode.meta.codec import decode_op
 
         self.require_leader()
@@ -74,7 +74,9 @@ class Parts:
         )
 
     async def mkdirs(self) -> FileView:
-        return await self.consensus.propose(ops.Mkdirs(1, 1, 1, 5, "ann", "/d", 0), FileView)
+        return await self.consensus.propose(
+            ops.Mkdirs(1, 1, 1, 5, "ann:supergroup", "/d", 0), FileView
+        )
 
 
 async def test_a_change_is_applied_and_its_result_given_back() -> None:

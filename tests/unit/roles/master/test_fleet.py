@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+
+from pydfsnode.fleet import sweep
 from pydfsnode.fleet.bounds import WARM_UP_MS
 from pydfsnode.fleet.repair import Copy
 from pydfsnode.meta import ops
 from pydfsnode.meta.state import Namespace
-from pydfsnode.roles.master.fleet import Fleet, Heartbeat
+from pydfsnode.roles.master.fleet import (
+    PLAN_INTERVAL_MS,
+    SWEEP_INTERVAL_MS,
+    Fleet,
+    Heartbeat,
+)
 
 LENGTH = 5
 
@@ -34,7 +42,7 @@ class Driver:
 
 def namespace_with_a_file(replication: int) -> tuple[Namespace, int]:
     namespace = Namespace()
-    head = iter((9, seq, seq, 1, "alice") for seq in range(1, 10))
+    head = iter((9, seq, seq, 1, "alice:supergroup") for seq in range(1, 10))
     create = namespace.apply(ops.Create(*next(head), "/f", replication, 1 << 20), 1)
     inode_id = create.result.inode_id  # type: ignore[union-attr]
     targets = ("c1", "c2")
@@ -99,6 +107,44 @@ def test_a_deleted_files_chunk_has_no_location() -> None:
     fleet.namespace_changed()
     fleet.heartbeat(beat("c1", (chunk_id, 1, LENGTH), seq=1), led_term=1)
     assert fleet.readable(chunk_id)
-    namespace.apply(ops.Delete(9, 4, 4, 1, "alice", "/f"), 4)
+    namespace.apply(ops.Delete(9, 4, 4, 1, "alice:supergroup", "/f"), 4)
     fleet.namespace_changed()
     assert fleet.readable(chunk_id) == []
+
+
+class Pauses:
+    """Sleeps in no time: the clock is moved on, and each length noted, up to *count* of them."""
+
+    class Enough(Exception):
+        """Ends the loop that would run for ever."""
+
+    def __init__(self, clock: Clock, count: int) -> None:
+        self.lengths_s: list[float] = []
+        self._clock = clock
+        self._count = count
+
+    async def __call__(self, seconds: float) -> None:
+        if len(self.lengths_s) == self._count:
+            raise self.Enough
+        self.lengths_s.append(seconds)
+        self._clock.now_ms += round(seconds * 1000)
+
+
+async def test_returns_and_deaths_reach_the_queues_long_before_the_next_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sweep, "CHUNKS_PER_STEP", 100)
+    clock = Clock()
+    pauses = Pauses(clock, count=40)
+    fleet = Fleet(Namespace(), clock, 10_000, lambda: 0.5, pauses)
+    fleet.heartbeat(beat("c1"), led_term=None)
+    held = [(chunk_id, 1, LENGTH) for chunk_id in range(1, 1001)]
+    fleet.full_report("c1", 1, 0, held, first=True, last=True)
+    clock.now_ms = 20_000
+    await fleet.step(Driver())  # type: ignore[arg-type]
+    fleet.heartbeat(beat("c1"), led_term=None)
+    with pytest.raises(Pauses.Enough):
+        await fleet.run(Driver())  # type: ignore[arg-type]
+    short_pauses = pauses.lengths_s.count(SWEEP_INTERVAL_MS / 1000)
+    assert 15 <= short_pauses <= 20, "a thousand chunks, a hundred a step, for a return and a death"
+    assert pauses.lengths_s[-1] == PLAN_INTERVAL_MS / 1000

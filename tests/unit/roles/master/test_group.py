@@ -27,11 +27,11 @@ async def group(tmp_path: Path) -> AsyncIterator[Group]:
 
 async def mkdirs(group: Group, path: str) -> None:
     op = pb.OpId(client_id=zlib.crc32(path.encode()), seq=1, first_unacked=1)
-    await group.call("/pydfs.v1.Namespace/Mkdirs", pb.MkdirsRequest(op=op, path=path), "user")
+    await group.call("/pydfs.v1.Namespace/Mkdirs", pb.MkdirsRequest(op=op, path=path))
 
 
 async def exists(group: Group, path: str) -> bool:
-    found = await group.call("/pydfs.v1.Namespace/Stat", pb.StatRequest(path=path), "user")
+    found = await group.call("/pydfs.v1.Namespace/Stat", pb.StatRequest(path=path))
     return bool(found.status.path == path)
 
 

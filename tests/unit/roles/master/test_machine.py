@@ -16,6 +16,8 @@ from pydfsnode.roles.master.machine import NamespaceMachine
 from pydfsnode.runtime.clock import ManualClock
 from pydfsnode.runtime.ports import Row
 
+USER = "u:supergroup"
+
 
 def entries(count: int, planted: int = 0) -> list[bytes]:
     """*count* encoded entries, every tenth of no operation; *planted* has another mode."""
@@ -25,7 +27,7 @@ def entries(count: int, planted: int = 0) -> list[bytes]:
             made.append(encode_entry(index, 1, KIND_NOOP, b""))
             continue
         mode = 0o700 if index == planted else 0o755
-        op = ops.Mkdirs(1 + index % 5, index, index, index, "u", f"/d{index % 300}/{index}", mode)
+        op = ops.Mkdirs(1 + index % 5, index, index, index, USER, f"/d{index % 300}/{index}", mode)
         made.append(encode_entry(index, 1, KIND_OPERATION, encode_op(op)))
     return made
 
@@ -98,7 +100,7 @@ def test_a_replaced_namespace_goes_on_as_the_other() -> None:
 
 def test_rows_with_a_hole_are_refused_and_nothing_changes() -> None:
     ahead, behind = Machine(), Machine()
-    ahead.machine.apply(1, SOME[:50])
+    ahead.machine.apply(1, SOME[:310])  # /d4 lies in block 1, the later /d4/304 does not
     rows = state_of(ahead.machine)
     with pytest.raises(CorruptionError):
         behind.machine.load([row for row in rows if row[1] != (1).to_bytes(8, "big")])
@@ -113,7 +115,7 @@ def machine_with_file(name: str, chunks: int) -> NamespaceMachine:
 
     def apply(kind: type, *fields: object) -> object:
         seq = next(seqs)
-        outcome = namespace.apply(kind(9, seq, seq, 1, "u", *fields), seq)
+        outcome = namespace.apply(kind(9, seq, seq, 1, USER, *fields), seq)
         return outcome.result  # type: ignore[union-attr]
 
     inode_id = apply(ops.Create, name, 2, 1 << 20).inode_id  # type: ignore[attr-defined]

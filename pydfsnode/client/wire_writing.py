@@ -1,0 +1,116 @@
+"""The RPCs of whoever writes files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydfsnode.client.model import AllocatedChunk, ChunkDone, FileStatus, Reopened
+from pydfsnode.client.wire_asking import Asking
+from pydfsnode.client.wire_values import chunk_done, file_status, replicas
+from pydfsnode.errors import NoChunkservers
+from pydfsnode.rpc.pb import dfs_pb2 as pb
+
+
+class WritingCalls:
+    """Part of `MasterCalls`; errors as there."""
+
+    _asking: Asking
+
+    async def create(
+        self,
+        path: str,
+        *,
+        replication: int = 0,
+        chunk_bytes: int = 0,
+        mode: int = 0,
+        overwrite: bool = False,
+        create_parents: bool = True,
+        content: bytes | None = None,
+    ) -> FileStatus:
+        """Create a file; 0 means the cluster's default.
+
+        Args:
+            content: None: the file is empty, and under construction. Else it is closed with this
+                content, unless the masters do not keep it: then it is under construction too.
+        """
+        request = pb.CreateRequest()
+        request.path = path
+        request.replication = replication
+        request.chunk_bytes = chunk_bytes
+        request.mode = mode
+        request.overwrite = overwrite
+        request.create_parents = create_parents
+        if content is not None:
+            request.content = content
+        return file_status((await self._asking.change("Create", request)).status)
+
+    async def append(self, path: str) -> Reopened:
+        """Reopen a closed file, for this client to write."""
+        answer = await self._asking.change("Append", pb.AppendRequest(path=path))
+        return Reopened(file_status(answer.status), answer.inline_content)
+
+    async def allocate_chunk(
+        self,
+        inode_id: int,
+        *,
+        previous: ChunkDone | None = None,
+        exclude: Iterable[str] = (),
+        abandon_chunk_id: int = 0,
+    ) -> AllocatedChunk:
+        """Append a chunk to a file under construction and get its pipeline.
+
+        With *exclude*, NoChunkservers is raised at once: the caller may want to exclude fewer.
+
+        Args:
+            inode_id: of the file.
+            previous: the chunk just finished; None before the first.
+            exclude: node ids of chunkservers that just failed this writer.
+            abandon_chunk_id: a chunk of which nothing was acknowledged; 0: none.
+        """
+        request = pb.AllocateChunkRequest(
+            inode_id=inode_id,
+            previous=chunk_done(previous),
+            exclude=sorted(exclude),
+            abandon_chunk_id=abandon_chunk_id,
+        )
+        final = (NoChunkservers,) if request.exclude else ()
+        answer = await self._asking.change("AllocateChunk", request, final)
+        return AllocatedChunk(
+            answer.chunk_id, answer.version, answer.epoch, replicas(answer.targets)
+        )
+
+    async def complete(
+        self, inode_id: int, *, last: ChunkDone | None, abandon_chunk_id: int = 0
+    ) -> FileStatus:
+        """Close a file; once this returns, it is durable (INV-DUR) and visible with its size."""
+        request = pb.CompleteRequest(
+            inode_id=inode_id, last=chunk_done(last), abandon_chunk_id=abandon_chunk_id
+        )
+        return file_status((await self._asking.change("Complete", request)).status)
+
+    async def complete_inline(self, inode_id: int, content: bytes) -> FileStatus:
+        """Close a file with this whole content; still open when the masters do not keep it."""
+        request = pb.CompleteInlineRequest(inode_id=inode_id, content=content)
+        return file_status((await self._asking.change("CompleteInline", request)).status)
+
+    async def abandon(self, inode_id: int) -> None:
+        """Drop a file under construction and its chunks."""
+        await self._asking.change("Abandon", pb.AbandonRequest(inode_id=inode_id))
+
+    async def truncate(self, path: str, size: int, *, tail: ChunkDone | None = None) -> FileStatus:
+        """Cut a file to *size* bytes and close it.
+
+        Args:
+            tail: for a cut inside a chunk: a new chunk with the bytes of that one which are kept.
+        """
+        request = pb.TruncateRequest(path=path, size=size, tail=chunk_done(tail))
+        return file_status((await self._asking.change("Truncate", request)).status)
+
+    async def renew_lease(self) -> None:
+        """Tell the masters that this client goes on writing its open files."""
+        await self._asking.change("RenewLease", pb.RenewLeaseRequest())
+
+    async def recover_lease(self, path: str) -> FileStatus:
+        """Close a file that somebody else left open."""
+        answer = await self._asking.change("RecoverLease", pb.RecoverLeaseRequest(path=path))
+        return file_status(answer.status)

@@ -1,0 +1,79 @@
+"""Rows of snapshots: each snapshot, and what was changed or removed since and one of them sees.
+
+A snapshot's `seq` is its number among all ever made. What was linked or changed while `born` (or
+`since`) snapshots existed, and stopped being so while there were `died` (or `until`), is seen by
+those in between: born < seq <= died.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from pydfsnode.meta.inodes import Extras
+
+TABLE_SNAPSHOT = 23
+"""By seq."""
+TABLE_PAST_ENTRY = 24
+"""By a number of its own, out of one counter for both."""
+TABLE_PAST_INODE = 25
+
+ChunkRow = tuple[int, int, int, int]
+"""Chunk id, version, length, crc32c."""
+
+
+class Snapshot(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A snapshot of a directory; the totals are what `Summary` tells, as they were."""
+
+    directory_id: int
+    name: str
+    created_ms: int
+    directories: int
+    files: int
+    bytes: int
+    space: int
+
+
+class PastEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A name that was taken out of a directory. `newest`: the newest snapshot that sees it."""
+
+    newest: int
+    parent_id: int
+    name: str
+    inode_id: int
+    born: int
+    died: int
+
+
+class PastInode(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A file or directory as it was. `newest`: the newest snapshot that sees it.
+
+    Of `flags` only those that a reader asks for are kept. A file that was being written has the
+    chunks that were finished.
+    """
+
+    newest: int
+    inode_id: int
+    since: int
+    until: int
+    is_directory: bool
+    mode: int
+    owner: str
+    group: str
+    mtime_ms: int
+    atime_ms: int
+    ctime_ms: int
+    flags: int
+    extras: Extras | None
+    child_count: int = 0
+    replication: int = 0
+    chunk_bytes: int = 0
+    crc32c: int = 0
+    chunks: tuple[ChunkRow, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(length for _, _, length, _ in self.chunks)
+
+
+Past = PastEntry | PastInode

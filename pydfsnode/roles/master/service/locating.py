@@ -1,0 +1,72 @@
+"""Where the bytes of files are: on chunkservers, or here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydfsnode.errors import NotFound
+from pydfsnode.meta import queries
+from pydfsnode.meta.caller import Caller
+from pydfsnode.meta.inodes import INLINE
+from pydfsnode.meta.results import LocatedChunk
+from pydfsnode.meta.state import Namespace
+from pydfsnode.roles.master.consensus import Consensus
+from pydfsnode.roles.master.fleet import Fleet
+from pydfsnode.roles.master.service.conversions import fill
+from pydfsnode.rpc.context import CallContext
+from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.rpc.server import Handlers
+
+
+class Locating:
+    """The namespace says which chunks a file has, the fleet who holds them."""
+
+    def __init__(self, consensus: Consensus, fleet: Fleet) -> None:
+        self._consensus = consensus
+        self._fleet = fleet
+
+    def handlers(self) -> Handlers:
+        """Name of the method to handler."""
+        return {"ReportBadReplica": self.report_bad_replica}
+
+    def locate(
+        self, namespace: Namespace, request: pb.LocateRequest, caller: Caller
+    ) -> pb.LocateResponse:
+        """A file's chunks and who holds them; every master hears that from the chunkservers."""
+        view, chunks = queries.locate(namespace, request.path, caller)
+        response = pb.LocateResponse()
+        fill(response.status, view)
+        for chunk in chunks:
+            self._fill(response.chunks.add(), chunk)
+        return response
+
+    def _fill(self, location: pb.ChunkLocation, chunk: LocatedChunk) -> None:
+        location.chunk_id = chunk.chunk_id
+        location.version = chunk.version
+        location.offset = chunk.offset
+        location.length = chunk.length
+        location.crc32c = chunk.crc32c
+        if chunk.version == INLINE:
+            location.inline_content = self._consensus.read_inline(chunk.chunk_id)
+        else:
+            location.replicas.extend(self.addresses(self._fleet.readable(chunk.chunk_id)))
+
+    def addresses(self, node_ids: Iterable[str]) -> list[pb.Address]:
+        """Where clients reach these chunkservers."""
+        return [
+            pb.Address(node_id=node_id, listen=self._fleet.listen_of(node_id))
+            for node_id in node_ids
+        ]
+
+    async def report_bad_replica(
+        self, request: pb.ReportBadReplicaRequest, call: CallContext
+    ) -> pb.ReportBadReplicaResponse:
+        """A reader found a replica that does not match its checksum."""
+        await self._consensus.read()
+        if not self._fleet.holds(request.chunk_id, request.node_id):
+            raise NotFound(
+                f"{request.node_id} holds no replica of chunk {request.chunk_id}",
+                chunk_id=request.chunk_id,
+            )
+        self._fleet.suspect(request.chunk_id, request.node_id, call.identity.uri)
+        return pb.ReportBadReplicaResponse()

@@ -1,0 +1,186 @@
+"""Writing files: creating, reopening, chunk by chunk, closing, and who may write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from pydfsnode import limits
+from pydfsnode.errors import LeaseExpired
+from pydfsnode.meta import ops
+from pydfsnode.meta.results import Appended, ChunkAllocated, Done, FileView, Removed
+from pydfsnode.roles.master.allocation import Allocation
+from pydfsnode.roles.master.consensus import Consensus
+from pydfsnode.roles.master.service.admission import Admission
+from pydfsnode.roles.master.service.conversions import answer, chunk_done, fill
+from pydfsnode.rpc.context import CallContext
+from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.rpc.server import Handlers
+
+Addresses = Callable[[Iterable[str]], list[pb.Address]]
+
+
+class FileDefaults(msgspec.Struct, frozen=True):
+    """Of files whose creators do not say, and which contents the masters take.
+
+    `inline_bytes_max`: the largest; 0: none. `inline_total_bytes_max`: of all together.
+    """
+
+    replication: int = 3
+    chunk_bytes: int = limits.CHUNK_BYTES_DEFAULT
+    inline_bytes_max: int = limits.INLINE_BYTES_MAX
+    inline_total_bytes_max: int = 1024 * limits.MIB
+
+
+class WritingHandlers:
+    """See the module."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        consensus: Consensus,
+        allocation: Allocation,
+        addresses: Addresses,
+        defaults: FileDefaults,
+    ) -> None:
+        self._head = admission.head
+        self._propose = admission.propose
+        self._consensus = consensus
+        self._allocation = allocation
+        self._addresses = addresses
+        self._defaults = defaults
+
+    def handlers(self) -> Handlers:
+        """Name of the method to handler."""
+        return {
+            "Create": self.create,
+            "Append": self.append,
+            "AllocateChunk": self.allocate_chunk,
+            "Complete": self.complete,
+            "CompleteInline": self.complete_inline,
+            "Abandon": self.abandon,
+            "Truncate": self.truncate,
+            "RenewLease": self.renew_lease,
+            "RecoverLease": self.recover_lease,
+        }
+
+    async def create(self, request: pb.CreateRequest, call: CallContext) -> pb.CreateResponse:
+        """Create a file that the caller then writes, or with its content at once."""
+        fields = (
+            *self._head(request.op, call),
+            request.path,
+            request.replication or self._defaults.replication,
+            request.chunk_bytes or self._defaults.chunk_bytes,
+            request.mode,
+            request.overwrite,
+            request.create_parents,
+        )
+        op: ops.Create | ops.CreateInline
+        if request.HasField("content") and self._takes(len(request.content)):
+            op = ops.CreateInline(*fields, request.content)
+        else:
+            op = ops.Create(*fields)
+        return answer(pb.CreateResponse, await self._propose(op, FileView))
+
+    def _takes(self, size: int) -> bool:
+        """Whether the masters keep a content of *size* bytes; an empty one costs nothing."""
+        defaults = self._defaults
+        if size > defaults.inline_bytes_max:
+            return False
+        total_bytes = self._consensus.namespace.tree.inline.total_bytes
+        return size == 0 or total_bytes + size <= defaults.inline_total_bytes_max
+
+    async def append(self, request: pb.AppendRequest, call: CallContext) -> pb.AppendResponse:
+        """Reopen a file for the caller, with its content when that lies here."""
+        op = ops.Append(*self._head(request.op, call), request.path)
+        result = await self._propose(op, Appended)
+        response = pb.AppendResponse()
+        fill(response.status, result.view)
+        if result.content_id:
+            response.inline_content = self._reopened_content(result)
+        return response
+
+    def _reopened_content(self, reopened: Appended) -> bytes:
+        inode_id = reopened.view.inode_id
+        table = self._consensus.namespace.tree.table
+        if table.holder_of(reopened.content_id) != inode_id:
+            raise LeaseExpired(
+                f"{reopened.view.path} was deleted or replaced as soon as it was reopened",
+                inode_id=inode_id,
+            )
+        return self._consensus.read_inline(reopened.content_id)
+
+    async def allocate_chunk(
+        self, request: pb.AllocateChunkRequest, call: CallContext
+    ) -> pb.AllocateChunkResponse:
+        """Choose a pipeline and record the chunk."""
+        targets = await self._allocation.choose(request.inode_id, list(request.exclude))
+        op = ops.AllocateChunk(
+            *self._head(request.op, call),
+            request.inode_id,
+            chunk_done(request, "previous"),
+            request.abandon_chunk_id,
+            targets,
+        )
+        result = await self._propose(op, ChunkAllocated)
+        return pb.AllocateChunkResponse(
+            chunk_id=result.chunk_id,
+            version=result.version,
+            epoch=self._consensus.term,
+            targets=self._addresses(result.targets),
+        )
+
+    async def complete(self, request: pb.CompleteRequest, call: CallContext) -> pb.CompleteResponse:
+        """Close a file."""
+        op = ops.Complete(
+            *self._head(request.op, call),
+            request.inode_id,
+            chunk_done(request, "last"),
+            request.abandon_chunk_id,
+        )
+        return answer(pb.CompleteResponse, await self._propose(op, FileView))
+
+    async def complete_inline(
+        self, request: pb.CompleteInlineRequest, call: CallContext
+    ) -> pb.CompleteInlineResponse:
+        """Close a file whose whole content the masters keep; it stays open when they do not."""
+        head = self._head(request.op, call)
+        if not self._takes(len(request.content)):
+            view = await self._held(request.inode_id, request.op.client_id)
+            return answer(pb.CompleteInlineResponse, view)
+        op = ops.CompleteInline(*head, request.inode_id, request.content)
+        return answer(pb.CompleteInlineResponse, await self._propose(op, FileView))
+
+    async def _held(self, inode_id: int, client_id: int) -> FileView:
+        """The file *inode_id* as *client_id* holds it. Raises LeaseExpired: it does not."""
+        tree = (await self._consensus.read()).tree
+        opened, file = tree.open_files.get(inode_id), tree.table.get(inode_id)
+        if opened is None or file is None or opened.holder != client_id:
+            raise LeaseExpired(f"file {inode_id} is not being written here", inode_id=inode_id)
+        return tree.view(file, tree.table.path(file))
+
+    async def abandon(self, request: pb.AbandonRequest, call: CallContext) -> pb.AbandonResponse:
+        """Give up a file that was never closed."""
+        await self._propose(ops.Abandon(*self._head(request.op, call), request.inode_id), Removed)
+        return pb.AbandonResponse()
+
+    async def truncate(self, request: pb.TruncateRequest, call: CallContext) -> pb.TruncateResponse:
+        """Cut the end off a file."""
+        head, tail = self._head(request.op, call), chunk_done(request, "tail")
+        op = ops.Truncate(*head, request.path, request.size, tail)
+        return answer(pb.TruncateResponse, await self._propose(op, FileView))
+
+    async def renew_lease(
+        self, request: pb.RenewLeaseRequest, call: CallContext
+    ) -> pb.RenewLeaseResponse:
+        """The caller's client is alive, and goes on writing."""
+        await self._propose(ops.RenewLease(*self._head(request.op, call)), Done)
+        return pb.RenewLeaseResponse()
+
+    async def recover_lease(
+        self, request: pb.RecoverLeaseRequest, call: CallContext
+    ) -> pb.RecoverLeaseResponse:
+        """Close a file whose writer is gone."""
+        op = ops.RecoverLease(*self._head(request.op, call), request.path)
+        return answer(pb.RecoverLeaseResponse, await self._propose(op, FileView))

@@ -1,0 +1,117 @@
+"""When what a snapshot needed is freed: with the last one that needs it, bit by bit."""
+
+from __future__ import annotations
+
+import pytest
+
+from pydfsnode.meta import history, ops, tree
+
+from .harness import Harness
+from .snapshot_asking import chunk_ids, create, delete, lengths, past_rows, prepared
+
+
+@pytest.fixture
+def harness() -> Harness:
+    return prepared()
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 1, 3), (2, 3, 1)])
+def test_the_last_snapshot_that_needs_a_chunk_frees_it(
+    harness: Harness, order: tuple[int, ...]
+) -> None:
+    needed = chunk_ids(harness, "/d/g")
+    for number in (1, 2, 3):
+        create(harness, "/d", f"s{number}")
+        harness.run(ops.SetMode, "/d/g", 0o600 + number)
+    harness.delete("/d/g")
+    for number in order:
+        assert harness.namespace.drain_freed() == []
+        assert not harness.namespace.is_garbage(needed[0])
+        delete(harness, "/d", f"s{number}")
+    assert harness.namespace.drain_freed() == needed
+    assert harness.namespace.is_garbage(needed[0])
+    assert past_rows(harness) == (0, 0)
+
+
+def test_a_chunk_that_only_a_snapshot_has_is_wanted_as_it_wanted_it(harness: Harness) -> None:
+    create(harness, "/d", "s")
+    harness.run(ops.SetReplication, "/d/g", 1)
+    harness.namespace.drain_changed_chunks()
+    kept = chunk_ids(harness, "/d/g")[0]
+    harness.delete("/d/g")
+    changed = {w.chunk_id: w.replication for w in harness.namespace.drain_changed_chunks()}
+    assert changed == {kept: 3}
+    harness.restart()
+    wanted = {w.chunk_id: w.replication for w in harness.namespace.iter_wanted()}
+    assert wanted[kept] == 3
+    assert harness.namespace.chunk(kept) is None
+
+
+def test_the_most_careful_snapshot_decides_how_often_a_chunk_is_kept(harness: Harness) -> None:
+    kept = chunk_ids(harness, "/d/g")[0]
+    create(harness, "/d", "careful")
+    harness.run(ops.SetReplication, "/d/g", 1)
+    create(harness, "/d", "careless")
+    harness.delete("/d/g")
+    for replication in (3, 1):
+        told = {w.chunk_id: w.replication for w in harness.namespace.drain_changed_chunks()}
+        assert told[kept] == replication
+        wanted = {w.chunk_id: w.replication for w in harness.namespace.iter_wanted()}
+        assert wanted[kept] == replication
+        if replication == 3:
+            delete(harness, "/d", "careful")
+
+
+def test_without_a_snapshot_that_sees_it_nothing_is_kept(harness: Harness) -> None:
+    harness.mkdirs("/o")
+    harness.write("/o/f", 4)
+    create(harness, "/d", "s")
+    harness.run(ops.SetMode, "/o/f", 0o600)
+    freed = chunk_ids(harness, "/o/f")
+    harness.delete("/o", recursive=True)
+    assert harness.namespace.drain_freed() == freed
+    assert past_rows(harness) == (0, 0)
+
+
+def test_a_snapshot_older_than_an_entry_does_not_see_it(harness: Harness) -> None:
+    """What lay elsewhere when `d1` was made is not kept for it, wherever it has been since."""
+    harness.mkdirs("/e")
+    harness.write("/e/x", 10, 20)
+    cut = chunk_ids(harness, "/e/x")[1]
+    create(harness, "/e", "e")
+    create(harness, "/d", "d1")
+    harness.run(ops.Truncate, "/e/x", 10)
+    harness.rename("/e/x", "/d/x")
+    create(harness, "/d", "d2")
+    harness.rename("/d/x", "/x")
+    delete(harness, "/e", "e")
+    assert harness.namespace.drain_freed() == [cut]
+    assert lengths(harness, "/d/.snapshot/d2/x") == [10]
+
+
+def test_much_goes_bit_by_bit(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "RECLAIMED_AT_ONCE_MAX", 4)
+    monkeypatch.setattr(history, "PURGED_AT_ONCE_MAX", 4)
+    for number in range(10):
+        harness.write(f"/d/sub/f{number}", 1)
+    create(harness, "/d", "s")
+    harness.delete("/d/sub", recursive=True)
+    reclaim(harness, 5, 5)
+    assert len(harness.names("/d/.snapshot/s/sub")) == 11, "half of it is reclaimed"
+    harness.restart()
+    reclaim(harness, 100, 7)
+    assert len(harness.names("/d/.snapshot/s/sub")) == 11
+    assert harness.namespace.drain_freed() == []
+    delete(harness, "/d", "s")
+    assert harness.namespace.tree.history.is_purging
+    left = sum(past_rows(harness))
+    harness.restart()
+    while harness.namespace.tree.history.is_purging:
+        left -= 3
+        harness.run(ops.Reclaim, 3)
+        assert sum(past_rows(harness)) == max(left, 0)
+    assert len(harness.namespace.drain_freed()) == 12
+
+
+def reclaim(harness: Harness, count: int, gone: int) -> None:
+    assert harness.run(ops.Reclaim, count).inodes == gone
