@@ -1,5 +1,8 @@
+from typing_extensions import disjoint_base
+
 from pydfsnode._fast.inodes import Inode
 
+@disjoint_base
 class Statuses:
     def __init__(self, is_open: int, has_acl: int, is_inline: int) -> None: ...
     def of_inode(self, inode: Inode, path: str) -> bytes: ...
