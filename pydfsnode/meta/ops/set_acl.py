@@ -150,7 +150,8 @@ def _masked(entries: Entries, changed: Collection[Key]) -> Entries:
 
 def _checked(changed: Acl) -> Acl:
     for what, entries in (("", changed.access), ("default ", changed.default)):
-        if entries and not {OWNER, GROUP, OTHER} <= entries.keys():
+        # Only the default part may be empty as a whole.
+        if (entries or not what) and not {OWNER, GROUP, OTHER} <= entries.keys():
             raise InvalidArgument(f"the {what}entries user::, group:: and other:: are needed")
         if len(entries) > limits.ACL_ENTRIES_MAX:
             raise InvalidArgument(

@@ -279,3 +279,11 @@ def test_entries_lie_in_the_log_as_text() -> None:
 def test_reading_and_writing_are_each_others_inverse() -> None:
     for mode in (0o000, 0o640, 0o1777):
         assert acl.write(acl.read(mode, None), mode) == (mode, (), ())
+
+
+def test_the_entries_of_the_mode_cannot_be_removed() -> None:
+    harness = Harness()
+    harness.mkdirs("/d")
+    for texts in (("user:", "group:", "other:"), ("group:",)):
+        error = harness.refusal(ops.SetAcl, "/d", texts, "remove")
+        assert isinstance(error, InvalidArgument)
