@@ -316,8 +316,9 @@ class _Transfer:
                     return answer.result().installed
             raise TimeoutError(f"no answer to the last frame within {INSTALL_S} s")
         finally:
+            # Not waited for: whoever drops this coroutine where it waits must be able to end it.
+            answer.add_done_callback(lambda late: late.cancelled() or late.exception())
             answer.cancel()
-            await asyncio.gather(answer, return_exceptions=True)
 
 
 class _FramesAhead:
