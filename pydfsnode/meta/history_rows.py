@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from pydfsnode.meta.inodes import Extras
+from pydfsnode.meta.inodes import Extras, Natural
 
 TABLE_SNAPSHOT = 23
 """By seq."""
@@ -17,31 +17,31 @@ TABLE_PAST_ENTRY = 24
 """By a number of its own, out of one counter for both."""
 TABLE_PAST_INODE = 25
 
-ChunkRow = tuple[int, int, int, int]
+ChunkRow = tuple[Natural, Natural, Natural, Natural]
 """Chunk id, version, length, crc32c."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A snapshot of a directory; the totals are what `Summary` tells, as they were."""
 
-    directory_id: int
+    directory_id: Natural
     name: str
-    created_ms: int
-    directories: int
-    files: int
-    bytes: int
-    space: int
+    created_ms: Natural
+    directories: Natural
+    files: Natural
+    bytes: Natural
+    space: Natural
 
 
 class PastEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A name that was taken out of a directory. `newest`: the newest snapshot that sees it."""
 
-    newest: int
-    parent_id: int
+    newest: Natural
+    parent_id: Natural
     name: str
-    inode_id: int
-    born: int
-    died: int
+    inode_id: Natural
+    born: Natural
+    died: Natural
 
 
 class PastInode(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -51,23 +51,23 @@ class PastInode(msgspec.Struct, frozen=True, array_like=True, gc=False):
     chunks that were finished.
     """
 
-    newest: int
-    inode_id: int
-    since: int
-    until: int
+    newest: Natural
+    inode_id: Natural
+    since: Natural
+    until: Natural
     is_directory: bool
-    mode: int
+    mode: Natural
     owner: str
     group: str
-    mtime_ms: int
-    atime_ms: int
-    ctime_ms: int
-    flags: int
+    mtime_ms: Natural
+    atime_ms: Natural
+    ctime_ms: Natural
+    flags: Natural
     extras: Extras | None
-    child_count: int = 0
-    replication: int = 0
-    chunk_bytes: int = 0
-    crc32c: int = 0
+    child_count: Natural = 0
+    replication: Natural = 0
+    chunk_bytes: Natural = 0
+    crc32c: Natural = 0
     chunks: tuple[ChunkRow, ...] = ()
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -17,6 +17,9 @@ HAS_EXTRAS = 8
 HAS_SNAPSHOTS = 16
 """A directory with snapshots of its own."""
 
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+"""A number of a row: decoding one that is negative fails."""
+
 INLINE = 0
 """The version of a chunk whose bytes lie in the state table; chunkservers begin at 1."""
 
@@ -28,9 +31,9 @@ class OpenFile(msgspec.Struct, frozen=True, array_like=True, gc=False):
     it again, so that it goes when the first chunk is finished. `reopened`: there was a file before.
     """
 
-    holder: int
-    chunk_id: int = 0
-    version: int = 0
+    holder: Natural
+    chunk_id: Natural = 0
+    version: Natural = 0
     targets: tuple[str, ...] = ()
     replaces_inline: bool = False
     reopened: bool = False
@@ -45,14 +48,14 @@ class Extras(msgspec.Struct, frozen=True, array_like=True):
     xattrs: dict[str, bytes] = {}
     acl: tuple[str, ...] = ()
     default_acl: tuple[str, ...] = ()
-    names_max: int = 0
-    bytes_max: int = 0
+    names_max: Natural = 0
+    bytes_max: Natural = 0
 
 
 class Doomed(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A tree that was deleted and waits to be dropped bit by bit; by the id of its top."""
 
-    since_ms: int
+    since_ms: Natural
 
 
 class ChunkDone(msgspec.Struct, frozen=True, array_like=True, gc=False):

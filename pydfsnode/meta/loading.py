@@ -96,7 +96,8 @@ class Loader:
         tree = self._tree
         for inode_id, opened in tree.open_files.rows.items():
             if opened.chunk_id:
-                if opened.chunk_id >= head.next_chunk_id or tree.table.holder_of(opened.chunk_id):
+                is_known = 0 < opened.chunk_id < head.next_chunk_id
+                if not is_known or tree.table.holder_of(opened.chunk_id):
                     raise rows.broken(
                         rows.TABLE_OPEN, rows.KEY.pack(inode_id), "holds a chunk that is another's"
                     )

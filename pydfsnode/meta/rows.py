@@ -12,6 +12,7 @@ import msgspec
 
 from pydfsnode.errors import CorruptionError
 from pydfsnode.meta.history import TABLES as HISTORY_TABLES
+from pydfsnode.meta.inodes import Natural
 from pydfsnode.meta.sessions import Dormant, Remembered
 from pydfsnode.meta.tables import KEY, Row, broken, decode, encode
 from pydfsnode.meta.tree import TABLE_DOOMED, TABLE_EXTRAS, TABLE_OPEN
@@ -35,15 +36,15 @@ HEAD_KEY = bytes(8)
 class Head(msgspec.Struct, frozen=True, array_like=True):
     """What is not a thing of its own. `format_version` changes when a row's meaning does."""
 
-    format_version: int
-    applied_index: int
-    next_inode_id: int
-    next_chunk_id: int
-    clock_ms: int
-    forgotten_sessions: int
-    inline_bytes: int
-    snapshot_sequence: int
-    next_past_id: int
+    format_version: Natural
+    applied_index: Natural
+    next_inode_id: Natural
+    next_chunk_id: Natural
+    clock_ms: Natural
+    forgotten_sessions: Natural
+    inline_bytes: Natural
+    snapshot_sequence: Natural
+    next_past_id: Natural
 
 
 FORMAT_VERSION = 2

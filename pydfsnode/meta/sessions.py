@@ -81,6 +81,7 @@ class SessionTable:
         self.forgotten_count = 0
         self.touched: dict[tuple[int, int], bool] = {}
         self._newest = 0  # the client at the end of `active`; 0: not known
+        self._nobody_idle_ms = 0  # up to this log time no session falls asleep
 
     def admit(self, op: Op, index: int, clock_ms: int) -> Outcome | None:
         """The first outcome of *op*; None when it must be applied now and can be remembered.
@@ -96,7 +97,12 @@ class SessionTable:
             if remembered is not None:
                 return remembered.outcome
         _check_head(op)
-        self._make_room(op, index, clock_ms)
+        if (
+            session is None
+            or clock_ms > self._nobody_idle_ms
+            or self.outcome_count >= self.bounds.outcomes
+        ):
+            self._make_room(op, index, clock_ms)
         floor = self._floor(op)
         if op.seq < floor:
             raise SessionExpired(
@@ -130,6 +136,9 @@ class SessionTable:
             idle_ms = bounds.idle_ms_min if full else bounds.idle_ms
             oldest = next(iter(self.active), 0)
             if not oldest or clock_ms - self.active[oldest].at_ms <= idle_ms:
+                # No session's time goes back, so until then nobody can have been idle for so long.
+                heard_ms = self.active[oldest].at_ms if oldest else clock_ms
+                self._nobody_idle_ms = heard_ms + bounds.idle_ms
                 if full:
                     raise Overloaded(
                         f"the session table is full ({len(self.active)} clients, "

@@ -11,7 +11,14 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from pydfsnode._fast import CHUNKS_PER_PAGE, Inode, InodeTable, crc32c, crc32c_combine
+from pydfsnode._fast import (
+    CHUNKS_PER_PAGE,
+    INODES_PER_BLOCK,
+    Inode,
+    InodeTable,
+    crc32c,
+    crc32c_combine,
+)
 from pydfsnode.errors import InvariantViolation
 from pydfsnode.ids import ROOT_INODE_ID
 from pydfsnode.meta.caller import SUPERGROUP, SUPERUSER
@@ -201,7 +208,9 @@ class Tree(Looking):
         """Call before an attribute or the content of *inode* changes: snapshots keep the old."""
         if self.history.sequence:
             self.history.changing(inode)
-        self.touched.inode(inode.inode_id)
+        inode_id = inode.inode_id
+        touched = self.touched  # as `Touched.inode`, without the call: three times an operation
+        touched.blocks[inode_id // INODES_PER_BLOCK] = touched.inodes[inode_id] = None
 
     def set_replication(self, file: Inode, replication: int) -> None:
         """From now on *file* wants *replication* replicas of each chunk."""

@@ -26,7 +26,8 @@ def disk_table(table: int, generation: int) -> int:
 
 def disk_rows(rows: Sequence[Row], generation: int) -> list[Row]:
     """*rows* of the state with their tables' numbers on disk."""
-    return [(disk_table(table, generation), key, value) for table, key, value in rows]
+    numbers = {table: disk_table(table, generation) for table in {row[0] for row in rows}}
+    return [(numbers[table], key, value) for table, key, value in rows]
 
 
 def disk_span(generation: int) -> tuple[bytes, bytes]:

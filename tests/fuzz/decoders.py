@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pydfsnode import errors, limits
 from pydfsnode._fast import FrameReader, encode_entry, frame_head, scan_entries
 from pydfsnode.config import Peer
+from pydfsnode.meta import acl, rows
 from pydfsnode.meta.codec import decode_op, encode_op
-from pydfsnode.meta.ops.create import Create
+from pydfsnode.meta.history_rows import TABLE_PAST_ENTRY, TABLE_PAST_INODE, TABLE_SNAPSHOT
+from pydfsnode.meta.ops import ChunkDone, Create, CreateInline, SetAcl, Truncate
+from pydfsnode.meta.ops.base import Op
 from pydfsnode.obs.trace import parse_traceparent
 from pydfsnode.raft import messages
 from pydfsnode.rpc import chunk_packets, framing, status
 from pydfsnode.security.identity import Identity
 from pydfsnode.storage import chunk_format
+from tests.fuzz.state_rows import load_with, row_of
 
 FRAME_BYTES_MAX = 1 << 16
 
@@ -76,6 +81,25 @@ def _text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
     return lambda given: parse(given.decode("utf-8", "replace"))
 
 
+_HEAD = (1, 2, 2, 1_000, "alice:eng,ops")
+OPERATIONS: dict[str, Op] = {
+    "create": Create(*_HEAD, "/a/b", 3, 1 << 20),
+    "create inline": CreateInline(*_HEAD, "/a/b", 3, 1 << 20, content=bytes(range(99))),
+    "set acl": SetAcl(*_HEAD, "/a", ("user:alice:rwx", "default:group:eng:r-x"), "modify"),
+    "truncate": Truncate(*_HEAD, "/a", 5, ChunkDone(7, 1, 5, 9)),
+}
+STATE_TABLES = {
+    "head": rows.TABLE_HEAD,
+    "inodes": rows.TABLE_BLOCK,
+    "chunk page": rows.TABLE_PAGE,
+    "session": rows.TABLE_SESSION,
+    "open file": rows.TABLE_OPEN,
+    "extras": rows.TABLE_EXTRAS,
+    "snapshot": TABLE_SNAPSHOT,
+    "past entry": TABLE_PAST_ENTRY,
+    "past inode": TABLE_PAST_INODE,
+}
+
 DECODERS = [
     Decoder("log entries", scan_entries, _entries(), (ValueError,)),
     Decoder("frames", lambda given: feed([given]), _frames(), (ValueError,)),
@@ -97,12 +121,18 @@ DECODERS = [
         _error_info(),
         (),
     ),
-    Decoder(
-        "operations",
-        decode_op,
-        encode_op(Create(1, 2, 2, 1_000, "alice", "/a/b", 3, 1 << 20)),
-        (errors.CorruptionError,),
+    *(
+        Decoder(f"operation {name}", decode_op, encode_op(op), (errors.CorruptionError,))
+        for name, op in OPERATIONS.items()
     ),
+    *(
+        Decoder(
+            f"state row {name}", partial(load_with, table), row_of(table), (errors.CorruptionError,)
+        )
+        for name, table in STATE_TABLES.items()
+    ),
+    Decoder("acl entries", _text(acl.parse), b"default:user:alice:rwx", (errors.InvalidArgument,)),
+    Decoder("acl entries to remove", _text(acl.parse_key), b"group:eng", (errors.InvalidArgument,)),
     Decoder(
         "raft messages",
         messages.decode_message,

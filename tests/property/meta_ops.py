@@ -161,7 +161,7 @@ class OpDraw:
     def delete(self) -> Any:
         """Mostly by somebody whom permissions bind."""
         client, user = self.choose.of(CLIENTS), self.choose.of(ASKERS)
-        return Drawn(client, user, (self.existing(), not self.one_in(3)))
+        return Drawn(client, user, (self.existing(), self.one_in(2)))
 
     def rename(self) -> Any:
         source = self.existing()

@@ -23,14 +23,14 @@ from .meta_steps import KINDS, MetaSteps
 DROPPED_AT_ONCE_MAX = 3
 """So that trees become doomed that are small enough for a test."""
 WEIGHTS = {
-    "Mkdirs": 8, "Create": 8, "AllocateChunk": 12, "Complete": 6, "Delete": 5, "Rename": 10,
+    "Mkdirs": 8, "Create": 8, "AllocateChunk": 12, "Complete": 6, "Delete": 3, "Rename": 10,
     "CreateInline": 6, "Append": 3, "Truncate": 3, "SetMode": 3, "SetAcl": 7, "SetOwner": 3,
     "Reclaim": 2, "MoveToTrash": 3, "RestoreTrash": 3, "SetQuota": 4, "Concat": 6, "SetXattr": 2,
     "CreateSnapshot": 4, "DeleteSnapshot": 3, "RenameSnapshot": 2, "SetReplication": 2,
     "CompleteInline": 2,
 }  # fmt: skip
 """How often a walk takes each operation; others once."""
-COMMON = [kind for kind, weight in WEIGHTS.items() if weight > 5 and kind != "Concat"]
+COMMON = {"Mkdirs", "Create", "AllocateChunk", "Complete", "Rename", "CreateInline"}
 BESIDE = {"ask_again": 4, "wait": 2, "drain": 2, "look": 16, "squeeze": 5, "write": 5}
 STEPS = {**{kind: WEIGHTS.get(kind, 1) for kind in KINDS}, **BESIDE}
 WALKS = int(os.environ.get("META_WALKS", "20"))
@@ -112,4 +112,4 @@ def test_a_long_walk_agrees_with_the_model(seed: int) -> None:
         if odds < 10:
             steps.check_chunks()
     assert len(steps.applied) > len(KINDS) * 3 // 4, "the walk hardly reached an operation"
-    assert all(steps.applied[kind] for kind in COMMON)
+    assert steps.applied.keys() >= COMMON

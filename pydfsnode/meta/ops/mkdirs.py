@@ -65,10 +65,10 @@ def require_makeable(
     Raises:
         NotADirectory, NotFound, AccessDenied.
     """
-    names = paths.parse(path)
     if found.is_file:
-        raise not_a_directory(joined(names[:-missing]))
+        raise not_a_directory(joined(paths.parse(path)[:-missing]))
     if missing > makeable:
+        names = paths.parse(path)
         raise not_found(joined(names[: len(names) - missing + 1]))
     tree.require(found, caller, WRITE | EXECUTE, path)
     return found

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-import pydfsnode.storage
 from pydfsnode._fast import encode_entry
 from pydfsnode.raft.effects import HardState
 from pydfsnode.storage.durable_mark import DurableMark
@@ -18,14 +16,7 @@ from pydfsnode.storage.log_recovery import (
 from pydfsnode.storage.memory_kv import MemoryKv
 from pydfsnode.storage.sealed import SealedStore
 from pydfsnode.storage.snapshot_stage import StageProgress
-
-FORMAT = Path(pydfsnode.storage.__file__).parent / "FORMAT.md"
-
-
-def vector(start: str) -> bytes:
-    row = re.search(rf"^\| {re.escape(start)}[^|]*\| `([0-9a-f]+)` \|$", FORMAT.read_text(), re.M)
-    assert row is not None, f"FORMAT.md has no vector '{start}'"
-    return bytes.fromhex(row[1])
+from tests.support.format_vectors import vector
 
 
 class RecordingSealer:
