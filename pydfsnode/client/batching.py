@@ -25,6 +25,9 @@ BATCHABLE = frozenset(
     if method.service == "pydfs.v1.Namespace" and path not in (BATCH, f"{SERVICE}/Find")
 )
 """Everything that a client asks of the namespace, but steps of searches: they take long."""
+CALLS_MAX = 64
+"""In one message. With more the two ends would wait for each other in turn: while one works on its
+messages, the other should have some to work on too."""
 BATCH_BYTES_MAX = limits.MIB
 """Of the requests in one message; the service takes more, for what stands around them."""
 CALL_BYTES_MAX = 16 * limits.KIB
@@ -148,8 +151,8 @@ def _settle(waiting: asyncio.Future[Any], answer: Any) -> None:
 
 def _fitting(calls: list[_Call]) -> int:
     size = 0
-    for count, call in enumerate(calls[: limits.BATCH_ITEMS_MAX]):
+    for count, call in enumerate(calls[:CALLS_MAX]):
         size += len(call.request)
         if size > BATCH_BYTES_MAX:
             return count
-    return min(len(calls), limits.BATCH_ITEMS_MAX)
+    return min(len(calls), CALLS_MAX)

@@ -111,11 +111,13 @@ class WritingMethods(FileSystemBase):
         """Make *value* the content of *path*; one request when it is small."""
         path = paths.normalize(path)
         create = self._creating(path, overwrite)
-        writer = self._writer(path, create)
+        status = None
         if memoryview(value).nbytes <= self._creation.inline_bytes_max:
             status = await create(bytes(value))
             if not status.under_construction:
                 return status
+        writer = self._writer(path, create)
+        if status is not None:
             writer.created(status)
         async with writer:
             await writer.write(value)

@@ -10,6 +10,9 @@ from pydfsnode._fast import FRAME_HEAD_BYTES, frame_head
 
 LARGE_BYTES = 32 * 1024
 """A frame from this size on leaves at once, without joining its large buffers with others."""
+EARLY_BYTES = 2 * 1024
+"""A whole call or answer from this size on leaves at once, so that the peer works on it while this
+end works on the next: those are batches."""
 SEPARATE_BYTES = 8 * 1024
 """A buffer from this size on is large: copying it costs more than a TLS record of its own."""
 FLUSH_BYTES = 256 * 1024
@@ -68,7 +71,9 @@ class FrameWriter:
         self._out_bytes += size
         if size >= LARGE_BYTES:
             self._out_large = True
-        if not self._flush_planned:
+        if size >= EARLY_BYTES:
+            self.flush()
+        elif not self._flush_planned:
             self._flush_planned = True
             self._loop.call_soon(self._flush)
 

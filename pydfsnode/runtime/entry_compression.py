@@ -7,7 +7,7 @@ import threading
 import zstandard
 
 from pydfsnode import limits
-from pydfsnode._fast import entry_kind, entry_payload
+from pydfsnode._fast import ENTRY_HEAD_BYTES, entry_kind, entry_payload
 from pydfsnode.errors import CorruptionError
 from pydfsnode.raft.types import KIND_COMPRESSED, KIND_OPERATION
 
@@ -36,7 +36,7 @@ def unpack(entry: bytes) -> bytes | None:
     """
     kind = entry_kind(entry)
     if kind == KIND_OPERATION:
-        return entry_payload(entry)
+        return entry[ENTRY_HEAD_BYTES:]
     if kind != KIND_COMPRESSED:
         return None
     packed = entry_payload(entry)

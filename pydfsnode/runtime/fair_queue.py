@@ -10,13 +10,11 @@ import asyncio
 from collections import deque
 from typing import NamedTuple
 
-from pydfsnode import limits
-
-SHARED_ENTRIES_MAX = 128
+SHARED_ENTRIES_MAX = 64
 """Of a group while several clients send: what the next one waits for."""
-IN_LOG_ENTRIES_MAX = 1024
+IN_LOG_ENTRIES_MAX = 512
 """Of those in the log and not applied: they are first, whoever comes."""
-SHARED_IN_LOG_ENTRIES_MAX = 192
+SHARED_IN_LOG_ENTRIES_MAX = 96
 """The same while several clients send."""
 RECENT_TAKES = 64
 """A client counts as sending for so many groups after its last operation."""
@@ -53,13 +51,17 @@ class FairQueue:
         self._count += 1
         self.queued_bytes += len(waiting.payload)
 
+    def count_of(self, client: int) -> int:
+        """How many of *client* wait."""
+        return len(self._queues.get(client, ()))
+
     def take(self, bytes_max: int, in_log: int = 0) -> list[Waiting]:
         """The next group: an equal share of each client's.
 
         At least one if there is any, unless too many of those taken before, *in_log*, still wait
         to be applied: what comes next must not wait for all of them.
         """
-        entries_max = min(limits.APPEND_ENTRIES_MAX, IN_LOG_ENTRIES_MAX - in_log)
+        entries_max = IN_LOG_ENTRIES_MAX - in_log
         if self._is_shared():
             entries_max = min(SHARED_ENTRIES_MAX, SHARED_IN_LOG_ENTRIES_MAX - in_log)
         if entries_max <= 0:

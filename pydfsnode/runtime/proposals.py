@@ -17,6 +17,9 @@ from pydfsnode.runtime.entry_compression import COMPRESS_FROM_BYTES, pack
 from pydfsnode.runtime.fair_queue import FairQueue, Waiting
 
 QUEUED_PROPOSALS_MAX = 16_384  # limits.py candidate
+RESERVED_PROPOSALS_MAX = 2_048
+"""Beyond it, for clients that have nearly none: those who filled the queue do not shut them out."""
+RESERVED_PER_CLIENT = 4
 QUEUED_BYTES_MAX = 32 * limits.MIB  # limits.py candidate
 BATCH_BYTES_MAX = 4 * limits.MIB
 RETRY_AFTER_MS = 50
@@ -71,7 +74,7 @@ class Proposals:
                 f"(at most {limits.ENTRY_BYTES_MAX - ENTRY_HEAD_BYTES})"
             )
         queue = self._queue
-        if len(queue) >= QUEUED_PROPOSALS_MAX or queue.queued_bytes + size > QUEUED_BYTES_MAX:
+        if not self._has_room(client, size):
             raise Overloaded(
                 f"{len(queue)} operations wait for the log: try again in {RETRY_AFTER_MS} ms",
                 retry_after_ms=RETRY_AFTER_MS,
@@ -80,6 +83,16 @@ class Proposals:
         kind, packed = pack(payload) if size >= COMPRESS_FROM_BYTES else (KIND_OPERATION, payload)
         queue.put(client, Waiting(packed, kind, future))
         return future
+
+    def _has_room(self, client: int, size: int) -> bool:
+        queue = self._queue
+        if queue.queued_bytes + size > QUEUED_BYTES_MAX:
+            return False
+        count = len(queue)
+        return count < QUEUED_PROPOSALS_MAX or (
+            count < QUEUED_PROPOSALS_MAX + RESERVED_PROPOSALS_MAX
+            and queue.count_of(client) < RESERVED_PER_CLIENT
+        )
 
     def _in_log(self) -> int:
         """How many are in the log and not applied yet."""

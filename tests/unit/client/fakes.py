@@ -119,7 +119,7 @@ class FakeRouter:
     """Calls the service's handlers as *identity*; `before` may raise for a call (path, request)."""
 
     def __init__(self, service: NamespaceService, identity: Identity = ANN) -> None:
-        self._context = cast(CallContext, _Context(identity))
+        self._context = CallContext(identity, METHODS["/pydfs.v1.Namespace/Stat"])
         self._handlers: dict[str, Any] = dict(service.handlers())
         self.calls: list[str] = []
         self.any_master: list[str] = []  # those of the calls that any master may answer
@@ -142,11 +142,6 @@ class FakeRouter:
 
     def waiting_because(self) -> str | None:
         return None
-
-
-class _Context:
-    def __init__(self, identity: Identity) -> None:
-        self.identity = identity
 
 
 class FakeSink:

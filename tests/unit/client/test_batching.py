@@ -7,8 +7,13 @@ from typing import Any
 
 import pytest
 
-from pydfsnode import limits
-from pydfsnode.client.batching import BATCH, CALL_BYTES_MAX, BatchingChannel, BatchingChannels
+from pydfsnode.client.batching import (
+    BATCH,
+    CALL_BYTES_MAX,
+    CALLS_MAX,
+    BatchingChannel,
+    BatchingChannels,
+)
 from pydfsnode.config import Peer
 from pydfsnode.errors import MalformedMessage, NotFound, NotLeader, Unavailable
 from pydfsnode.rpc.pb import dfs_pb2 as pb
@@ -124,11 +129,11 @@ async def test_an_answer_too_few_is_refused(channel: BatchingChannel, below: Fak
 
 
 async def test_messages_are_bounded(channel: BatchingChannel, below: FakeChannel) -> None:
-    count = 2 * limits.BATCH_ITEMS_MAX + 3
+    count = 2 * CALLS_MAX + 3
     calls = [stat(channel, f"/{i}") for i in range(count)]
     await turns()
     sizes = [len(request.items) for path, request, _ in below.asked if path == BATCH]
-    assert sizes == [limits.BATCH_ITEMS_MAX, limits.BATCH_ITEMS_MAX, 2]
+    assert sizes == [CALLS_MAX, CALLS_MAX, 2]
     below.go.set()
     await asyncio.gather(*calls)
 

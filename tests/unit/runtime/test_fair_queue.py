@@ -7,10 +7,11 @@ from collections import Counter
 
 import pytest
 
-from pydfsnode import limits
 from pydfsnode.runtime.fair_queue import (
+    IN_LOG_ENTRIES_MAX,
     RECENT_TAKES,
     SHARED_ENTRIES_MAX,
+    SHARED_IN_LOG_ENTRIES_MAX,
     FairQueue,
     Waiting,
 )
@@ -31,8 +32,8 @@ class Bench:
             future = self._loop.create_future()
             self.queue.put(client, Waiting(payload.ljust(size), 1, future))
 
-    def take(self, bytes_max: int = NO_LIMIT) -> list[bytes]:
-        return [waiting.payload.strip() for waiting in self.queue.take(bytes_max)]
+    def take(self, bytes_max: int = NO_LIMIT, in_log: int = 0) -> list[bytes]:
+        return [waiting.payload.strip() for waiting in self.queue.take(bytes_max, in_log)]
 
 
 @pytest.fixture
@@ -45,11 +46,11 @@ def clients_of(group: list[bytes]) -> Counter[bytes]:
 
 
 async def test_one_client_alone_fills_groups_in_order(bench: Bench) -> None:
-    bench.put(7, limits.APPEND_ENTRIES_MAX + 5)
+    bench.put(7, IN_LOG_ENTRIES_MAX + 5)
     first = bench.take()
-    assert first == [b"7/%d" % i for i in range(limits.APPEND_ENTRIES_MAX)]
+    assert first == [b"7/%d" % i for i in range(IN_LOG_ENTRIES_MAX)]
     assert len(bench.queue) == 5
-    assert bench.take()[-1] == b"7/%d" % (limits.APPEND_ENTRIES_MAX + 4)
+    assert bench.take()[-1] == b"7/%d" % (IN_LOG_ENTRIES_MAX + 4)
     assert bench.take() == []
     assert len(bench.queue) == bench.queue.queued_bytes == 0
 
@@ -90,6 +91,21 @@ async def test_groups_are_large_again_when_the_others_have_gone(bench: Bench) ->
         bench.take()
     bench.put(1, 2 * SHARED_ENTRIES_MAX)
     assert len(bench.take()) == 2 * SHARED_ENTRIES_MAX
+
+
+async def test_what_is_in_the_log_already_leaves_less_room_and_at_last_none(bench: Bench) -> None:
+    bench.put(1, 10)
+    assert len(bench.take(in_log=IN_LOG_ENTRIES_MAX - 3)) == 3
+    assert bench.take(in_log=IN_LOG_ENTRIES_MAX) == []
+    bench.put(2, 10)
+    assert len(bench.take(in_log=SHARED_IN_LOG_ENTRIES_MAX - 4)) == 4
+    assert bench.take(in_log=SHARED_IN_LOG_ENTRIES_MAX) == []
+    assert len(bench.queue) == 13
+
+
+async def test_each_clients_count_is_known(bench: Bench) -> None:
+    bench.put(1, 3)
+    assert [bench.queue.count_of(client) for client in (1, 2)] == [3, 0]
 
 
 async def test_bytes_of_a_group_are_bounded_but_never_to_nothing(bench: Bench) -> None:

@@ -22,6 +22,7 @@ from pydfsnode.raft.messages import (
     VoteGrant,
     VoteRequest,
 )
+from pydfsnode.runtime.fair_queue import IN_LOG_ENTRIES_MAX
 from tests.support.driver_fakes import Bench, FakeCore, real_core
 from tests.support.sealed_log import entry
 
@@ -166,11 +167,15 @@ async def test_messages_are_stepped_at_once_and_their_groups_merge_behind_a_slow
 
 
 async def test_a_batch_is_bounded(bench: Bench, core: FakeCore) -> None:
-    for _ in range(limits.APPEND_ENTRIES_MAX + 5):
+    for _ in range(IN_LOG_ENTRIES_MAX + 5):
         bench.driver.propose(b"x")
     await bench.settle()
     bench.disk.run_next()
-    assert [len(batch) for batch in core.proposed] == [limits.APPEND_ENTRIES_MAX, 5]
+    assert [len(batch) for batch in core.proposed] == [IN_LOG_ENTRIES_MAX]
+    core.commit(5)
+    bench.driver.receive(HEARTBEAT)
+    await bench.settle()
+    assert [len(batch) for batch in core.proposed] == [IN_LOG_ENTRIES_MAX, 5]
 
 
 async def test_a_batch_is_bounded_in_bytes(bench: Bench, core: FakeCore) -> None:

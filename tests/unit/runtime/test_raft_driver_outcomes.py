@@ -150,8 +150,8 @@ async def test_a_caller_that_left_later_does_not_disturb_the_others(
 async def test_queues_are_bounded(
     bench: Bench, core: FakeCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proposals, "QUEUED_PROPOSALS_MAX", 3)
-    for _ in range(3):
+    monkeypatch.setattr(proposals, "QUEUED_PROPOSALS_MAX", 5)
+    for _ in range(5):
         bench.driver.propose(b"x")
     with pytest.raises(Overloaded) as caught:
         bench.driver.propose(b"x")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from pydfsnode import limits
+from pydfsnode._fast import messages_in_field_1
 from pydfsnode.errors import InvalidArgument, MessageTooLarge, PydfsError, UnknownMethod
+from pydfsnode.roles.master.service.conversions import Encoded
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.methods import may_call
 from pydfsnode.rpc.pb import dfs_pb2 as pb
@@ -22,6 +24,8 @@ from pydfsnode.runtime.turns import Turns
 
 Parse = Callable[[bytes], Any]
 Handler = Callable[[Any, CallContext], Awaitable[Any]]
+Calls = Mapping[str, tuple[Parse, Handler]]
+"""What may be asked, by the name of the method."""
 ANSWER_BYTES_MAX = 24 * limits.KIB
 """A larger answer is asked for again, alone: all together fit in a message."""
 
@@ -36,10 +40,8 @@ class Batching:
 
     def __init__(self, handlers: Handlers, turns: Turns) -> None:
         self._turns = turns
-        self._calls: Mapping[str, tuple[str, Parse, Handler]] = {
-            path.rpartition("/")[2]: (path, rpc_of(path).parse_request, handler)
-            for path, handler in handlers.items()
-        }
+        self._handlers = handlers
+        self._calls: dict[str, Calls] = {}  # by the role of the caller
 
     async def batch(self, request: pb.BatchRequest, call: CallContext) -> pb.BatchResponse:
         """Run every item as if it had been called by itself; each has its own answer or error.
@@ -52,13 +54,15 @@ class Batching:
             raise InvalidArgument(
                 f"a batch of {len(items)} calls: at most {limits.BATCH_ITEMS_MAX}"
             )
-        works = [_Work(pb.BatchAnswer()) for _ in items]
-        turns = self._turns
+        works: list[_Work] = []
+        turns, calls = self._turns, self._calls_of(call.identity.role)
         try:
-            for work, item in zip(works, items, strict=True):
+            for item in items:
                 if turns.is_over:
                     await turns.next(call.peer)
-                self._begin(work, item, call)
+                work = _Work()
+                works.append(work)
+                _begin(work, item, call, calls)
             for work in works:
                 while work.waiting is not None:
                     await _done(work.waiting)
@@ -68,16 +72,31 @@ class Batching:
         finally:
             for work in works:
                 work.close()
-        return pb.BatchResponse(answers=[work.answer for work in works])
+        # BatchResponse has its answers in field 1, and BatchAnswer its response.
+        encoded = messages_in_field_1([work.answer for work in works])
+        return cast(pb.BatchResponse, Encoded(pb.BatchResponse, encoded))
 
-    def _begin(self, work: _Work, item: pb.BatchItem, call: CallContext) -> None:
-        known = self._calls.get(item.method)
-        try:
-            if known is None or not may_call(known[0], call.identity.role):
-                raise UnknownMethod(f"{item.method!r} cannot be part of a batch of this caller")
-            work.run(known[2](known[1](item.request), call).__await__())
-        except PydfsError as error:
-            work.fail(error)
+    def _calls_of(self, role: str) -> Calls:
+        known = self._calls.get(role)
+        if known is None:
+            known = self._calls[role] = {
+                path.rpartition("/")[2]: (rpc_of(path).parse_request, handler)
+                for path, handler in self._handlers.items()
+                if may_call(path, role)
+            }
+        return known
+
+
+def _begin(work: _Work, item: pb.BatchItem, call: CallContext, calls: Calls) -> None:
+    method = item.method
+    known = calls.get(method)
+    try:
+        if known is None:
+            raise UnknownMethod(f"{method!r} cannot be part of a batch of this caller")
+        parse, handler = known
+        work.run(handler(parse(item.request), call).__await__())
+    except PydfsError as error:
+        work.fail(error)
 
 
 class _Work:
@@ -85,8 +104,9 @@ class _Work:
 
     __slots__ = ("_steps", "answer", "waiting")
 
-    def __init__(self, answer: pb.BatchAnswer) -> None:
-        self.answer = answer
+    def __init__(self) -> None:
+        self.answer = b""
+        """A BatchAnswer, encoded."""
         self.waiting: asyncio.Future[Any] | None = None
         self._steps: Generator[Any, None, Any] | None = None
 
@@ -105,14 +125,14 @@ class _Work:
             if len(response) > ANSWER_BYTES_MAX:
                 self.fail(MessageTooLarge(f"an answer of {len(response)} bytes: ask for it alone"))
                 return
-            self.answer.response = response
+            self.answer = messages_in_field_1([response])
             self.waiting = self._steps = None
         except PydfsError as error:
             self.fail(error)
 
     def fail(self, error: PydfsError) -> None:
         """The answer is *error*."""
-        self.answer.error = status_of(error).error_info
+        self.answer = pb.BatchAnswer(error=status_of(error).error_info).SerializeToString()
         self.waiting = self._steps = None
 
     def close(self) -> None:
