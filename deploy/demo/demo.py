@@ -19,10 +19,9 @@ from pathlib import Path
 from executable import DemoFailed, Executable, finish, wait_until
 from workload import Manifest, generate
 
-KILL_LEADER_AT, KILL_CHUNKSERVER_AT = 0.15, 0.40
+KILL_LEADER_AT, KILL_CHUNKSERVER_AT = 0.10, 0.35
 """Shares of all replicas that are stored when each one is killed."""
 HEAL_SECONDS_MAX = 900
-CHUNK_BYTES = 64 * 1024 * 1024
 
 
 class Report:
@@ -124,8 +123,7 @@ class Demo:
 
     def _kill_at(self, share: float, choose: Callable[[], str]) -> str:
         """Kill whom *choose* names once *share* of the expected replicas is stored; its id."""
-        large = int(self._stored["large"].size / CHUNK_BYTES)
-        wanted = share * 3 * (self._files + large)
+        wanted = share * 3 * sum(manifest.chunks for manifest in self._stored.values())
         wait_until(f"{share:.0%} is stored", 600, lambda: self._replicas() >= wanted, 0)
         chosen = choose()
         self._cluster.kill(chosen)

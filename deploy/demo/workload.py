@@ -24,24 +24,33 @@ SIZES = (  # share of files, smallest, largest
 NAMES = ("report", "a b c", "café", "журнал", "日本", "semi;colon", "quote'd", "x" * 120)
 
 
+CHUNK_BYTES = 64 * MIB
+INLINE_BYTES = 4 * KIB
+"""Up to this size the masters keep a file by themselves: it has no replicas to count."""
+
+
 @dataclass(frozen=True)
 class Manifest:
-    """SHA-256 of each file of a directory, by its relative path; and how many bytes they are."""
+    """SHA-256 of each file of a directory, by its relative path; how many bytes and chunks."""
 
     digests: dict[str, str]
     size: int
+    chunks: int
 
     @classmethod
     def of(cls, root: Path) -> Manifest:
         """Read every file below *root*."""
-        digests, size = {}, 0
+        digests, size, chunks = {}, 0, 0
         for path in files_below(root):
             with path.open("rb") as file:
                 digests[str(path.relative_to(root))] = hashlib.file_digest(
                     file, "sha256"
                 ).hexdigest()
-            size += path.stat().st_size
-        return cls(digests, size)
+            file_bytes = path.stat().st_size
+            size += file_bytes
+            if file_bytes > INLINE_BYTES:
+                chunks += -(-file_bytes // CHUNK_BYTES)
+        return cls(digests, size, chunks)
 
     def differences(self, other: Manifest) -> list[str]:
         """One sentence for each file that *other* lacks, has in addition, or has otherwise."""
