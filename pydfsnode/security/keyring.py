@@ -19,6 +19,7 @@ import os
 import secrets
 import struct
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -117,6 +118,26 @@ class Keyring:
         head, cipher = self._current
         nonce = self._prefix + next(self._counter).to_bytes(NONCE_BYTES - PREFIX_BYTES, "big")
         return head + nonce + cipher.encrypt(nonce, plaintext, aad)
+
+    def seal_all(
+        self, aad_head: bytes, rows: Iterable[tuple[bytes, bytes | None]]
+    ) -> list[tuple[bytes, bytes | None]]:
+        """As `seal` for each (key, value), bound to *aad_head* and the key; a value None stays.
+
+        The log thread does this for every entry and row: one call for a group of them.
+        """
+        head, cipher = self._current
+        encrypt, counter, prefix = cipher.encrypt, self._counter, self._prefix
+        rest_bytes = NONCE_BYTES - PREFIX_BYTES
+        sealed: list[tuple[bytes, bytes | None]] = []
+        add = sealed.append
+        for key, value in rows:
+            if value is None:
+                add((key, None))
+            else:
+                nonce = prefix + next(counter).to_bytes(rest_bytes, "big")
+                add((key, head + nonce + encrypt(nonce, value, aad_head + key)))
+        return sealed
 
     def unseal(self, aad: bytes, sealed: bytes) -> bytes:
         """The plaintext of a sealed record.

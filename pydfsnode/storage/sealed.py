@@ -8,7 +8,7 @@ cluster, node, table and key, so that a row copied to another place, node or clu
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from pydfsnode.errors import SealBroken, invariant
@@ -26,6 +26,7 @@ TABLE_STAGE = 6
 TABLE_STATE_FIRST = 16
 """The state machine's tables begin here; 7 to 15 are kept for the log's own."""
 TABLE_LAST = 254
+_TABLE_BYTES = [bytes([table]) for table in range(TABLE_LAST + 1)]
 
 _NAMES = {
     TABLE_HARD_STATE: "hard state",
@@ -41,12 +42,14 @@ _AAD_MAGIC = b"pydfsnode row 1\0"
 class Sealer(Protocol):
     """The part of `security.keyring.Keyring` used here."""
 
-    def seal(self, aad: bytes, plaintext: bytes) -> bytes:
-        """Encrypt *plaintext*, bound to *aad*."""
+    def seal_all(
+        self, aad_head: bytes, rows: Iterable[tuple[bytes, bytes | None]]
+    ) -> list[tuple[bytes, bytes | None]]:
+        """Each (key, value) with its value sealed, bound to *aad_head* and the key; None stays."""
         ...
 
     def unseal(self, aad: bytes, sealed: bytes) -> bytes:
-        """Undo `seal`; SealBroken unless it is what was sealed with this *aad*."""
+        """Undo `seal_all` for one; SealBroken unless it is what was sealed with this *aad*."""
         ...
 
 
@@ -132,23 +135,19 @@ class SealedStore(SealedReader):
 
     def seal_rows(self, rows: Sequence[Row]) -> list[tuple[bytes, bytes | None]]:
         """*rows* as a batch for `kv.write`."""
-        seal, head = self._keyring.seal, self._aad_head
-        batch: list[tuple[bytes, bytes | None]] = []
-        for table, key, value in rows:
-            disk_key = _disk_key(table, key)
-            batch.append((disk_key, None if value is None else seal(head + disk_key, value)))
-        return batch
+        return self._keyring.seal_all(
+            self._aad_head, [(_disk_key(table, key), value) for table, key, value in rows]
+        )
 
     def seal_numbered(
         self, table: int, first: int, values: Sequence[bytes]
     ) -> list[tuple[bytes, bytes | None]]:
         """Rows of *table* with the keys first, first + 1, ... (u64 big-endian) as a batch."""
-        seal, head, pack = self._keyring.seal, self._aad_head, _NUMBERED_KEY.pack
-        batch: list[tuple[bytes, bytes | None]] = []
-        for number, value in enumerate(values, first):
-            disk_key = pack(table, number)
-            batch.append((disk_key, seal(head + disk_key, value)))
-        return batch
+        pack = _NUMBERED_KEY.pack
+        return self._keyring.seal_all(
+            self._aad_head,
+            [(pack(table, number), value) for number, value in enumerate(values, first)],
+        )
 
     def write(self, rows: Sequence[Row], sync: bool) -> None:
         """Write *rows* as one atomic batch; errors as `KeyValue.write`."""
@@ -173,8 +172,9 @@ def numbered_key(number: int) -> bytes:
 
 
 def _disk_key(table: int, key: bytes) -> bytes:
-    invariant(0 < table <= TABLE_LAST, "a table's number is out of range", table=table)
-    return table.to_bytes(1, "big") + key
+    if not 0 < table <= TABLE_LAST:
+        invariant(False, "a table's number is out of range", table=table)
+    return _TABLE_BYTES[table] + key
 
 
 def _sized(text: str) -> bytes:

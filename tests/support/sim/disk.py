@@ -12,7 +12,7 @@ import struct
 import zlib
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 
 from pydfsnode.errors import DiskFull, SealBroken, StorageError
@@ -25,8 +25,16 @@ _SEAL = struct.Struct("<I")
 class FastSealer:
     """Binds a value to its additional data by a CRC: as strict as AES-GCM against accidents."""
 
-    def seal(self, aad: bytes, plaintext: bytes) -> bytes:
+    def seal_all(
+        self, aad_head: bytes, rows: Iterable[tuple[bytes, bytes | None]]
+    ) -> list[tuple[bytes, bytes | None]]:
         """See `storage.sealed.Sealer`."""
+        return [
+            (key, None if value is None else self._seal(aad_head + key, value))
+            for key, value in rows
+        ]
+
+    def _seal(self, aad: bytes, plaintext: bytes) -> bytes:
         return _SEAL.pack(zlib.crc32(plaintext, zlib.crc32(aad))) + plaintext
 
     def unseal(self, aad: bytes, sealed: bytes) -> bytes:

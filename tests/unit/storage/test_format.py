@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydfsnode._fast import encode_entry
@@ -23,9 +24,12 @@ class RecordingSealer:
     def __init__(self) -> None:
         self.aad = b""
 
-    def seal(self, aad: bytes, plaintext: bytes) -> bytes:
-        self.aad = aad
-        return plaintext
+    def seal_all(
+        self, aad_head: bytes, rows: Iterable[tuple[bytes, bytes | None]]
+    ) -> list[tuple[bytes, bytes | None]]:
+        sealed = list(rows)
+        self.aad = aad_head + sealed[-1][0]
+        return sealed
 
     def unseal(self, aad: bytes, sealed: bytes) -> bytes:
         assert aad == self.aad
