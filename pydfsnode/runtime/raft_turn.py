@@ -55,9 +55,9 @@ from pydfsnode.runtime.ticker import Ticker
 
 ROWS_IDLE_MS = 100
 """How often rows that found no group to ride in are looked for; they wait at most twice this."""
-ROWS_EVERY_ENTRIES = 1024
+ROWS_EVERY_ENTRIES = 4096
 """Entries applied before their rows are written: what changed several times is written once."""
-ROWS_WAITING_ENTRIES_MAX = 8192  # limits.py candidate
+ROWS_WAITING_ENTRIES_MAX = 16_384  # limits.py candidate
 """Entries applied whose rows are not handed to the log yet; applying pauses beyond it."""
 
 _log = get_logger("runtime.raft_driver")
