@@ -42,6 +42,7 @@ from pydfsnode.runtime.compaction import CompactionPolicy
 from pydfsnode.runtime.raft_driver import RaftDriver
 from pydfsnode.runtime.snapshot_receive import SnapshotReceiver
 from pydfsnode.runtime.snapshot_send import SendingParts, SnapshotTransfers
+from pydfsnode.runtime.yielding_thread import run_yielding
 
 _log = get_logger("roles.master")
 
@@ -121,7 +122,8 @@ class MasterRole:
             fsync_interval_ms=config.fsync_interval_ms,
             election_timeout_ms=config.raft.election_timeout_ms,
             snapshots=self._snapshots,
-            load_state=lambda: machine.load(store.log.load_rows(TABLES)),
+            # Of a snapshot: until it is loaded this master serves nobody, the others do.
+            load_state=lambda: run_yielding(lambda: machine.load(store.log.load_rows(TABLES))),
             compaction=CompactionPolicy(
                 config.snapshot.log_entries_max,
                 config.snapshot.log_bytes_max,
