@@ -22,7 +22,7 @@ from pydfsnode import limits
 from pydfsnode._fast import crc32c
 from pydfsnode.errors import CorruptionError, MalformedMessage, invariant
 
-FRAME_ROWS_BYTES = 1 * limits.MIB
+FRAME_ROWS_BYTES = 256 * limits.KIB
 """Packed rows that a frame aims at."""
 FRAME_ROWS_BYTES_MAX = limits.ENTRY_BYTES_MAX
 """Packed rows in the largest frame: a single row that is larger than the aim."""

@@ -24,6 +24,9 @@ from pydfsnode.runtime.snapshot_frames import (
     frame_slices,
 )
 
+RESTS = 3
+"""After each slice, so many times as long as it took: nobody waits for this node, others that share
+its machine and its disk are waited for."""
 FRAME_S = 120.0
 """A sender that is silent for longer has gone, though its connection stands."""
 RETRY_AFTER_MS = 1_000
@@ -158,14 +161,16 @@ class SnapshotReceiver:
         await stream.send(
             SnapshotReply(wanted=True, resume_after=stage.after, row_count=stage.row_count)
         )
-        last = False
+        last, time_s = False, asyncio.get_running_loop().time
         while not last:
             frame = await _next_frame(stream)
             last = frame.last
-            slices = frame_slices(frame, so_far)
+            slices, began_s = frame_slices(frame, so_far), time_s()
             while (part := await asyncio.to_thread(next, slices, None)) is not None:
                 rows, so_far = part
                 await _result(run(_adding(stage, rows, so_far)))
+                await asyncio.sleep(RESTS * (time_s() - began_s))
+                began_s = time_s()
         await _result(run(lambda: stage.finish(so_far.row_count, so_far.crc32c)))
         installed = await _result(self._driver.install_snapshot(header))
         _log.info("snapshot ends", index=header.index, rows=so_far.row_count, installed=installed)
