@@ -157,6 +157,7 @@ async def before_restart(cluster: RaftCluster, files: int, wide: int) -> Figures
     figures: Figures = {}
     steps = [step for step in (10_000, 100_000, 1_000_000) if step < files] + [files]
     resident: dict[int, dict[str, int]] = {}
+    held: dict[int, int] = {}  # files, those of the probes too
     async with await AsyncFileSystem.connect(str(cluster.config)) as fs:
         filling = Filling(fs)
         for step in steps:
@@ -165,11 +166,12 @@ async def before_restart(cluster: RaftCluster, files: int, wide: int) -> Figures
             figures[f"fill_to_{step}_p99_ms"] = filled.quantile_ms(0.99)
             await asyncio.sleep(1)  # followers apply what is committed
             resident[step] = masters_bytes(cluster)
+            held[step] = (await fs.du("/")).files
             figures.update(await probe(fs, step, str(step)))
         if len(steps) > 1:
             low, high = steps[-2], steps[-1]
             growth = [resident[high][name] - resident[low][name] for name in resident[high]]
-            figures["resident_bytes_per_file"] = round(max(growth) / (high - low), 1)
+            figures["resident_bytes_per_file"] = round(max(growth) / (held[high] - held[low]), 1)
         figures["resident_mib"] = round(max(resident[steps[-1]].values()) / 2**20, 1)
         figures.update(await bulk_rename(fs))
         if wide:

@@ -18,7 +18,7 @@ BYTES_MAX = 1 << 22
 @pytest.fixture
 def waiting() -> Iterator[Waiting]:
     loop = asyncio.new_event_loop()
-    yield Waiting(bytes(100), 1, loop.create_future())
+    yield bytes(100), 1, loop.create_future()
     loop.close()
 
 

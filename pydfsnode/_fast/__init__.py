@@ -5,18 +5,28 @@ from __future__ import annotations
 # import-linter does not see compiled modules: `from pydfsnode._fast.crc32c import x` counts as an
 # import of pydfsnode itself. Hence whole modules here, and the names bound below.
 try:
+    from pydfsnode._fast import client_answers as _client_answers
+    from pydfsnode._fast import client_requests as _client_requests
     from pydfsnode._fast import crc32c as _crc32c
     from pydfsnode._fast import entries as _entries
     from pydfsnode._fast import envelopes as _envelopes
     from pydfsnode._fast import frames as _frames
     from pydfsnode._fast import inodes as _inodes
     from pydfsnode._fast import replicas as _replicas
+    from pydfsnode._fast import requests as _requests
+    from pydfsnode._fast import sessions as _sessions
     from pydfsnode._fast import statuses as _statuses
 except ImportError as error:  # pragma: no cover - a broken installation
     raise ImportError(
         f"pydfsnode's compiled parts are missing ({error}); build them with "
         "'make build', or 'pip install .' in the source directory"
     ) from error
+
+ClientAnswers = _client_answers.ClientAnswers
+split_batch = _client_answers.split_batch
+
+client_requests = _client_requests
+"""A function for each method, named like it."""
 
 block_checksums = _crc32c.block_checksums
 crc32c = _crc32c.crc32c
@@ -49,6 +59,12 @@ InodeTable = _inodes.InodeTable
 REPLICA_SEGMENTS = _replicas.REPLICA_SEGMENTS
 ReplicaTable = _replicas.ReplicaTable
 
+OpCoder = _requests.OpCoder
+batch_response = _requests.batch_response
+only_text = _requests.only_text
+
+ActiveSessions = _sessions.ActiveSessions
+
 Statuses = _statuses.Statuses
 messages_in_field_1 = _statuses.messages_in_field_1
 
@@ -58,13 +74,18 @@ __all__ = [
     "FRAME_HEAD_BYTES",
     "INODES_PER_BLOCK",
     "REPLICA_SEGMENTS",
+    "ActiveSessions",
+    "ClientAnswers",
     "FrameReader",
     "Inode",
     "InodeTable",
+    "OpCoder",
     "ReplicaTable",
     "Statuses",
     "assemble_entries",
+    "batch_response",
     "block_checksums",
+    "client_requests",
     "crc32c",
     "crc32c_combine",
     "encode_entry",
@@ -74,9 +95,11 @@ __all__ = [
     "frame_head",
     "hardware",
     "messages_in_field_1",
+    "only_text",
     "request_frame",
     "response_frame",
     "scan_entries",
+    "split_batch",
     "split_request",
     "split_response",
     "verify_blocks",

@@ -45,6 +45,11 @@ def crc32c(data, uint32_t value=0):
     return value
 
 
+cdef uint32_t join_freely(uint32_t first, uint32_t second, uint64_t second_size) noexcept:
+    """`crc32c_combine` for sibling modules."""
+    return crc32c_joined(first, second, second_size)
+
+
 def crc32c_combine(uint32_t first, uint32_t second, uint64_t second_size):
     """Return crc32c(a + b) from crc32c(a), crc32c(b) and the size of b in bytes.
 

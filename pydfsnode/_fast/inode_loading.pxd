@@ -104,7 +104,7 @@ cdef inline int index_chunks(Store* store, uint64_t next_chunk_id) except -1:
     reserve_many(store, &store.chunks, CHUNK_WIDTH, store.chunk_count)
     for slot in range(1, store.slots_used):
         record = record_at(store, <uint32_t>slot)
-        if record.kind != KIND_FILE or record.chunk_count == 0:
+        if record.kind != KIND_FILE:
             continue
         chunks = chunks_of(record)
         size = 0

@@ -118,6 +118,18 @@ cdef list ids_of(Store* store):
     return ids
 
 
+cdef list flagged_ids(Store* store, uint8_t flags):
+    cdef list ids = []
+    cdef Record* record
+    cdef uint64_t slot
+    for slot in range(1, store.slots_used):
+        record = record_at(store, <uint32_t>slot)
+        if record.id and record.flags & flags:
+            ids.append(record.id)
+    ids.sort()
+    return ids
+
+
 cdef list chunk_ids_of(Store* store):
     cdef list ids = []
     cdef uint64_t slot

@@ -166,7 +166,7 @@ cdef int load_file(InodeTable table, Reader* reader, Record* record) except -1:
     record.crc32c = get_crc(reader)
     count = get_u32(reader, 0xFFFFFFFF)
     tail = count & (CHUNKS_PER_PAGE_ - 1)
-    if record.replication == 0 or (count == 0 and record.size > 0xFFFFFFFF):
+    if record.replication == 0:
         reader.bad = True
     if reader.bad:
         return 0

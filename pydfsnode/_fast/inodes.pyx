@@ -2,8 +2,9 @@
 
 The parts are inline in inode_records (memory), inode_indexes (where an inode lies), inode_order
 (names in order),
-inode_tree (links and totals), inode_rows (bytes) and inode_loading; the handle and what carries
-rows in and out are in inode_handle.pxi and inode_table_rows.pxi.
+inode_tree (links and totals), inode_rows (bytes) and inode_loading; the handle, what is asked of
+all chunks of a file and what carries rows in and out are in inode_handle.pxi, inode_chunks.pxi and
+inode_table_rows.pxi.
 
 The row of an inode; numbers are varints (little-endian base 128, at most 64 bits) where no size is
 given, and a text is its size in bytes and its UTF-8:
@@ -24,6 +25,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memmove
 
+from pydfsnode._fast.crc32c cimport join_freely
 from pydfsnode._fast.inode_indexes cimport *
 from pydfsnode._fast.inode_loading cimport *
 from pydfsnode._fast.inode_order cimport *
@@ -60,6 +62,7 @@ cdef tuple chunk_tuple(const Chunk* chunk):
     return chunk.id, chunk.version, chunk.length, chunk.crc32c
 
 
+include "inode_chunks.pxi"
 include "inode_handle.pxi"
 include "inode_looking.pxi"
 include "inode_making.pxi"
@@ -332,14 +335,14 @@ cdef class InodeTable:
 
         Raises:
             KeyError: the chunk is known already.
-            ValueError: the id is 0, *file* is a directory or has inline content.
+            ValueError: the id is 0, or *file* is a directory.
         """
         cdef Store* store = &self.store
         cdef Record* record = self.own_file(file)
         cdef uint64_t hash_ = id_hash(store, chunk_id)
         cdef Chunk* chunk
-        if chunk_id == 0 or (record.size and record.chunk_count == 0):
-            raise ValueError(f"chunk {chunk_id} cannot be put at the end of inode {file.id}")
+        if chunk_id == 0:
+            raise ValueError("a chunk cannot have the id 0")
         if slot_of_chunk(store, chunk_id):
             raise KeyError(chunk_id)
         reserve_entry(store, &store.chunks, CHUNK_WIDTH, hash_)
@@ -361,20 +364,26 @@ cdef class InodeTable:
             IndexError: there is none.
             ValueError: *file* is a directory.
         """
-        cdef Store* store = &self.store
-        cdef Record* record = self.own_file(file)
-        cdef Chunk chunk
-        if record.chunk_count == 0:
-            raise IndexError(f"inode {file.id} has no chunk")
-        chunk = chunks_of(record)[record.chunk_count - 1]
-        popped = chunk_tuple(&chunk)
-        remove_entry(&store.chunks, CHUNK_WIDTH, id_hash(store, chunk.id), file.slot)
-        record.chunk_count -= 1
-        store.chunk_count -= 1
-        if record.chunk_count == 0:
-            drop_chunks(store, record)
-        resize_file(store, record, record.size - chunk.length, record.replication)
-        return popped
+        return pop_chunks_of(self, self.own_file(file), file.slot, 1)[0]
+
+    def pop_chunks(self, Inode file not None, uint32_t count):
+        """Take the last *count* chunks off and return them, the last one first.
+
+        Raises as `pop_chunk`: IndexError when there are fewer.
+        """
+        return pop_chunks_of(self, self.own_file(file), file.slot, count)
+
+    def chunks_beyond(self, Inode file not None, uint64_t size):
+        """Return how many chunks have bytes behind the first *size* ones of *file*, and where the
+        first of them begins: the file's size when there is none.
+
+        Raises ValueError of a directory.
+        """
+        return chunks_beyond_of(self.own_file(file), size)
+
+    def joined_crc32c(self, Inode file not None):
+        """Return the crc32c of the chunks together. Raises ValueError of a directory."""
+        return joined_crc32c_of(self.own_file(file))
 
     def chunk(self, Inode file not None, Py_ssize_t position):
         """Return (id, version, length, crc32c). Raises IndexError; ValueError of a directory."""
@@ -391,19 +400,16 @@ cdef class InodeTable:
             found.append(chunk_tuple(chunks_of(record) + <uint32_t>len(found)))
         return found
 
+    def flagged(self, uint8_t flags):
+        """Return the ids of the inodes that have one of *flags*, ascending. O(inodes)."""
+        self.check_ready()
+        return flagged_ids(&self.store, flags)
+
     def holder_of(self, uint64_t chunk_id):
         """Return the id of the inode that holds the chunk; 0: none does."""
         self.check_ready()
         cdef uint32_t slot = slot_of_chunk(&self.store, chunk_id)
         return record_at(&self.store, slot).id if slot else 0
-
-    def set_inline(self, Inode file not None, uint32_t size, uint32_t crc32c):
-        """Give a file without chunks its size. Raises ValueError if it has some."""
-        cdef Record* record = self.own_file(file)
-        if record.chunk_count:
-            raise ValueError(f"inode {file.id} has chunks")
-        record.crc32c = crc32c
-        resize_file(&self.store, record, size, record.replication)
 
     def set_replication(self, Inode file not None, uint8_t replication):
         """Set how many replicas are wanted. Raises ValueError for 0 or of a directory."""

@@ -103,11 +103,19 @@ def io(size: int, replication: int, as_json: bool) -> None:
 @click.option("--bytes", "file_bytes", callback=parse_size, default="1KiB", show_default=True,
               help="Of each file.")  # fmt: skip
 @click.option("--clients", type=click.IntRange(1, 256), default=16, show_default=True,
-              help="Clients with their own connections, one operation each.")  # fmt: skip
+              help="Clients with their own connections.")  # fmt: skip
+@click.option("--inflight", type=click.IntRange(1, 1024), default=8, show_default=True,
+              help="Operations of each client at once, as 'fs put' and 'fs get' copy files; "
+                   "1: one after the other.")  # fmt: skip
 @json_option
 @client_config_option
-def small(files: int, file_bytes: int, clients: int, as_json: bool) -> None:
-    """Small files created and read a second by several clients."""
+def small(files: int, file_bytes: int, clients: int, inflight: int, as_json: bool) -> None:
+    """Small files created and read a second by several clients.
+
+    All clients run in this process and share its CPU. The figures are of all of them together;
+    a latency is that of one file, from its request to its answer. With --inflight above 1 a client
+    sends what it asks at the same time in one message.
+    """
     from pydfsnode.cli import bench_small
     from pydfsnode.client.filesystem import AsyncFileSystem
 
@@ -120,7 +128,7 @@ def small(files: int, file_bytes: int, clients: int, as_json: bool) -> None:
                 for _ in range(clients - 1)
             ]
             return await bench_small.measure(
-                [fs, *others], root, files=files, file_bytes=file_bytes
+                [fs, *others], root, files=files, file_bytes=file_bytes, inflight=inflight
             )
 
     _report(_measured(measure), as_json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -22,15 +23,15 @@ class Client(Protocol):
 
 
 async def measure(
-    clients: Sequence[Client], root: str, *, files: int, file_bytes: int
+    clients: Sequence[Client], root: str, *, files: int, file_bytes: int, inflight: int
 ) -> dict[str, float]:
     """Create *files* files of *file_bytes* bytes below *root*, then read each once in random order.
 
-    Every client has one operation in flight. A file's content names its number, so that one read in
-    the place of another is noticed.
+    Every client has *inflight* operations in flight. A file's content names its number, so that one
+    read in the place of another is noticed.
 
     Returns:
-        Figures whose names end in their unit.
+        Figures whose names end in their unit, and what they were measured with.
 
     Raises:
         CorruptionError: a file's content is not what was written.
@@ -43,23 +44,29 @@ async def measure(
     def path(number: int) -> str:
         return f"{root}/{number // DIRECTORY_ENTRIES}/{number % DIRECTORY_ENTRIES}"
 
-    # An idle client takes the next number: none waits for a slower one.
-    idle = list(clients)
+    # A client with room takes the next number: none waits for a slower one. Each is there once for
+    # each of its operations, and the first of them all before the second of any.
+    idle = deque(list(clients) * inflight)
 
     async def create(number: int) -> None:
-        client = idle.pop()
+        client = idle.popleft()
         await client.pipe_file(path(number), content(number))
         idle.append(client)
 
     order = random.Random(files).sample(range(files), files)
 
     async def read(position: int) -> None:
-        client, number = idle.pop(), order[position]
+        client, number = idle.popleft(), order[position]
         if await client.cat_file(path(number)) != content(number):
             raise CorruptionError(f"{path(number)}: other bytes came back than were written")
         idle.append(client)
 
-    inflight = len(clients)
-    creates = await closed_loop(create, inflight=inflight, count_max=files)
-    reads = await closed_loop(read, inflight=inflight, count_max=files)
-    return {**creates.figures("create"), **reads.figures("read")}
+    together = len(clients) * inflight
+    creates = await closed_loop(create, inflight=together, count_max=files)
+    reads = await closed_loop(read, inflight=together, count_max=files)
+    return {
+        **creates.figures("create"),
+        **reads.figures("read"),
+        "clients": len(clients),
+        "inflight_per_client": inflight,
+    }

@@ -30,7 +30,7 @@ _COMMANDS = {
     "mv": Lazy("fs_change:mv", "Move or rename, in one step."),
     "rm": Lazy("fs_remove:rm", "Move files and trees to the trash, or delete them."),
     "rmdir": Lazy("fs_remove:rmdir", "Delete empty directories."),
-    "expunge": Lazy("fs_remove:expunge", "Empty your trash."),
+    "expunge": Lazy("fs_expunge:expunge", "Put your trash aside, or empty it."),
     "trash": Lazy("fs_trash:group", "Your trash: list, restore, empty."),
     "chmod": Lazy("fs_owner:chmod", "Change modes."),
     "chown": Lazy("fs_owner:chown", "Change owners and groups."),
@@ -50,7 +50,8 @@ _COMMANDS = {
     name="fs",
     cls=lazy_group(_COMMANDS),
     context_settings={"help_option_names": ["--help"]},
-    epilog="Exit codes: 0 done, 1 something was refused or failed, 2 wrong usage.",
+    epilog="Exit codes: 0 done, 1 something was refused or failed, 2 wrong usage. "
+    "Example: pydfsnode fs ls -h /reports",
 )
 @client_config_option
 def group() -> None:

@@ -23,6 +23,7 @@ _TYPES = {"f": "file", "d": "directory"}
 @click.option("-name", "name", metavar="PATTERN", help="Names that match: * ? [a-z].")
 @click.option("-iname", "iname", metavar="PATTERN", help="In place of -name: A is as a.")
 @click.option("-type", "type_", type=click.Choice(list(_TYPES)), help="Only files or directories.")
+@click.option("-a", "-and", "both", is_flag=True, help="Accepted; all that is given must hold.")
 @click.option("-print", "plainly", is_flag=True, help="Accepted; paths are always printed.")
 @click.option("-print0", "zeros", is_flag=True, help="A NUL behind each path, not a line end.")
 @json_option
@@ -32,6 +33,7 @@ def find(
     name: str | None,
     iname: str | None,
     type_: str | None,
+    both: bool,
     plainly: bool,
     zeros: bool,
     as_json: bool,

@@ -80,18 +80,31 @@ def for_each(
     work: Callable[[AsyncFileSystem, str], Awaitable[None]],
     *,
     changes: bool = False,
+    at_once: int = 1,
 ) -> None:
     """Do *work* for each path that *patterns* mean.
 
     Args:
         changes: *work* changes something: patterns are then expanded linearizably.
+        at_once: paths that are worked on at the same time, each path once among them.
     Raises:
         click.exceptions.Exit: with 1, at the end, when one was refused.
     """
 
     async def all_of_them(fs: AsyncFileSystem, refusals: Refusals) -> None:
+        import asyncio
+
+        waiting: dict[str, None] = {}
+
+        async def flush() -> None:
+            await asyncio.gather(*(refusals.around(work(fs, path)) for path in waiting))
+            waiting.clear()
+
         async for path in expanded(fs, patterns, refusals, LINEARIZABLE if changes else None):
-            await refusals.around(work(fs, path))
+            waiting[path] = None
+            if len(waiting) >= at_once:
+                await flush()
+        await flush()
 
     run(all_of_them)
 

@@ -1,4 +1,4 @@
-"""`fs rm`, `fs rmdir`, `fs expunge`: deleting, by way of the trash."""
+"""`fs rm`, `fs rmdir`: deleting, by way of the trash."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from pydfsnode.cli.fs_paths import LINEARIZABLE, Refusals, for_each, paths_argument, run
 from pydfsnode.cli.options import client_config_option, json_option
-from pydfsnode.cli.output import Rows, note, print_json
+from pydfsnode.cli.output import Rows, print_json
 from pydfsnode.client import paths as path_text
 from pydfsnode.errors import DirectoryNotEmpty, IsADirectory, NotADirectory, NotFound, QuotaExceeded
 
@@ -89,22 +89,6 @@ def rmdir(paths: tuple[str, ...], lenient: bool) -> None:
                 raise
 
     for_each(paths, remove, changes=True)
-
-
-@click.command(epilog="Example: pydfsnode fs expunge -immediate")
-@click.option("-immediate", "--immediate", "immediate", is_flag=True, help="All of it, now.")
-@json_option
-@client_config_option
-def expunge(immediate: bool, as_json: bool) -> None:
-    """With -immediate: empty your trash, as 'fs trash empty'.
-
-    Without it nothing is done: the masters themselves put the trash aside and delete what is older
-    than its time.
-    """
-    if immediate:
-        empty_trash(as_json)
-    else:
-        note("the masters delete what is old by themselves; -immediate empties your trash now")
 
 
 def empty_trash(as_json: bool) -> None:

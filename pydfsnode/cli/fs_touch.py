@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pydfsnode.client.filesystem import AsyncFileSystem
     from pydfsnode.client.model import FileStatus
 
+FILES_AT_ONCE = 64
+
 
 def parse_moment(text: str) -> int:
     """ "20260131:170500", as with `hdfs dfs`, or "2026-01-31T17:05" as milliseconds since 1970."""
@@ -67,7 +69,7 @@ def touch(
             atime_ms=then_ms if both or only_access else None,
         )
 
-    for_each(paths, touch_one, changes=True)
+    for_each(paths, touch_one, changes=True, at_once=FILES_AT_ONCE)
 
 
 @click.command(epilog="Example: pydfsnode fs touchz /reports/_SUCCESS")
@@ -88,7 +90,7 @@ def touchz(paths: tuple[str, ...]) -> None:
             now_ms = time.time_ns() // 1_000_000
             await fs.set_times(path, mtime_ms=now_ms, atime_ms=now_ms)
 
-    for_each(paths, touch_one, changes=True)
+    for_each(paths, touch_one, changes=True, at_once=FILES_AT_ONCE)
 
 
 async def _info_or_none(fs: AsyncFileSystem, path: str) -> FileStatus | None:

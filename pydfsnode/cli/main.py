@@ -21,7 +21,7 @@ DEBUG_VARIABLE = "PYDFSNODE_DEBUG"
 _COMMANDS = {
     "serve": Lazy("serve:command", "Run a node: a master or a chunkserver."),
     "dev": Lazy("dev:group", "A whole cluster on this machine: up, down, status, logs."),
-    "fs": Lazy("fs:group", "Files: put, get, cat, ls, mkdir, mv, rm, stat, du."),
+    "fs": Lazy("fs:group", "Files: the verbs of hdfs dfs; trash, quotas, snapshots."),
     "cluster": Lazy("cluster:group", "Look at and operate a cluster."),
     "certs": Lazy("certs:group", "Make the cluster's authority and certificates."),
     "bench": Lazy("bench:group", "Measure a cluster."),

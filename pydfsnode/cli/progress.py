@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pydfsnode.cli.output import decimal_size, note, plural
+from pydfsnode.cli.output import decimal_size, note, plural, refusal_text
 from pydfsnode.errors import AlreadyExists, PydfsError
 
 if TYPE_CHECKING:
@@ -73,9 +73,11 @@ class CopyProgress:
     def failed(self, path: str, error: Exception) -> None:
         """See copy.Watcher: says so and lets the copy go on."""
         if isinstance(error, PydfsError):
-            message = error.message
+            message = refusal_text(error)
         elif isinstance(error, OSError) and error.strerror:
             message = f"{error.filename or path}: {error.strerror}"
+        elif isinstance(error, FileExistsError):
+            message = f"{error}: File exists"
         else:
             message = str(error)
         if isinstance(error, AlreadyExists | FileExistsError):

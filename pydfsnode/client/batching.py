@@ -7,18 +7,17 @@ asks is gathered and sent together at its end: no timer, no delay.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
 
 from pydfsnode import limits
 from pydfsnode.client import wire_batch
 from pydfsnode.client.routing import Channel, ChannelFor
+from pydfsnode.client.wire_batch import BATCH
 from pydfsnode.config import Peer
 from pydfsnode.errors import MessageTooLarge, PydfsError
 from pydfsnode.rpc.methods import METHODS
 
 SERVICE = "/pydfs.v1.Namespace"
-BATCH = f"{SERVICE}/Batch"
 BATCHABLE = frozenset(
     path
     for path, method in METHODS.items()
@@ -35,20 +34,6 @@ CALL_BYTES_MAX = 16 * limits.KIB
 
 
 PEERS_MAX = 64
-
-
-class _Call:
-    """One call on its way: its encoded request, and who waits for its answer."""
-
-    __slots__ = ("answer", "path", "request", "timeout_ms")
-
-    def __init__(
-        self, path: str, request: bytes, timeout_ms: int, answer: asyncio.Future[Any]
-    ) -> None:
-        self.path = path
-        self.request = request
-        self.timeout_ms = timeout_ms
-        self.answer = answer
 
 
 class BatchingChannels:
@@ -85,74 +70,125 @@ class BatchingChannel:
 
     def __init__(self, channel: Callable[[], Channel], batchable: frozenset[str]) -> None:
         self._channel = channel
-        self._batchable = batchable
+        self._heads = {path: wire_batch.head(path) for path in batchable}
         self._under_way = 0
-        self._gathered: list[_Call] = []
+        self._gathered = _Gathered()
         self._sending: set[asyncio.Task[None]] = set()
 
-    async def unary(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+    def ask(self, path: str, request: bytes, *, timeout_ms: int) -> Awaitable[bytes]:
         """One call, alone or with others; errors as the channel's own."""
-        if path not in self._batchable:
-            return await self._channel().unary(path, request, timeout_ms=timeout_ms)
+        head = self._heads.get(path)
+        if head is None:
+            return self._channel().ask(path, request, timeout_ms=timeout_ms)
+        if not self._under_way or len(request) > CALL_BYTES_MAX:
+            return self._alone(path, request, timeout_ms)
+        self._under_way += 1
+        gathered = self._gathered
+        if not gathered.paths:
+            gathered.loop = asyncio.get_running_loop()  # asks the kernel for our pid
+            gathered.timeout_ms = timeout_ms
+            gathered.loop.call_soon(self._send_gathered)
+        elif timeout_ms < gathered.timeout_ms:
+            gathered.timeout_ms = timeout_ms
+        answer: asyncio.Future[bytes] = gathered.loop.create_future()
+        gathered.paths.append(path)
+        gathered.heads.append(head)
+        gathered.requests.append(request)
+        gathered.answers.append(answer)
+        return answer
+
+    async def _alone(self, path: str, request: bytes, timeout_ms: int) -> bytes:
         self._under_way += 1
         try:
-            if self._under_way > 1:
-                encoded = request.SerializeToString()
-                if len(encoded) <= CALL_BYTES_MAX:
-                    try:
-                        return await self._gather(path, encoded, timeout_ms)
-                    except MessageTooLarge:
-                        pass  # its answer would not fit beside the others'
-            return await self._channel().unary(path, request, timeout_ms=timeout_ms)
+            return await self._channel().ask(path, request, timeout_ms=timeout_ms)
         finally:
             self._under_way -= 1
 
-    def _gather(self, path: str, encoded: bytes, timeout_ms: int) -> asyncio.Future[Any]:
-        loop = asyncio.get_running_loop()
-        answer = loop.create_future()
-        if not self._gathered:
-            loop.call_soon(self._send_gathered)
-        self._gathered.append(_Call(path, encoded, timeout_ms, answer))
-        return answer
-
     def _send_gathered(self) -> None:
-        calls, self._gathered = self._gathered, []
-        while calls:
-            count = _fitting(calls)
-            task = asyncio.ensure_future(self._send(calls[:count]))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
-            calls = calls[count:]
+        gathered, self._gathered = self._gathered, _Gathered()
+        first, count = 0, len(gathered.paths)
+        while first < count:
+            last = gathered.fitting(first)
+            one = last - first == 1
+            self._begin(
+                self._send_one(gathered, first) if one else self._send(gathered, first, last)
+            )
+            first = last
 
-    async def _send(self, calls: list[_Call]) -> None:
-        timeout_ms = min(call.timeout_ms for call in calls)
-        request = wire_batch.request([(call.path, call.request) for call in calls])
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send(self, gathered: _Gathered, first: int, last: int) -> None:
+        """Send the calls [first, last) in one message, and settle them."""
+        waiting = gathered.answers[first:last]
         try:
-            response = await self._channel().unary(BATCH, request, timeout_ms=timeout_ms)
-            answers = wire_batch.answers([call.path for call in calls], response)
-        except PydfsError as error:
-            answers = [type(error)(error.message, **error.fields) for _ in calls]
+            request = wire_batch.request(gathered.heads, gathered.requests, first, last)
+            response = await self._channel().ask(BATCH, request, timeout_ms=gathered.timeout_ms)
+            responses, errors = wire_batch.answers(response, last - first)
+        except PydfsError as failure:
+            responses = []
+            errors = {
+                position: type(failure)(failure.message, **failure.fields)
+                for position in range(last - first)
+            }
         except BaseException:
-            for call in calls:  # nobody else would end their wait
-                call.answer.cancel()
+            for answer in waiting:  # nobody else would end their wait
+                answer.cancel()
             raise
-        for call, answer in zip(calls, answers, strict=True):
-            _settle(call.answer, answer)
+        finally:
+            self._under_way -= last - first
+        for position, error in errors.items():
+            if isinstance(error, MessageTooLarge):  # beside the others' answers
+                self._under_way += 1
+                self._begin(self._send_one(gathered, first + position))
+            elif not waiting[position].done():
+                waiting[position].set_exception(error)
+        for position, response in enumerate(responses):
+            # What is done has lost its caller.
+            if position not in errors and not waiting[position].done():
+                waiting[position].set_result(response)
+
+    async def _send_one(self, gathered: _Gathered, position: int) -> None:
+        """Send a call by itself: no other came with it, or its answer fits beside no other's."""
+        waiting = gathered.answers[position]
+        path, request = gathered.paths[position], gathered.requests[position]
+        try:
+            response = await self._channel().ask(path, request, timeout_ms=gathered.timeout_ms)
+        except PydfsError as error:
+            if not waiting.done():
+                waiting.set_exception(error)
+        except BaseException:
+            waiting.cancel()
+            raise
+        else:
+            if not waiting.done():
+                waiting.set_result(response)
+        finally:
+            self._under_way -= 1
 
 
-def _settle(waiting: asyncio.Future[Any], answer: Any) -> None:
-    if waiting.done():
-        return  # its caller has gone
-    if isinstance(answer, PydfsError):
-        waiting.set_exception(answer)
-    else:
-        waiting.set_result(answer)
+class _Gathered:
+    """Calls for the same master: an entry of each list is of one call."""
 
+    __slots__ = ("answers", "heads", "loop", "paths", "requests", "timeout_ms")
 
-def _fitting(calls: list[_Call]) -> int:
-    size = 0
-    for count, call in enumerate(calls[:CALLS_MAX]):
-        size += len(call.request)
-        if size > BATCH_BYTES_MAX:
-            return count
-    return min(len(calls), CALLS_MAX)
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self.heads: list[bytes] = []
+        self.requests: list[bytes] = []
+        self.answers: list[asyncio.Future[bytes]] = []
+        self.loop: asyncio.AbstractEventLoop
+        self.timeout_ms = 0
+        """Of the one that has least."""
+
+    def fitting(self, first: int) -> int:
+        """The end of the calls from *first* on that fit one message."""
+        size = 0
+        last = min(first + CALLS_MAX, len(self.requests))
+        for position in range(first, last):
+            size += len(self.requests[position])
+            if size > BATCH_BYTES_MAX:
+                return position
+        return last

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pydfsnode.client import copy, paths
 from pydfsnode.client.chunk_io import ChunkIO
-from pydfsnode.client.consistency import LINEARIZABLE
+from pydfsnode.client.consistency import LINEARIZABLE, Consistency
 from pydfsnode.client.consistency import Reads as Reads
 from pydfsnode.client.file_reader import AsyncFileReader
 from pydfsnode.client.filesystem_attributes import AttributeMethods
@@ -161,7 +161,9 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
 
     async def info(self, path: str, *, consistency: Reads = None) -> FileStatus:
         """What the namespace knows of *path*; raises NotFound."""
-        return await self._calls.stat(paths.normalize(path), self._wanted(consistency))
+        # This and other short methods do not call `_wanted`: they are called often.
+        wanted = self.consistency if consistency is None else Consistency.of(consistency)
+        return await self._calls.stat(paths.normalize(path), wanted)
 
     async def exists(self, path: str, *, consistency: Reads = None) -> bool:
         """Whether *path* is a file or a directory."""
@@ -285,7 +287,7 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
 
     async def delete(self, path: str, recursive: bool = False) -> int:
         """As `rm`, by its other name; returns how many files and directories are gone."""
-        return await self.rm(path, recursive)
+        return await self._calls.delete(paths.normalize(path), recursive=recursive)
 
     async def symlink(self, target: str, path: str) -> None:
         """There are no symbolic links. Raises NotSupported."""

@@ -112,7 +112,8 @@ class WritingMethods(FileSystemBase):
         path = paths.normalize(path)
         create = self._creating(path, overwrite)
         status = None
-        if memoryview(value).nbytes <= self._creation.inline_bytes_max:
+        size = len(value) if isinstance(value, bytes) else memoryview(value).nbytes
+        if size <= self._creation.inline_bytes_max:
             status = await create(bytes(value))
             if not status.under_construction:
                 return status

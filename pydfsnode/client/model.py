@@ -15,15 +15,6 @@ INLINE = 0
 
 
 @dataclass(frozen=True, slots=True)
-class OpId:
-    """Names one logical mutation in all its attempts (INV-ONCE)."""
-
-    client_id: int
-    seq: int
-    first_unacked: int
-
-
-@dataclass(frozen=True, slots=True)
 class Replica:
     """A chunkserver as clients reach it: node id and host:port."""
 
@@ -97,8 +88,7 @@ class ChunkDone:
     crc32c: int
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkLocation:
+class ChunkLocation(msgspec.Struct, frozen=True, gc=False):
     """Where the bytes [offset, offset + length) of a file are; of version INLINE: what they are."""
 
     chunk_id: int
@@ -120,8 +110,7 @@ class AllocatedChunk:
     targets: tuple[Replica, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(msgspec.Struct, frozen=True):
     """One page of a directory, sorted by name; more: further entries follow the last one."""
 
     entries: list[FileStatus]
@@ -129,8 +118,7 @@ class Listing:
     freshness: Freshness | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FileLocations:
+class FileLocations(msgspec.Struct, frozen=True, gc=False):
     """A file's status and its chunks by offset."""
 
     status: FileStatus

@@ -17,8 +17,9 @@ cluster as long as it runs, when all configured masters are gone.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 from pydfsnode.client.master_list import MasterList
 from pydfsnode.config import Peer, is_address
@@ -52,12 +53,13 @@ LIST_EVERY_MS = 30_000
 class Channel(Protocol):
     """The part of rpc.channel.FramedChannel that routing needs."""
 
-    async def unary(self, path: str, request: Any, *, timeout_ms: int) -> Any:
-        """One call; see rpc/channel.py for its errors."""
+    def ask(self, path: str, request: bytes, *, timeout_ms: int) -> Awaitable[bytes]:
+        """One call, request and answer encoded; see rpc/channel.py for its errors."""
         ...
 
 
 ChannelFor = Callable[[Peer], Channel]
+"""Gives the channel to a master, which finds its way to that address for as long as it is used."""
 ListMasters = Callable[[Channel], Awaitable[Sequence[Peer]]]
 """Asks a leader for all members."""
 
@@ -87,6 +89,8 @@ class LeaderRouter:
         self._sleep = sleep
         self._attempt_ms = attempt_ms
         self._leader: Peer | None = None
+        self._channel_peer = self._masters.known[0]
+        self._channel = channel_for(self._channel_peer)  # kept: looked up once for many calls
         self._problem: str | None = None
         self._list_masters = list_masters
         self._listed_by: Peer | None = None
@@ -113,7 +117,7 @@ class LeaderRouter:
         """All masters known, in the order in which they are asked."""
         return list(self._masters.known)
 
-    async def read_any(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+    async def read_any(self, path: str, request: bytes, *, timeout_ms: int) -> bytes:
         """Ask the masters in turn; where one cannot answer, the leader as `call` does.
 
         Args and errors as `call`. For requests that any master may answer.
@@ -123,9 +127,7 @@ class LeaderRouter:
         if target is not None:
             patience_ms = min(max(1, timeout_ms // 2), READ_ANY_ATTEMPT_MS)
             try:
-                answer = await self._channel_for(target).unary(
-                    path, request, timeout_ms=patience_ms
-                )
+                answer = await self._channel_for(target).ask(path, request, timeout_ms=patience_ms)
             except PydfsError as error:
                 if error.retry is Retry.NEVER and not isinstance(error, DeadlineExceeded):
                     raise
@@ -153,52 +155,82 @@ class LeaderRouter:
     async def call(
         self,
         path: str,
-        request: Any,
+        request: bytes,
         *,
         timeout_ms: int,
         final: tuple[type[PydfsError], ...] = (),
-    ) -> Any:
+        changes: bool = False,
+    ) -> bytes:
         """Ask the leader.
 
         Args:
             path: "/service/method".
-            request: the same in all attempts.
+            request: encoded; the same in all attempts.
             timeout_ms: of all attempts together.
             final: errors that the caller wants at once although a retry could help.
+            changes: the request has an op id: it may take effect without an answer.
+
+        Returns:
+            The answer, encoded.
 
         Raises:
             PydfsError: the leader's own answer, when its class says that retrying changes nothing.
             OutcomeUnknown: the deadline passed and an attempt may have taken effect.
             ClusterError: the deadline passed; the last attempt's class, or DeadlineExceeded.
         """
-        deadline = Deadline.after(self._clock, timeout_ms)
-        sweep: _Sweep | None = None  # made with the first failure: nearly every call needs none
+        began_ms = self._clock.monotonic_ms()
         target = self._leader or self._masters.known[0]
-        attempts = 0
-        while remaining_ms := deadline.remaining_ms():
-            patience_ms = min(remaining_ms, self._attempt_ms << min(attempts, 16))
-            attempts += 1
+        if target is not self._channel_peer:
+            self._channel, self._channel_peer = self._channel_for(target), target
+        if timeout_ms <= 0:
+            raise self._expired(_Call(path, request, timeout_ms, final, changes), None)
+        patience_ms = timeout_ms if timeout_ms < self._attempt_ms else self._attempt_ms
+        try:
+            answer = await self._channel.ask(path, request, timeout_ms=patience_ms)
+        except PydfsError as error:
+            failure = error
+        else:
+            self._answered(target, began_ms)
+            return answer
+        # Nearly every call needs none of what follows.
+        backoff = Backoff(PAUSE_MS, PAUSE_MS_MAX, self._random)
+        deadline = Deadline(self._clock, began_ms + timeout_ms)
+        sweep = _Sweep(deadline, backoff, METHODS[path].idempotent)
+        call = _Call(path, request, timeout_ms, final, changes)
+        return await self._ask_again(call, sweep, target, failure)
+
+    async def _ask_again(
+        self, call: _Call, sweep: _Sweep, target: Peer, failure: PydfsError
+    ) -> bytes:
+        """The answer to *call*, whose first attempt at *target* ended with *failure*."""
+        for attempts in itertools.count(1):
+            sweep.note(failure, target)
+            retry = sweep.may_retry(failure) and not isinstance(failure, call.final)
+            self._problem = failure.message if retry else None
+            if not retry:
+                raise failure
+            target = await self._next_target(failure, target, sweep)
+            remaining_ms = sweep.deadline.remaining_ms()
+            if not remaining_ms:
+                break
             try:
-                answer = await self._channel_for(target).unary(
-                    path, request, timeout_ms=patience_ms
+                answer = await self._channel_for(target).ask(
+                    call.path,
+                    call.request,
+                    timeout_ms=min(remaining_ms, self._attempt_ms << min(attempts, 16)),
                 )
             except PydfsError as error:
-                if sweep is None:
-                    backoff = Backoff(PAUSE_MS, PAUSE_MS_MAX, self._random)
-                    sweep = _Sweep(deadline, backoff, METHODS[path].idempotent)
-                sweep.note(error, target)
-                retry = sweep.may_retry(error) and not isinstance(error, final)
-                self._problem = error.message if retry else None
-                if not retry:
-                    raise
-                target = await self._next_target(error, target, sweep)
+                failure = error
             else:
-                self._leader = target
-                self._problem = None
-                if target is not self._listed_by or self._clock.monotonic_ms() > self._list_due_ms:
-                    self._list_soon(target)
+                self._answered(target, self._clock.monotonic_ms())
                 return answer
-        raise self._expired(path, timeout_ms, sweep, mutates=hasattr(request, "op"))
+        raise self._expired(call, sweep)
+
+    def _answered(self, leader: Peer, now_ms: int) -> None:
+        self._leader = leader
+        self._problem = None
+        if leader is not self._listed_by or now_ms > self._list_due_ms:
+            self._list_soon(leader)
 
     async def _next_target(self, error: PydfsError, asked: Peer, sweep: _Sweep) -> Peer:
         """Whom to ask after *error* from *asked*; waits when everybody has been asked in vain."""
@@ -255,21 +287,30 @@ class LeaderRouter:
         wait_ms = sweep.backoff.next_ms(at_least_ms)
         await self._sleep(min(wait_ms, sweep.deadline.remaining_ms()) / 1000)
 
-    def _expired(
-        self, path: str, timeout_ms: int, sweep: _Sweep | None, *, mutates: bool
-    ) -> PydfsError:
-        name = path.rpartition("/")[2]
+    def _expired(self, call: _Call, sweep: _Sweep | None) -> PydfsError:
+        name = call.path.rpartition("/")[2]
         asked = ", ".join(str(peer) for peer in self._masters.known)
         text = (
-            f"{name} had no answer from a leader within {timeout_ms / 1000:g} s (masters: {asked})"
+            f"{name} had no answer from a leader within {call.timeout_ms / 1000:g} s "
+            f"(masters: {asked})"
         )
         last = sweep.last_error if sweep is not None else None
         if sweep is None or last is None:
             return DeadlineExceeded(text)
         text += f"; last: {last.message}"
         if sweep.outcome_unknown:
-            return OutcomeUnknown(text) if mutates else DeadlineExceeded(text)
+            return OutcomeUnknown(text) if call.changes else DeadlineExceeded(text)
         return type(last)(text, **last.fields)
+
+
+class _Call(NamedTuple):
+    """What is asked, and how."""
+
+    path: str
+    request: bytes
+    timeout_ms: int
+    final: tuple[type[PydfsError], ...]
+    changes: bool
 
 
 class _Sweep:

@@ -11,7 +11,6 @@ import asyncio
 import secrets
 
 from pydfsnode import limits
-from pydfsnode.client.model import OpId
 
 
 def new_client_id() -> int:
@@ -20,34 +19,27 @@ def new_client_id() -> int:
 
 
 class OpSession:
-    """Hands out op ids 1, 2, 3, ... and tracks which of them still wait for their answer."""
+    """Hands out op ids 1, 2, 3, ... and tracks which of them still wait for their answer.
+
+    An operation is between `begin` and `end`; before it, `wait_for_room` while `is_full`.
+    """
+
+    __slots__ = ("_ended", "_inflight_max", "_next_seq", "_waiting", "client_id", "first_unacked")
 
     def __init__(
         self, client_id: int | None = None, inflight_max: int = limits.CLIENT_SESSION_INFLIGHT_MAX
     ) -> None:
         self.client_id = new_client_id() if client_id is None else client_id
+        self.first_unacked = 1
+        """The answers of all operations below this are known here."""
         self._inflight_max = inflight_max
         self._next_seq = 1
-        # A dict keeps insertion order, which is seq order: its first key is the oldest unanswered.
-        self._unanswered: dict[int, None] = {}
+        self._ended: set[int] = set()  # above first_unacked
         self._waiting: list[asyncio.Future[None]] = []
 
     @property
-    def first_unacked(self) -> int:
-        """The answers of all operations below this are known here."""
-        return next(iter(self._unanswered), self._next_seq)
-
-    def operation(self) -> Operation:
-        """`async with` it: yields the op id of one mutation.
-
-        Entering waits while the window of unanswered operations is full (INV-BOUND); after leaving,
-        the outcome is known or given up for good.
-        """
-        return Operation(self)
-
-    @property
     def is_full(self) -> bool:
-        """Whether the window has no room for another operation."""
+        """Whether the window of unanswered operations has no room for another (INV-BOUND)."""
         return self._next_seq - self.first_unacked >= self._inflight_max
 
     async def wait_for_room(self) -> None:
@@ -57,16 +49,23 @@ class OpSession:
             self._waiting.append(room)
             await room
 
-    def begin(self) -> OpId:
-        """The next op id; `end` it."""
+    def begin(self) -> int:
+        """The number of a new operation; `end` it."""
         seq = self._next_seq
         self._next_seq = seq + 1
-        self._unanswered[seq] = None
-        return OpId(self.client_id, seq, next(iter(self._unanswered)))
+        return seq
 
-    def end(self, op: OpId) -> None:
-        """Nobody will ask for the outcome of *op* again."""
-        del self._unanswered[op.seq]
+    def end(self, seq: int) -> None:
+        """The outcome of operation *seq* is known or given up: nobody will ask for it again."""
+        if seq != self.first_unacked:
+            self._ended.add(seq)
+            return
+        seq += 1
+        ended = self._ended
+        while seq in ended:
+            ended.remove(seq)
+            seq += 1
+        self.first_unacked = seq
         if self._waiting:
             self._wake()
 
@@ -75,22 +74,3 @@ class OpSession:
         for room in waiting:
             if not room.done():
                 room.set_result(None)
-
-
-class Operation:
-    """One mutation from `OpSession.operation`; cheaper than a generator for what each one pays."""
-
-    __slots__ = ("_op", "_session")
-
-    def __init__(self, session: OpSession) -> None:
-        self._session = session
-
-    async def __aenter__(self) -> OpId:
-        session = self._session
-        if session.is_full:
-            await session.wait_for_room()
-        self._op = op = session.begin()
-        return op
-
-    async def __aexit__(self, *failure: object) -> None:
-        self._session.end(self._op)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
+from pydfsnode._fast import client_requests
 from pydfsnode.client.consistency import Consistency
 from pydfsnode.client.model import (
     DIRECTORY,
@@ -16,14 +18,25 @@ from pydfsnode.client.model import (
     Summary,
 )
 from pydfsnode.client.session import OpSession
-from pydfsnode.client.wire_asking import Asking, Router
+from pydfsnode.client.wire_asking import NAMESPACE, Asking, Router
 from pydfsnode.client.wire_attributes import AttributeCalls
 from pydfsnode.client.wire_cluster import ClusterCalls
 from pydfsnode.client.wire_trees import TreeCalls
-from pydfsnode.client.wire_values import chunk_location, file_status
+from pydfsnode.client.wire_values import (
+    LIST,
+    LOCATE,
+    file_status,
+    read_listing,
+    read_locations,
+    status_reader,
+)
 from pydfsnode.client.wire_writing import WritingCalls
 from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.rpc.schema import rpc_of
 
+_MKDIRS, _DELETE = NAMESPACE + "Mkdirs", NAMESPACE + "Delete"
+_RENAME, _STAT = NAMESPACE + "Rename", NAMESPACE + "Stat"
+_read_made, _read_renamed, _read_stat = map(status_reader, (_MKDIRS, _RENAME, _STAT))
 _TYPES = {None: pb.NODE_TYPE_UNSPECIFIED, FILE: pb.FILE, DIRECTORY: pb.DIRECTORY}
 
 
@@ -54,46 +67,47 @@ class MasterCalls(WritingCalls):
         """Why calls get no answer at the moment, None while all is well."""
         return self._router.waiting_because()
 
-    async def mkdirs(self, path: str, mode: int = 0) -> FileStatus:
+    def mkdirs(self, path: str, mode: int = 0) -> Coroutine[Any, Any, FileStatus]:
         """Make a directory and its missing parents; one that exists already is no error."""
-        request = pb.MkdirsRequest(path=path, mode=mode)
-        return file_status((await self._asking.change("Mkdirs", request)).status)
+        return self._asking.change(_MKDIRS, client_requests.mkdirs(path, mode), _read_made)
 
-    async def delete(self, path: str, *, recursive: bool) -> int:
+    def delete(self, path: str, *, recursive: bool) -> Coroutine[Any, Any, int]:
         """Delete a path; returns how many files and directories went."""
-        request = pb.DeleteRequest(path=path, recursive=recursive)
-        return int((await self._asking.change("Delete", request)).inodes)
+        return self._asking.change(_DELETE, client_requests.delete(path, recursive), _read_deleted)
 
-    async def rename(self, source: str, destination: str, *, overwrite: bool = False) -> FileStatus:
+    def rename(
+        self, source: str, destination: str, *, overwrite: bool = False
+    ) -> Coroutine[Any, Any, FileStatus]:
         """Move a path in one step; with *overwrite* a file takes the place of another."""
-        request = pb.RenameRequest(source=source, destination=destination, overwrite=overwrite)
-        return file_status((await self._asking.change("Rename", request)).status)
+        fields = client_requests.rename(source, destination, overwrite)
+        return self._asking.change(_RENAME, fields, _read_renamed)
 
     async def concat(self, target: str, sources: Sequence[str]) -> FileStatus:
         """Move the chunks of the files *sources* to the end of *target*; the sources disappear."""
         request = pb.ConcatRequest(target=target, sources=sources)
-        return file_status((await self._asking.change("Concat", request)).status)
+        return file_status((await self._asking.change_message("Concat", request)).status)
 
     # A consistency of None leaves it to the masters' configuration.
 
-    async def stat(self, path: str, consistency: Consistency | None = None) -> FileStatus:
+    def stat(
+        self, path: str, consistency: Consistency | None = None
+    ) -> Coroutine[Any, Any, FileStatus]:
         """What the namespace knows of a path."""
-        answer = await self._asking.read("Stat", pb.StatRequest(path=path), consistency)
-        return file_status(answer.status, self._asking.freshness(answer))
+        asking = self._asking
+        request = client_requests.look(path, asking.options(consistency))
+        return asking.read(_STAT, request, consistency, self._read_status)
 
-    async def list_directory(
+    def list_directory(
         self,
         path: str,
         start_after: str = "",
         limit: int = 0,
         consistency: Consistency | None = None,
-    ) -> Listing:
+    ) -> Coroutine[Any, Any, Listing]:
         """One page of a directory after the name `start_after`; a file lists itself."""
-        request = pb.ListRequest(path=path, start_after=start_after, limit=limit)
-        answer = await self._asking.read("List", request, consistency)
-        freshness = self._asking.freshness(answer)
-        entries = [file_status(entry, freshness) for entry in answer.entries]
-        return Listing(entries, bool(answer.more), freshness)
+        asking = self._asking
+        request = client_requests.list_page(path, start_after, limit, asking.options(consistency))
+        return asking.read(LIST, request, consistency, self._read_listing)
 
     async def find(
         self,
@@ -113,20 +127,24 @@ class MasterCalls(WritingCalls):
         request = pb.FindRequest(
             path=path, pattern=pattern, type=_TYPES[type], start_after=start_after
         )
-        answer = await self._asking.read("Find", request, consistency)
+        answer = await self._asking.read_message("Find", request, consistency)
         freshness = self._asking.freshness(answer)
         entries = [file_status(entry, freshness) for entry in answer.entries]
         return FoundPage(entries, answer.next if answer.more else "")
 
-    async def locate(self, path: str, consistency: Consistency | None = None) -> FileLocations:
+    def locate(
+        self, path: str, consistency: Consistency | None = None
+    ) -> Coroutine[Any, Any, FileLocations]:
         """A file's chunks and where their replicas are; the status has the label."""
-        answer = await self._asking.read("Locate", pb.LocateRequest(path=path), consistency)
-        chunks = tuple(chunk_location(chunk) for chunk in answer.chunks)
-        return FileLocations(file_status(answer.status, self._asking.freshness(answer)), chunks)
+        asking = self._asking
+        request = client_requests.look(path, asking.options(consistency))
+        return asking.read(LOCATE, request, consistency, self._read_locations)
 
     async def summary(self, path: str, consistency: Consistency | None = None) -> Summary:
         """Totals of everything under a path, and its quotas."""
-        answer = await self._asking.read("Summary", pb.SummaryRequest(path=path), consistency)
+        answer = await self._asking.read_message(
+            "Summary", pb.SummaryRequest(path=path), consistency
+        )
         return Summary(
             int(answer.directories),
             int(answer.files),
@@ -140,4 +158,27 @@ class MasterCalls(WritingCalls):
     async def report_bad_replica(self, chunk_id: int, node_id: str, reason: str) -> None:
         """Tell the leader that a replica failed verification, so that it is repaired (INV-SUM)."""
         request = pb.ReportBadReplicaRequest(chunk_id=chunk_id, node_id=node_id, reason=reason)
-        await self._asking.ask("ReportBadReplica", request)
+        await self._asking.ask_message("ReportBadReplica", request)
+
+    def _read_status(self, answer: bytes) -> FileStatus:
+        return self._labelled(_read_stat(answer))
+
+    def _read_locations(self, answer: bytes) -> FileLocations:
+        found = read_locations(answer)
+        self._labelled(found.status)
+        return found
+
+    def _read_listing(self, answer: bytes) -> Listing:
+        found = read_listing(answer)
+        if found.freshness is not None:
+            self._asking.labelled(found.freshness)
+        return found
+
+    def _labelled(self, status: FileStatus) -> FileStatus:
+        if status.freshness is not None:
+            self._asking.labelled(status.freshness)
+        return status
+
+
+def _read_deleted(answer: bytes) -> int:
+    return int(rpc_of(_DELETE).parse_response(answer).inodes)

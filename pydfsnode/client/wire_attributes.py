@@ -23,22 +23,22 @@ class AttributeCalls:
     async def set_replication(self, path: str, replication: int) -> FileStatus:
         """How many replicas a file's chunks shall have."""
         request = pb.SetReplicationRequest(path=path, replication=replication)
-        return file_status((await self._asking.change("SetReplication", request)).status)
+        return file_status((await self._asking.change_message("SetReplication", request)).status)
 
     async def set_owner(self, path: str, owner: str, group: str) -> FileStatus:
         """Owner and group; "" keeps."""
         request = pb.SetOwnerRequest(path=path, owner=owner, group=group)
-        return file_status((await self._asking.change("SetOwner", request)).status)
+        return file_status((await self._asking.change_message("SetOwner", request)).status)
 
     async def set_mode(self, path: str, mode: int) -> FileStatus:
         """Permission bits."""
         request = pb.SetModeRequest(path=path, mode=mode)
-        return file_status((await self._asking.change("SetMode", request)).status)
+        return file_status((await self._asking.change_message("SetMode", request)).status)
 
     async def set_times(self, path: str, mtime_ms: int, atime_ms: int) -> FileStatus:
         """Times of modification and access; KEEP keeps."""
         request = pb.SetTimesRequest(path=path, mtime_ms=mtime_ms, atime_ms=atime_ms)
-        return file_status((await self._asking.change("SetTimes", request)).status)
+        return file_status((await self._asking.change_message("SetTimes", request)).status)
 
     async def set_xattr(
         self, path: str, name: str, value: bytes, *, create: bool, replace: bool
@@ -47,32 +47,34 @@ class AttributeCalls:
         request = pb.SetXattrRequest(
             path=path, name=name, value=value, create=create, replace=replace
         )
-        return file_status((await self._asking.change("SetXattr", request)).status)
+        return file_status((await self._asking.change_message("SetXattr", request)).status)
 
     async def remove_xattr(self, path: str, name: str) -> FileStatus:
         """Without one extended attribute."""
         request = pb.RemoveXattrRequest(path=path, name=name)
-        return file_status((await self._asking.change("RemoveXattr", request)).status)
+        return file_status((await self._asking.change_message("RemoveXattr", request)).status)
 
     async def set_acl(self, path: str, entries: Sequence[str], change: str) -> FileStatus:
         """Entries of an ACL; *change* as in meta/ops/set_acl.py."""
         request = pb.SetAclRequest(path=path, entries=entries, change=change)
-        return file_status((await self._asking.change("SetAcl", request)).status)
+        return file_status((await self._asking.change_message("SetAcl", request)).status)
 
     async def set_quota(self, path: str, names_max: int, bytes_max: int) -> FileStatus:
         """What a directory may hold; 0: no limit, KEEP keeps."""
         request = pb.SetQuotaRequest(path=path, names_max=names_max, bytes_max=bytes_max)
-        return file_status((await self._asking.change("SetQuota", request)).status)
+        return file_status((await self._asking.change_message("SetQuota", request)).status)
 
     async def xattrs(self, path: str, consistency: Consistency | None = None) -> dict[str, bytes]:
         """Extended attributes by name."""
-        answer = await self._asking.read("GetXattrs", pb.GetXattrsRequest(path=path), consistency)
+        answer = await self._asking.read_message(
+            "GetXattrs", pb.GetXattrsRequest(path=path), consistency
+        )
         self._asking.freshness(answer)
         return {xattr.name: xattr.value for xattr in answer.xattrs}
 
     async def acl(self, path: str, consistency: Consistency | None = None) -> Acl:
         """Who may do what."""
-        answer = await self._asking.read("GetAcl", pb.GetAclRequest(path=path), consistency)
+        answer = await self._asking.read_message("GetAcl", pb.GetAclRequest(path=path), consistency)
         self._asking.freshness(answer)
         return Acl(
             answer.owner,

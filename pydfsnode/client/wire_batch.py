@@ -1,39 +1,40 @@
-"""Batches on the wire: requests that are encoded already, and the answers in them."""
+"""Batches on the wire: requests that are encoded already, and the encoded answers in them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
+from pydfsnode._fast import client_requests, split_batch
 from pydfsnode.errors import MalformedMessage, PydfsError
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.schema import rpc_of
 from pydfsnode.rpc.status import UNKNOWN, error_from_status
 
-
-def request(calls: Sequence[tuple[str, bytes]]) -> pb.BatchRequest:
-    """The message for *calls*: (path, encoded request)."""
-    batch = pb.BatchRequest()
-    add = batch.items.add
-    for path, encoded in calls:
-        item = add()
-        item.method = path.rpartition("/")[2]
-        item.request = encoded
-    return batch
+BATCH = "/pydfs.v1.Namespace/Batch"
+request = client_requests.batch
 
 
-def answers(paths: Sequence[str], response: pb.BatchResponse) -> list[Any | PydfsError]:
-    """Each call's response, or its error.
+def head(path: str) -> bytes:
+    """What a call of *path* in a batch begins with, for `request`."""
+    return pb.BatchItem(method=path.rpartition("/")[2]).SerializeToString()
+
+
+def answers(response: bytes, count: int) -> tuple[list[bytes], dict[int, PydfsError]]:
+    """Each call's response, encoded, and by position the errors of those that failed.
 
     Raises:
-        MalformedMessage: another number of answers than calls, or one that cannot be read.
+        MalformedMessage: another number of answers than *count*, or they cannot be read.
     """
-    found = response.answers
-    if len(found) != len(paths):
-        raise MalformedMessage(f"{len(paths)} calls in a batch, {len(found)} answers")
-    return [
-        error_from_status(UNKNOWN, "", answer.error)
-        if answer.error
-        else rpc_of(path).parse_response(answer.response)
-        for path, answer in zip(paths, found, strict=True)
-    ]
+    found, encoded_errors = split_batch(response) or _split_with_protobuf(response)
+    if len(found) != count:
+        raise MalformedMessage(f"{count} calls in a batch, {len(found)} answers")
+    if not encoded_errors:
+        return found, {}
+    return found, {
+        position: error_from_status(UNKNOWN, "", encoded)
+        for position, encoded in encoded_errors.items()
+    }
+
+
+def _split_with_protobuf(response: bytes) -> tuple[list[bytes], dict[int, bytes]]:
+    found = rpc_of(BATCH).parse_response(response).answers
+    errors = {position: answer.error for position, answer in enumerate(found) if answer.error}
+    return [answer.response for answer in found], errors

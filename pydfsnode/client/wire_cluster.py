@@ -5,12 +5,14 @@ Each names the end that is wanted, so any of them may be repeated, by the router
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from pydfsnode.client.members import Member, Members, Transferred
 from pydfsnode.client.model import ChunkserverState, ClusterStatus, HealthCheck, MasterState
 from pydfsnode.config import Peer
 from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.rpc.schema import rpc_of
 
 _CLUSTER = "/pydfs.v1.Cluster/"
 LIST_TIMEOUT_MS = 5_000
@@ -19,7 +21,7 @@ LIST_TIMEOUT_MS = 5_000
 class Router(Protocol):
     """Finds the leader and asks it; see routing.py."""
 
-    async def call(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+    def call(self, path: str, request: bytes, *, timeout_ms: int) -> Awaitable[bytes]:
         """The leader's answer; see LeaderRouter.call."""
         ...
 
@@ -27,15 +29,18 @@ class Router(Protocol):
 class Channel(Protocol):
     """A connection to one master."""
 
-    async def unary(self, path: str, request: Any, *, timeout_ms: int) -> Any:
-        """One call; see rpc/channel.py."""
+    def ask(self, path: str, request: bytes, *, timeout_ms: int) -> Awaitable[bytes]:
+        """One call, request and answer encoded; see rpc/channel.py."""
         ...
 
 
 async def list_masters(leader: Channel) -> list[Peer]:
     """All masters and where they listen, as *leader* says, which must lead."""
     path = _CLUSTER + "Members"
-    answer = await leader.unary(path, pb.MembersRequest(), timeout_ms=LIST_TIMEOUT_MS)
+    request = pb.MembersRequest().SerializeToString()
+    answer = rpc_of(path).parse_response(
+        await leader.ask(path, request, timeout_ms=LIST_TIMEOUT_MS)
+    )
     return [Peer(member.id, member.listen) for member in answer.members]
 
 
@@ -47,7 +52,10 @@ class ClusterCalls:
         self._timeout_ms = timeout_ms
 
     async def _ask(self, name: str, request: Any) -> Any:
-        return await self._router.call(_CLUSTER + name, request, timeout_ms=self._timeout_ms)
+        path = _CLUSTER + name
+        encoded = request.SerializeToString()
+        answer = await self._router.call(path, encoded, timeout_ms=self._timeout_ms)
+        return rpc_of(path).parse_response(answer)
 
     async def status(self) -> ClusterStatus:
         """How the leader sees the cluster."""

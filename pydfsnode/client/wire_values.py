@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from pydfsnode._fast import ClientAnswers
 from pydfsnode.client.model import (
     DIRECTORY,
     FILE,
     ChunkDone,
     ChunkLocation,
+    FileLocations,
     FileStatus,
     Freshness,
+    Listing,
     Replica,
 )
 from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.rpc.schema import rpc_of
+
+LIST, LOCATE = "/pydfs.v1.Namespace/List", "/pydfs.v1.Namespace/Locate"
+_FAST = ClientAnswers(FileStatus, ChunkLocation, Freshness, FILE, DIRECTORY)
 
 
 def chunk_done(chunk: ChunkDone | None) -> pb.ChunkDone | None:
@@ -27,7 +35,7 @@ def chunk_done(chunk: ChunkDone | None) -> pb.ChunkDone | None:
 
 def replicas(addresses: Sequence[pb.Address]) -> tuple[Replica, ...]:
     """Chunkservers."""
-    return tuple(Replica(address.node_id, address.listen) for address in addresses)
+    return tuple(Replica(a.node_id, a.listen) for a in addresses)
 
 
 def file_status(status: pb.FileStatus, freshness: Freshness | None = None) -> FileStatus:
@@ -65,3 +73,50 @@ def chunk_location(chunk: pb.ChunkLocation) -> ChunkLocation:
         replicas=replicas(chunk.replicas),
         inline_content=chunk.inline_content,
     )
+
+
+def freshness(answer: Any) -> Freshness | None:
+    """The label of an answer to a read; None: it is linearizable."""
+    if not answer.HasField("freshness"):
+        return None
+    label = answer.freshness
+    return Freshness(label.linearizable, label.staleness_ms, label.served_by)
+
+
+def status_reader(path: str) -> Callable[[bytes], FileStatus]:
+    """Reads the encoded answer of the method *path*, which has a status, and a label if any.
+
+    This and the readers below raise MalformedMessage for what is none.
+    """
+    read_fast = _FAST.status
+    parse = rpc_of(path).parse_response
+
+    def read(encoded: bytes) -> FileStatus:
+        status: FileStatus | None = read_fast(encoded)
+        if status is None:  # not as our masters write it today
+            answer = parse(encoded)
+            label = freshness(answer) if "freshness" in answer.DESCRIPTOR.fields_by_name else None
+            status = file_status(answer.status, label)
+        return status
+
+    return read
+
+
+def read_listing(encoded: bytes) -> Listing:
+    """The encoded answer to List."""
+    found = _FAST.page(encoded)
+    if found is not None:
+        return Listing(*found)
+    answer = rpc_of(LIST).parse_response(encoded)
+    label = freshness(answer)
+    return Listing([file_status(e, label) for e in answer.entries], bool(answer.more), label)
+
+
+def read_locations(encoded: bytes) -> FileLocations:
+    """The encoded answer to Locate."""
+    found = _FAST.located(encoded)
+    if found is not None:
+        return FileLocations(*found)
+    answer = rpc_of(LOCATE).parse_response(encoded)
+    chunks = tuple(chunk_location(chunk) for chunk in answer.chunks)
+    return FileLocations(file_status(answer.status, freshness(answer)), chunks)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from typing import Any
 
+from pydfsnode._fast import client_requests
 from pydfsnode.client.model import AllocatedChunk, ChunkDone, FileStatus, Reopened
-from pydfsnode.client.wire_asking import Asking
-from pydfsnode.client.wire_values import chunk_done, file_status, replicas
+from pydfsnode.client.wire_asking import NAMESPACE, Asking
+from pydfsnode.client.wire_values import chunk_done, file_status, replicas, status_reader
 from pydfsnode.errors import NoChunkservers
 from pydfsnode.rpc.pb import dfs_pb2 as pb
+
+_CREATE = NAMESPACE + "Create"
+_read_created = status_reader(_CREATE)
 
 
 class WritingCalls:
@@ -16,7 +21,7 @@ class WritingCalls:
 
     _asking: Asking
 
-    async def create(
+    def create(
         self,
         path: str,
         *,
@@ -26,27 +31,21 @@ class WritingCalls:
         overwrite: bool = False,
         create_parents: bool = True,
         content: bytes | None = None,
-    ) -> FileStatus:
+    ) -> Coroutine[Any, Any, FileStatus]:
         """Create a file; 0 means the cluster's default.
 
         Args:
             content: None: the file is empty, and under construction. Else it is closed with this
                 content, unless the masters do not keep it: then it is under construction too.
         """
-        request = pb.CreateRequest()
-        request.path = path
-        request.replication = replication
-        request.chunk_bytes = chunk_bytes
-        request.mode = mode
-        request.overwrite = overwrite
-        request.create_parents = create_parents
-        if content is not None:
-            request.content = content
-        return file_status((await self._asking.change("Create", request)).status)
+        fields = client_requests.create(
+            path, replication, chunk_bytes, mode, overwrite, create_parents, content
+        )
+        return self._asking.change(_CREATE, fields, _read_created)
 
     async def append(self, path: str) -> Reopened:
         """Reopen a closed file, for this client to write."""
-        answer = await self._asking.change("Append", pb.AppendRequest(path=path))
+        answer = await self._asking.change_message("Append", pb.AppendRequest(path=path))
         return Reopened(file_status(answer.status), answer.inline_content)
 
     async def allocate_chunk(
@@ -74,7 +73,7 @@ class WritingCalls:
             abandon_chunk_id=abandon_chunk_id,
         )
         final = (NoChunkservers,) if request.exclude else ()
-        answer = await self._asking.change("AllocateChunk", request, final)
+        answer = await self._asking.change_message("AllocateChunk", request, final)
         return AllocatedChunk(
             answer.chunk_id, answer.version, answer.epoch, replicas(answer.targets)
         )
@@ -86,16 +85,16 @@ class WritingCalls:
         request = pb.CompleteRequest(
             inode_id=inode_id, last=chunk_done(last), abandon_chunk_id=abandon_chunk_id
         )
-        return file_status((await self._asking.change("Complete", request)).status)
+        return file_status((await self._asking.change_message("Complete", request)).status)
 
     async def complete_inline(self, inode_id: int, content: bytes) -> FileStatus:
         """Close a file with this whole content; still open when the masters do not keep it."""
         request = pb.CompleteInlineRequest(inode_id=inode_id, content=content)
-        return file_status((await self._asking.change("CompleteInline", request)).status)
+        return file_status((await self._asking.change_message("CompleteInline", request)).status)
 
     async def abandon(self, inode_id: int) -> None:
         """Drop a file under construction and its chunks."""
-        await self._asking.change("Abandon", pb.AbandonRequest(inode_id=inode_id))
+        await self._asking.change_message("Abandon", pb.AbandonRequest(inode_id=inode_id))
 
     async def truncate(self, path: str, size: int, *, tail: ChunkDone | None = None) -> FileStatus:
         """Cut a file to *size* bytes and close it.
@@ -104,13 +103,15 @@ class WritingCalls:
             tail: for a cut inside a chunk: a new chunk with the bytes of that one which are kept.
         """
         request = pb.TruncateRequest(path=path, size=size, tail=chunk_done(tail))
-        return file_status((await self._asking.change("Truncate", request)).status)
+        return file_status((await self._asking.change_message("Truncate", request)).status)
 
     async def renew_lease(self) -> None:
         """Tell the masters that this client goes on writing its open files."""
-        await self._asking.change("RenewLease", pb.RenewLeaseRequest())
+        await self._asking.change_message("RenewLease", pb.RenewLeaseRequest())
 
     async def recover_lease(self, path: str) -> FileStatus:
         """Close a file that somebody else left open."""
-        answer = await self._asking.change("RecoverLease", pb.RecoverLeaseRequest(path=path))
+        answer = await self._asking.change_message(
+            "RecoverLease", pb.RecoverLeaseRequest(path=path)
+        )
         return file_status(answer.status)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
-from pydfsnode.meta import acl
+from pydfsnode.meta import acl, snapshot_queries
 from pydfsnode.meta.access import EXECUTE, READ
 from pydfsnode.meta.caller import Caller
+from pydfsnode.meta.history_reading import Seen
 from pydfsnode.meta.inodes import Extras
 from pydfsnode.meta.ops.set_xattr import TRUSTED
-
-if TYPE_CHECKING:
-    from pydfsnode.meta.state import Namespace
+from pydfsnode.meta.queries import is_past
+from pydfsnode.meta.state import Namespace
 
 
 class AclView(msgspec.Struct, frozen=True):
@@ -38,6 +36,16 @@ class QuotaView(msgspec.Struct, frozen=True):
     bytes_used: int
 
 
+def _at(namespace: Namespace, path: str, caller: Caller, wanted: int) -> tuple[Seen, Extras | None]:
+    """What lies, or lay, at *path*, where *caller* has the bits *wanted*, and its extras."""
+    tree = namespace.tree
+    if is_past(path):
+        return snapshot_queries.attributes_at(tree, path, caller, wanted)
+    inode = tree.walk(path, caller)
+    tree.require(inode, caller, wanted, path)
+    return inode, tree.extras.get(inode.inode_id)
+
+
 def get_xattrs(namespace: Namespace, path: str, caller: Caller) -> dict[str, bytes]:
     """The extended attributes of *path* by name; "trusted." ones for superusers only.
 
@@ -45,10 +53,8 @@ def get_xattrs(namespace: Namespace, path: str, caller: Caller) -> dict[str, byt
         InvalidPath, NotFound, NotADirectory: nothing is there.
         AccessDenied: needs READ.
     """
-    tree = namespace.tree
-    inode = tree.walk(path, caller)
-    tree.require(inode, caller, READ, path)
-    xattrs = (tree.extras.get(inode.inode_id) or Extras()).xattrs
+    _, extras = _at(namespace, path, caller, READ)
+    xattrs = (extras or Extras()).xattrs
     return {
         name: value
         for name, value in xattrs.items()
@@ -63,9 +69,8 @@ def get_acl(namespace: Namespace, path: str, caller: Caller) -> AclView:
         InvalidPath, NotFound, NotADirectory: nothing is there.
         AccessDenied: a directory above may not be passed.
     """
-    tree = namespace.tree
-    inode = tree.walk(path, caller)
-    entries = acl.read(inode.mode, tree.extras.get(inode.inode_id))
+    inode, extras = _at(namespace, path, caller, 0)
+    entries = acl.read(inode.mode, extras)
     return AclView(
         inode.owner, inode.group, inode.mode, acl.ordered(entries.access),
         tuple(f"default:{entry}" for entry in acl.ordered(entries.default)),
@@ -78,7 +83,12 @@ def quota_of(namespace: Namespace, path: str, caller: Caller) -> QuotaView:
     Raises:
         InvalidPath, NotFound, NotADirectory: nothing is there.
         AccessDenied: a directory needs READ and EXECUTE.
+        InvalidArgument: there is too much to count inside a snapshot.
     """
+    if is_past(path):
+        past = snapshot_queries.summary(namespace, path, caller)
+        names_used = past.directories + past.files
+        return QuotaView(past.names_max, names_used, past.bytes_max, past.bytes_replicated)
     tree = namespace.tree
     inode = tree.walk(path, caller)
     if inode.is_directory:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 from pydfsnode import limits
-from pydfsnode._fast import Inode
 from pydfsnode.errors import InvalidArgument
 from pydfsnode.meta import paths
-from pydfsnode.meta.access import EXECUTE, READ, may
 from pydfsnode.meta.caller import Caller
+from pydfsnode.meta.find_places import Place, place_at
 from pydfsnode.meta.results import FileView, Found
 from pydfsnode.meta.state import Namespace
-from pydfsnode.meta.tree import Tree
 
 LOOKED_AT_MAX = 2_000
 """Inodes that one step looks at: a few milliseconds."""
-_PAGE = 256
 
 
 def find(
@@ -31,6 +29,8 @@ def find(
     limit: int = 0,
 ) -> Found:
     """One step of the search below *path*, itself included; each directory before its entries.
+
+    Also inside a snapshot; what lies below a directory does not include its snapshots.
 
     What *caller* may not list is passed over.
 
@@ -46,8 +46,8 @@ def find(
     """
     if not 0 < limit <= limits.LIST_ENTRIES_MAX:
         limit = limits.LIST_ENTRIES_MAX
-    top = namespace.tree.walk(path, caller)
-    search = _Search(namespace.tree, caller, pattern, kind or "", limit)
+    top = place_at(namespace.tree, path, caller)
+    search = _Search(caller, pattern, kind or "", limit)
     if start_after:
         search.resume(top, path, start_after)
     else:
@@ -56,24 +56,23 @@ def find(
 
 
 class _Search:
-    """A walk in order, with the directories on the way from the top down to where it is."""
+    """A walk in order, with the entries that are left in the directories down to where it is."""
 
-    def __init__(self, tree: Tree, caller: Caller, pattern: str, kind: str, limit: int) -> None:
-        self._tree = tree
+    def __init__(self, caller: Caller, pattern: str, kind: str, limit: int) -> None:
         self._caller = caller
         self._matches = _matcher(pattern).match if pattern else None
         self._kind = kind
         self._limit = limit
         self._found: list[FileView] = []
-        self._way: list[tuple[Inode, str, str]] = []  # directory, its path, the last name seen
+        self._way: list[tuple[Iterator[tuple[str, Place | None]], str]] = []
         self._looked_at = 0
         self._last = ""
 
-    def begin(self, top: Inode, path: str) -> None:
+    def begin(self, top: Place, path: str) -> None:
         """From the top, itself first."""
-        self._look(top, path)
+        self._look(top, path.rpartition("/")[2], path)
 
-    def resume(self, top: Inode, path: str, start_after: str) -> None:
+    def resume(self, top: Place, path: str, start_after: str) -> None:
         """From behind *start_after*. Raises InvalidArgument unless that lies below *path*."""
         self._last = start_after
         if start_after == path:
@@ -84,56 +83,42 @@ class _Search:
             raise InvalidArgument(
                 f"the search in {paths.shown(path)} cannot go on behind {paths.shown(start_after)}"
             )
-        at: Inode | None = top
+        at: Place | None = top
         for name in start_after[len(prefix) :].split("/"):
-            if at is None or not self._enter(at, path):
+            if at is None or not self._enter(at, path, name):
                 return
-            self._way[-1] = (at, path, name)
-            at, path = self._tree.table.child(at, name), paths.join(path, name)
+            at, path = at.child(name), paths.join(path, name)
         if at is not None:
             self._enter(at, path)
 
     def run(self) -> Found:
         """Walk on until enough was looked at or found."""
         while self._way and self._has_room():
-            directory, path, after = self._way.pop()
-            page = self._tree.table.page(directory, after, _PAGE)
-            for inode in page:
-                entered = self._look_below(directory, path, inode)
-                if entered or not self._has_room():
-                    break
-            else:
-                if len(page) == _PAGE:
-                    self._way.append((directory, path, page[-1].name))
+            entries, path = self._way[-1]
+            following = next(entries, None)
+            if following is None:
+                self._way.pop()
+                continue
+            name, place = following
+            self._look(place, name, paths.join(path, name))
         return Found(self._found, bool(self._way), self._last)
 
-    def _look_below(self, directory: Inode, path: str, inode: Inode) -> bool:
-        """Look at *inode* in *directory*; returns whether the way leads into it now."""
-        depth = len(self._way)
-        self._way.append((directory, path, inode.name))
-        self._look(inode, paths.join(path, inode.name))
-        entered = len(self._way) > depth + 1
-        if not entered and self._has_room():
-            self._way.pop()  # the page goes on
-        return entered
-
-    def _look(self, inode: Inode, path: str) -> None:
+    def _look(self, place: Place | None, name: str, path: str) -> None:
         self._looked_at += 1
         self._last = path
-        kind = "directory" if inode.is_directory else "file"
-        matches = self._matches is None or self._matches(inode.name) is not None
+        if place is None:
+            return
+        kind = "directory" if place.is_directory else "file"
+        matches = self._matches is None or self._matches(name) is not None
         if matches and self._kind in ("", kind):
-            self._found.append(self._tree.view(inode, path))
-        self._enter(inode, path)
+            self._found.append(place.view(path))
+        self._enter(place, path)
 
-    def _enter(self, inode: Inode, path: str) -> bool:
-        """Go into *inode* next, if it is a directory that the caller may list."""
-        if not inode.is_directory:
+    def _enter(self, place: Place, path: str, after: str = "") -> bool:
+        """Go into *place* next, behind *after*, if it is a directory that the caller may list."""
+        if not place.is_directory or not place.may_list(self._caller):
             return False
-        acl = self._tree.acl_of(inode)
-        if not may(inode, self._caller, READ | EXECUTE, acl):
-            return False
-        self._way.append((inode, path, ""))
+        self._way.append((place.entries(after), path))
         return True
 
     def _has_room(self) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pydfsnode.errors import InvalidArgument, invariant
+from pydfsnode.meta.allowance import Allowance
 from pydfsnode.meta.history_index import HistoryIndex
 from pydfsnode.meta.history_rows import (
     TABLE_PAST_ENTRY,
@@ -77,7 +78,7 @@ class History:
         if directory.inode_id not in self.index.of_directory:
             directory.flags &= ~HAS_SNAPSHOTS
             self._tree.touched.inode(directory.inode_id)
-        self.purge(PURGED_AT_ONCE_MAX)
+        self.purge(Allowance(PURGED_AT_ONCE_MAX))
 
     def rename(self, seq: int, name: str) -> None:
         """Give a snapshot another *name*, which is free in its directory."""
@@ -182,19 +183,17 @@ class History:
         """Whether a deleted snapshot leaves something to do for `purge`."""
         return bool(self.index.orphans)
 
-    def purge(self, count: int) -> int:
-        """Look at up to *count* past things of deleted snapshots; returns how many it were."""
+    def purge(self, allowance: Allowance) -> None:
+        """Look at past things of deleted snapshots, as far as *allowance* reaches."""
         index = self.index
-        for done in range(count):
-            if not index.orphans:
-                return done
+        while index.orphans and not allowance.is_used_up:
             past_id = index.next_orphan()
             entry = index.entries.get(past_id)
             if entry is not None:
                 self._purge_entry(past_id, entry)
-            else:
-                self._purge_inode(past_id, index.inodes.rows[past_id])
-        return count
+            elif not self._purge_inode(past_id, index.inodes.rows[past_id], allowance):
+                break
+            allowance.inodes -= 1
 
     def _purge_entry(self, past_id: int, entry: PastEntry) -> None:
         newest = self.newest(entry.parent_id, entry.born, entry.died)
@@ -203,18 +202,29 @@ class History:
         else:
             self.index.drop_entry(past_id)
 
-    def _purge_inode(self, past_id: int, inode: PastInode) -> None:
+    def _purge_inode(self, past_id: int, inode: PastInode, allowance: Allowance) -> bool:
+        """Whether that is done; else some of its chunks are left for the next time."""
         newest = self.newest(inode.inode_id, inode.since, inode.until)
         if newest:
             self.index.put_inode(past_id, msgspec.structs.replace(inode, newest=newest))
-            return
-        self.index.drop_inode(past_id)
+            return True
+        left = max(0, len(inode.chunks) - allowance.chunks)
+        allowance.chunks -= len(inode.chunks) - left
+        if left:
+            self.index.shorten_inode(past_id, left)
+        else:
+            self.index.drop_inode(past_id)
         tree = self._tree
-        for chunk_id, version, length, _ in inode.chunks:
-            if not tree.table.holder_of(chunk_id):
+        for chunk_id, version, length, _ in inode.chunks[left:]:
+            if tree.replication_of(chunk_id) < inode.replication:
                 tree.release_chunk(chunk_id, version, length)
+        return not left
 
     # ---- chunks
+
+    def keeps_any(self, chunk_ids: list[int]) -> bool:
+        """Whether a snapshot needs one of the chunks."""
+        return self.index.holds_any(chunk_ids)
 
     def keeps_chunk(self, chunk_id: int) -> bool:
         """Whether a snapshot needs the chunk."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterator
+
+import msgspec
 
 from pydfsnode.meta.history_rows import (
     TABLE_PAST_ENTRY,
@@ -13,29 +15,19 @@ from pydfsnode.meta.history_rows import (
     PastInode,
     Snapshot,
 )
+from pydfsnode.meta.sorted_blocks import SortedBlocks
 from pydfsnode.meta.tables import AnyTable, Table
 
 Ids = dict[int, int | tuple[int, ...]]
 """Ids of past things by key; one alone, as it mostly is, takes no tuple."""
-_STALE_MIN = 64
-
-
-class _Names:
-    """The past entries of a directory by name; those that were dropped stay until it pays."""
-
-    __slots__ = ("order", "stale")
-
-    def __init__(self) -> None:
-        self.order: list[tuple[str, int]] = []
-        self.stale = 0
 
 
 class HistoryIndex:
     """Change it by its methods only; then all of it is what `derive` makes of the rows.
 
     `live` are the seqs of all snapshots and `of_directory` those of each directory, ascending.
-    `orphans` are the ids of past things whose newest snapshot was deleted, by its seq, descending:
-    each waits to be given to the next snapshot that sees it, or to be dropped.
+    `orphans` are the ids of past things whose newest snapshot was deleted, by its seq: each
+    waits to be given to the next snapshot that sees it, or to be dropped.
     """
 
     def __init__(self) -> None:
@@ -44,12 +36,12 @@ class HistoryIndex:
         self.inodes: Table[PastInode] = Table(TABLE_PAST_INODE, PastInode)
         self.live: list[int] = []
         self.of_directory: dict[int, list[int]] = {}
-        self.orphans: dict[int, list[int]] = {}
-        self._seen_by: dict[int, list[int]] = {}
+        self.orphans: dict[int, SortedBlocks[int]] = {}
+        self._seen_by: dict[int, SortedBlocks[int]] = {}
         self._links: Ids = {}
         self._versions: Ids = {}
         self._holders: Ids = {}
-        self._names: dict[int, _Names] = {}
+        self._names: dict[int, SortedBlocks[tuple[str, int]]] = {}
 
     @property
     def tables(self) -> tuple[AnyTable, ...]:
@@ -60,14 +52,15 @@ class HistoryIndex:
         """The rows were loaded."""
         for seq in sorted(self.snapshots.rows):
             self._note_snapshot(seq, self.snapshots.rows[seq])
+        names: dict[int, list[tuple[str, int]]] = {}
         for past_id in sorted(self.entries.rows.keys() | self.inodes.rows.keys()):
             entry = self.entries.get(past_id)
             if entry is not None:
-                self._note_entry(past_id, entry).append((entry.name, past_id))
+                self._note_entry(past_id, entry)
+                names.setdefault(entry.parent_id, []).append((entry.name, past_id))
             else:
                 self._note_inode(past_id, self.inodes.rows[past_id])
-        for names in self._names.values():
-            names.order.sort()
+        self._names = {parent_id: SortedBlocks(named) for parent_id, named in names.items()}
         for seq in self._seen_by.keys() - self.snapshots.rows.keys():
             self._orphan(seq)
 
@@ -96,12 +89,12 @@ class HistoryIndex:
     def _orphan(self, seq: int) -> None:
         past_ids = self._seen_by.pop(seq, None)
         if past_ids:
-            self.orphans[seq] = sorted(past_ids, reverse=True)
+            self.orphans[seq] = past_ids
 
     def next_orphan(self) -> int:
         """Take the first orphan out of `orphans`; there must be one."""
         seq = min(self.orphans)
-        past_id = self.orphans[seq].pop()
+        past_id = self.orphans[seq].pop_first()
         if not self.orphans[seq]:
             del self.orphans[seq]
         return past_id
@@ -113,15 +106,17 @@ class HistoryIndex:
         known = past_id in self.entries.rows
         self.entries.put(past_id, entry)
         if known:
-            self._seen_by.setdefault(entry.newest, []).append(past_id)
-        else:
-            insort(self._note_entry(past_id, entry), (entry.name, past_id))
+            self._note_newest(past_id, entry.newest)
+            return
+        self._note_entry(past_id, entry)
+        self._names.setdefault(entry.parent_id, SortedBlocks()).add((entry.name, past_id))
 
-    def _note_entry(self, past_id: int, entry: PastEntry) -> list[tuple[str, int]]:
-        """The order of names in which it is to be entered."""
-        self._seen_by.setdefault(entry.newest, []).append(past_id)
+    def _note_entry(self, past_id: int, entry: PastEntry) -> None:
+        self._note_newest(past_id, entry.newest)
         _add(self._links, entry.inode_id, past_id)
-        return self._names.setdefault(entry.parent_id, _Names()).order
+
+    def _note_newest(self, past_id: int, newest: int) -> None:
+        self._seen_by.setdefault(newest, SortedBlocks()).add(past_id)
 
     def drop_entry(self, past_id: int) -> None:
         """No snapshot sees it."""
@@ -129,40 +124,34 @@ class HistoryIndex:
         self.entries.drop(past_id)
         _remove(self._links, entry.inode_id, past_id)
         names = self._names[entry.parent_id]
-        names.stale += 1
-        if names.stale == len(names.order):
+        names.remove((entry.name, past_id))
+        if not names:
             del self._names[entry.parent_id]
-        elif names.stale > max(_STALE_MIN, len(names.order) // 2):
-            rows = self.entries.rows
-            names.order = [named for named in names.order if named[1] in rows]
-            names.stale = 0
 
     def links(self, inode_id: int) -> Iterator[PastEntry]:
         """The past entries that named the inode, oldest first."""
         rows = self.entries.rows
         return (rows[past_id] for past_id in _get(self._links, inode_id))
 
-    def entries_after(self, parent_id: int, name: str, seq: int) -> Iterator[PastEntry]:
-        """The past entries of a directory that *seq* saw, in order, from behind *name*."""
-        return self._entries_from(parent_id, (name, _PAST_ID_MAX), seq)
+    def entries_after(self, parent_id: int, name: str) -> Iterator[PastEntry]:
+        """The past entries of a directory, in order, from behind *name*."""
+        return self._entries_from(parent_id, (name, _PAST_ID_MAX))
 
     def entry_at(self, parent_id: int, name: str, seq: int) -> PastEntry | None:
         """The past entry that *seq* saw under *name*."""
-        for entry in self._entries_from(parent_id, (name, 0), seq):
-            return entry if entry.name == name else None
+        for entry in self._entries_from(parent_id, (name, 0)):
+            if entry.name != name:
+                break
+            if entry.is_seen_by(seq):
+                return entry
         return None
 
-    def _entries_from(
-        self, parent_id: int, start: tuple[str, int], seq: int
-    ) -> Iterator[PastEntry]:
+    def _entries_from(self, parent_id: int, start: tuple[str, int]) -> Iterator[PastEntry]:
         names, rows = self._names.get(parent_id), self.entries.rows
         if names is None:
             return
-        order = names.order
-        for place in range(bisect_left(order, start), len(order)):
-            entry = rows.get(order[place][1])
-            if entry is not None and entry.born < seq <= entry.died:
-                yield entry
+        for _, past_id in names.since(start):
+            yield rows[past_id]
 
     # ---- past inodes
 
@@ -171,15 +160,28 @@ class HistoryIndex:
         known = past_id in self.inodes.rows
         self.inodes.put(past_id, inode)
         if known:
-            self._seen_by.setdefault(inode.newest, []).append(past_id)
+            self._note_newest(past_id, inode.newest)
         else:
             self._note_inode(past_id, inode)
 
     def _note_inode(self, past_id: int, inode: PastInode) -> None:
-        self._seen_by.setdefault(inode.newest, []).append(past_id)
+        self._note_newest(past_id, inode.newest)
         _add(self._versions, inode.inode_id, past_id)
-        for chunk in inode.chunks:
-            _add(self._holders, chunk[0], past_id)
+        chunk_ids = [chunk[0] for chunk in inode.chunks]
+        if not self.holds_any(chunk_ids):
+            self._holders.update(dict.fromkeys(chunk_ids, past_id))
+            return
+        for chunk_id in chunk_ids:
+            _add(self._holders, chunk_id, past_id)
+
+    def shorten_inode(self, past_id: int, chunk_count: int) -> None:
+        """Of an orphan that no snapshot sees: keep only the first *chunk_count* chunks."""
+        inode = self.inodes.rows[past_id]
+        for chunk in inode.chunks[chunk_count:]:
+            _remove(self._holders, chunk[0], past_id)
+        kept = msgspec.structs.replace(inode, chunks=inode.chunks[:chunk_count])
+        self.inodes.put(past_id, kept)
+        self.orphans.setdefault(inode.newest, SortedBlocks()).add(past_id)
 
     def drop_inode(self, past_id: int) -> None:
         """No snapshot sees it."""
@@ -202,6 +204,10 @@ class HistoryIndex:
         """The most replicas that a past file wants of a chunk; 0: none holds it."""
         rows, past_ids = self.inodes.rows, _get(self._holders, chunk_id)
         return max((rows[past_id].replication for past_id in past_ids), default=0)
+
+    def holds_any(self, chunk_ids: list[int]) -> bool:
+        """Whether a past file has one of the chunks."""
+        return not self._holders.keys().isdisjoint(chunk_ids)
 
     def holds(self, chunk_id: int) -> bool:
         """Whether a past file has the chunk."""

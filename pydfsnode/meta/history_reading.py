@@ -46,16 +46,33 @@ class SeenTree:
 
     def entries(self, directory_id: int, after: str = "") -> Iterator[tuple[str, int]]:
         """(name, inode id) of the entries behind *after*, in order."""
-        past = self._index.entries_after(directory_id, after, self.seq)
-        kept = ((entry.name, entry.inode_id) for entry in past)
-        return merge(self._present(directory_id, after), kept)
+        return (entry for entry in self.scanned(directory_id, after) if entry[1])
+
+    def scanned(self, directory_id: int, after: str = "") -> Iterator[tuple[str, int]]:
+        """As `entries`, and also each name that the snapshot did not see, with id 0."""
+        last, seen = "", 0
+        for name, inode_id in merge(
+            self._present(directory_id, after), self._past(directory_id, after)
+        ):
+            if name != last and last:
+                yield last, seen
+                seen = 0
+            last, seen = name, seen or inode_id
+        if last:
+            yield last, seen
 
     def made_since(self, seq: int, directory_id: int) -> Iterator[tuple[str, int]]:
         """(name, inode id) of the entries that the snapshot *seq*, an older one, did not see."""
-        yield from self._present(directory_id, "", seq)
-        for entry in self._index.entries_after(directory_id, "", self.seq):
-            if entry.born >= seq:
+        for name, inode_id in self._present(directory_id, "", seq):
+            if inode_id:
+                yield name, inode_id
+        for entry in self._index.entries_after(directory_id, ""):
+            if entry.born >= seq and entry.is_seen_by(self.seq):
                 yield entry.name, entry.inode_id
+
+    def _past(self, directory_id: int, after: str) -> Iterator[tuple[str, int]]:
+        for entry in self._index.entries_after(directory_id, after):
+            yield entry.name, entry.inode_id if entry.is_seen_by(self.seq) else 0
 
     def _present(
         self, directory_id: int, after: str, born_from: int = 0
@@ -64,14 +81,13 @@ class SeenTree:
         directory = table.get(directory_id)
         while directory is not None and (page := table.page(directory, after, _PAGE)):
             for inode in page:
-                if born_from <= inode.born < self.seq:
-                    yield inode.name, inode.inode_id
+                yield inode.name, inode.inode_id if born_from <= inode.born < self.seq else 0
             after = page[-1].name
 
     def place(self, inode_id: int) -> tuple[int, str] | None:
         """The directory and the name under which an inode lay; None: nowhere."""
         for entry in self._index.links(inode_id):
-            if entry.born < self.seq <= entry.died:
+            if entry.is_seen_by(self.seq):
                 return entry.parent_id, entry.name
         inode = self._tree.table.get(inode_id)
         if inode is None or inode.parent_id in (0, inode_id) or inode.born >= self.seq:

@@ -43,6 +43,10 @@ class PastEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     born: Natural
     died: Natural
 
+    def is_seen_by(self, seq: int) -> bool:
+        """Whether the snapshot *seq* sees it, if it sees the directory."""
+        return self.born < seq <= self.died
+
 
 class PastInode(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A file or directory as it was. `newest`: the newest snapshot that sees it.

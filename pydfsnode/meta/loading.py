@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydfsnode._fast import InodeTable
 from pydfsnode.errors import CorruptionError
 from pydfsnode.ids import ROOT_INODE_ID
 from pydfsnode.meta import rows
-from pydfsnode.meta.inodes import HAS_EXTRAS, IS_OPEN
+from pydfsnode.meta.history_rows import TABLE_SNAPSHOT
+from pydfsnode.meta.inodes import HAS_ACL, HAS_EXTRAS, HAS_SNAPSHOTS, IS_OPEN
 from pydfsnode.meta.sessions import SessionTable
 from pydfsnode.meta.tree import Tree
 
@@ -76,8 +79,12 @@ class Loader:
         tree.touched.clear()
         self._check_flags(IS_OPEN, tree.open_files.rows, rows.TABLE_OPEN)
         self._check_flags(HAS_EXTRAS, tree.extras.rows, rows.TABLE_EXTRAS)
+        extras = tree.extras.rows.items()
+        with_acl = [inode_id for inode_id, held in extras if held.acl or held.default_acl]
+        self._check_flags(HAS_ACL, with_acl, rows.TABLE_EXTRAS)
         self._derive(head)
         tree.history.finish_load()
+        self._check_flags(HAS_SNAPSHOTS, tree.history.index.of_directory, TABLE_SNAPSHOT)
         for inode_id in detached:
             if inode_id not in tree.doomed.rows:
                 raise rows.broken(
@@ -85,12 +92,16 @@ class Loader:
                 )
         return head.applied_index
 
-    def _check_flags(self, flag: int, held: object, table: int) -> None:
-        assert isinstance(held, dict)
-        for inode_id in held:
-            inode = self._tree.table.get(inode_id)
-            if inode is None or not inode.flags & flag:
-                raise rows.broken(table, rows.KEY.pack(inode_id), "belongs to no inode that has it")
+    def _check_flags(self, flag: int, held: Iterable[int], table: int) -> None:
+        """Raise CorruptionError unless the inodes with *flag* are those that *held* tells of."""
+        flagged, told = set(self._tree.table.flagged(flag)), set(held)
+        for inode_id in sorted(told - flagged):
+            raise rows.broken(table, rows.KEY.pack(inode_id), "belongs to no inode that has it")
+        for inode_id in sorted(flagged - told):
+            raise CorruptionError(
+                f"inode {inode_id} lacks its row of table {table}: the state table is damaged; "
+                "restore this master from its peers"
+            )
 
     def _derive(self, head: rows.Head) -> None:
         tree = self._tree

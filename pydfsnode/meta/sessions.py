@@ -9,13 +9,14 @@ has done something before is refused too: never a silent second execution (Raft 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
 
 from pydfsnode import limits
-from pydfsnode.errors import InvalidArgument, Overloaded, SessionExpired
+from pydfsnode._fast import ActiveSessions
+from pydfsnode.errors import CorruptionError, InvalidArgument, Overloaded, SessionExpired
+from pydfsnode.meta.inodes import Natural
 from pydfsnode.meta.ops.base import Op
 from pydfsnode.meta.results import Outcome
 
@@ -25,6 +26,8 @@ DORMANT_SESSIONS_MAX = 200_000  # limits.py candidate
 EVICTIONS_PER_OP_MAX = 16
 """A jump of the clock must not make one operation pay for the whole table."""
 _ID_MAX = 2**64 - 1
+_SEQ_MAX = _ID_MAX - 1
+"""The floor above it is a number of 64 bits too."""
 _TIME_MAX = 2**63 - 1
 
 
@@ -42,67 +45,44 @@ class SessionBounds(NamedTuple):
 class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An outcome with the index and log time of its operation and the floor from then on."""
 
-    index: int
-    at_ms: int
-    floor: int
+    index: Natural
+    at_ms: Natural
+    floor: Natural
     outcome: Outcome
 
 
 class Dormant(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What remains of an idle session. `order`: grows from one that falls asleep to the next."""
 
-    order: int
-    floor: int
+    order: Natural
+    floor: Natural
 
 
-class Session:
-    """Outcomes by seq, in the order in which they were applied."""
+class SessionTable(ActiveSessions):
+    """All sessions. `admit` and `remember`, which every operation passes, are compiled."""
 
-    __slots__ = ("at_ms", "floor", "outcomes")
-
-    def __init__(self, floor: int) -> None:
-        self.floor = floor
-        self.at_ms = 0
-        self.outcomes: dict[int, Remembered] = {}
-
-
-class SessionTable:
-    """All sessions, active ones in the order of their last operation.
-
-    `touched` collects (client_id, seq) of changed rows until it is cleared; seq 0 is the row of a
-    dormant session. True: the row is new, so that nothing of it is written once it is gone again.
-    """
+    __slots__ = ("bounds",)
+    dormant: dict[int, Dormant]
 
     def __init__(self, bounds: SessionBounds | None = None) -> None:
         self.bounds = bounds or SessionBounds()
-        self.active: dict[int, Session] = {}
-        self.dormant: dict[int, Dormant] = {}
-        self.outcome_count = 0
-        self.forgotten_count = 0
-        self.touched: dict[tuple[int, int], bool] = {}
-        self._newest = 0  # the client at the end of `active`; 0: not known
-        self._nobody_idle_ms = 0  # up to this log time no session falls asleep
+        super().__init__(Remembered, self.bounds.outcomes, self.bounds.outcomes_per_session)
 
-    def admit(self, op: Op, index: int, clock_ms: int) -> Outcome | None:
-        """The first outcome of *op*; None when it must be applied now and can be remembered.
+    @property
+    def active(self) -> list[int]:
+        """The clients of active sessions in the order of their last operations."""
+        return self.clients()
+
+    def judge(self, op: Op, index: int, clock_ms: int) -> None:
+        """What `admit` asks when *op* is no plain case: make room for it, or refuse it.
 
         Raises:
             SessionExpired: *op* may have been applied, but its outcome is gone.
             InvalidArgument: ids or a time that cannot be.
             Overloaded: the table is full of outcomes that retries may still ask for.
         """
-        session = self.active.get(op.client_id)
-        if session is not None:
-            remembered = session.outcomes.get(op.seq)
-            if remembered is not None:
-                return remembered.outcome
-        _check_head(op)
-        if (
-            session is None
-            or clock_ms > self._nobody_idle_ms
-            or self.outcome_count >= self.bounds.outcomes
-        ):
-            self._make_room(op, index, clock_ms)
+        check_head(op)
+        self._make_room(op, index, clock_ms)
         floor = self._floor(op)
         if op.seq < floor:
             raise SessionExpired(
@@ -110,12 +90,11 @@ class SessionTable:
                 f"({floor} and later): look whether it happened",
                 reason="outcome_forgotten", floor=floor,
             )  # fmt: skip
-        return None
 
     def _floor(self, op: Op) -> int:
-        session = self.active.get(op.client_id)
-        if session is not None:
-            return session.floor
+        floor = self.floor_of(op.client_id)
+        if floor is not None:
+            return floor
         dormant = self.dormant.get(op.client_id)
         if dormant is not None:
             return dormant.floor
@@ -131,123 +110,64 @@ class SessionTable:
         bounds = self.bounds
         for evicted in range(EVICTIONS_PER_OP_MAX):
             full = self.outcome_count >= bounds.outcomes or (
-                len(self.active) >= bounds.sessions and op.client_id not in self.active
+                self.client_count() >= bounds.sessions and not self.is_active(op.client_id)
             )
             idle_ms = bounds.idle_ms_min if full else bounds.idle_ms
-            oldest = next(iter(self.active), 0)
-            if not oldest or clock_ms - self.active[oldest].at_ms <= idle_ms:
+            oldest = self.oldest_client()
+            heard_ms = self.last_heard_ms(oldest)
+            if heard_ms is None or clock_ms - heard_ms <= idle_ms:
                 # No session's time goes back, so until then nobody can have been idle for so long.
-                heard_ms = self.active[oldest].at_ms if oldest else clock_ms
-                self._nobody_idle_ms = heard_ms + bounds.idle_ms
+                since_ms = clock_ms if heard_ms is None else heard_ms
+                self.nobody_idle_ms = min(since_ms + bounds.idle_ms, _ID_MAX)
                 if full:
                     raise Overloaded(
-                        f"the session table is full ({len(self.active)} clients, "
+                        f"the session table is full ({self.client_count()} clients, "
                         f"{self.outcome_count} outcomes): come again later",
                         retry_after_ms=1000,
                     )
                 return
             self._send_to_sleep(oldest, index * EVICTIONS_PER_OP_MAX + evicted)
 
-    def remember(self, op: Op, index: int, clock_ms: int, outcome: Outcome) -> None:
-        """Keep the outcome of *op*, just applied, and drop what its client says it holds."""
-        client_id = op.client_id
-        session = self.active.get(client_id)
-        if session is None or client_id != self._newest:
-            # To the end: the order of the dict is that of use.
-            self.active.pop(client_id, None)
-            if session is None:
-                session = Session(self._wake(client_id))
-            self.active[client_id] = session
-            self._newest = client_id
-        session.at_ms = clock_ms
-        if op.first_unacked > session.floor:
-            self._raise_floor(client_id, session, op.first_unacked)
-        outcomes = session.outcomes
-        if len(outcomes) >= self.bounds.outcomes_per_session:
-            self._raise_floor(client_id, session, min(outcomes) + 1)
-        outcomes[op.seq] = Remembered(index, clock_ms, session.floor, outcome)
-        self.outcome_count += 1
-        self.touched.setdefault((client_id, op.seq), True)
-
-    def _raise_floor(self, client_id: int, session: Session, floor: int) -> None:
-        before, outcomes = session.floor, session.outcomes
-        if floor <= before:
-            return
-        session.floor = floor
-        passed: Iterable[int] = range(before, floor)
-        if floor - before > len(outcomes):
-            passed = [seq for seq in outcomes if seq < floor]
-        for seq in passed:
-            if outcomes.pop(seq, None) is not None:
-                self.outcome_count -= 1
-                place = client_id, seq
-                if self.touched.get(place):
-                    del self.touched[place]
-                else:
-                    self.touched[place] = False
-
     def _send_to_sleep(self, client_id: int, order: int) -> None:
-        session = self.active.pop(client_id)
-        self._newest = 0
-        floor = max(session.floor, max(session.outcomes, default=0) + 1)
-        self._raise_floor(client_id, session, floor)
-        self.dormant[client_id] = Dormant(order, floor)
-        self.touched[client_id, 0] = False
+        self.dormant[client_id] = Dormant(order, self.end(client_id))
+        self.dormant_changed(client_id)
         if len(self.dormant) > self.bounds.dormant:
             longest = next(iter(self.dormant))
             del self.dormant[longest]
-            self.touched[longest, 0] = False
+            self.dormant_changed(longest)
             self.forgotten_count += 1
-
-    def _wake(self, client_id: int) -> int:
-        dormant = self.dormant.pop(client_id, None)
-        if dormant is None:
-            return 0
-        self.touched[client_id, 0] = False
-        return dormant.floor
-
-    def last_heard_ms(self, client_id: int) -> int | None:
-        """The log time of the client's last operation; None: idle for so long that it sleeps."""
-        session = self.active.get(client_id)
-        return None if session is None else session.at_ms
 
     # ---- rows
 
-    def row(self, client_id: int, seq: int) -> Remembered | Dormant | None:
-        """What the table holds under (client_id, seq); None: the row is gone."""
-        if seq == 0:
-            return self.dormant.get(client_id)
-        session = self.active.get(client_id)
-        return None if session is None else session.outcomes.get(seq)
-
     def load(self, client_id: int, seq: int, row: Remembered | Dormant) -> None:
-        """Take back a row; rows come in any order, `finish_load` follows."""
+        """Take back a row; rows come in any order, `finish_load` follows.
+
+        Raises:
+            CorruptionError: there is no such operation, or it is here already.
+        """
         if isinstance(row, Dormant):
             self.dormant[client_id] = row
             return
-        session = self.active.get(client_id)
-        if session is None:
-            session = self.active[client_id] = Session(0)
-            self._newest = 0
-        session.outcomes[seq] = row
-        session.floor = max(session.floor, row.floor)
-        session.at_ms = max(session.at_ms, row.at_ms)
-        self.outcome_count += 1
+        try:
+            self.restore(client_id, seq, row.index, row.at_ms, row.floor, row.outcome)
+        except ValueError as error:
+            raise CorruptionError(
+                f"the state table does not fit together: {error}: restore this master from its "
+                "peers"
+            ) from None
 
     def finish_load(self) -> None:
         """Restore the order of use."""
-
-        def last_index(item: tuple[int, Session]) -> int:
-            return max(remembered.index for remembered in item[1].outcomes.values())
-
-        self.active = dict(sorted(self.active.items(), key=last_index))
-        self._newest = next(reversed(self.active), 0)
-        self.dormant = dict(sorted(self.dormant.items(), key=lambda item: item[1].order))
-        self.touched.clear()
+        self.order_by_use()
+        by_order = sorted(self.dormant.items(), key=lambda item: item[1].order)
+        self.dormant.clear()
+        self.dormant.update(by_order)
+        self.clear_changes()
 
 
-def _check_head(op: Op) -> None:
-    if not (0 < op.client_id <= _ID_MAX and 0 < op.seq <= _ID_MAX and op.first_unacked <= op.seq):
+def check_head(op: Op) -> None:
+    """Raise InvalidArgument unless ids and time of *op* are possible."""
+    if not (0 < op.client_id <= _ID_MAX and 0 < op.seq <= _SEQ_MAX and op.first_unacked <= op.seq):
         raise InvalidArgument(
             f"operation {op.seq} of client {op.client_id:#x} with first unacknowledged "
             f"{op.first_unacked} is malformed: client ids and sequences start at 1"

@@ -117,7 +117,9 @@ class _Comparison:
 
     def _gone(self, directory_id: int, before: str, is_left: bool) -> Iterator[Difference]:
         """Entries of a directory that are no longer there."""
-        for entry in self._tree.history.index.entries_after(directory_id, "", self._older.seq):
+        for entry in self._tree.history.index.entries_after(directory_id, ""):
+            if not entry.is_seen_by(self._older.seq):
+                continue
             if self._newer.place(entry.inode_id) == (directory_id, entry.name):
                 continue
             target = self._shown(self._newer, entry.inode_id)

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from pydfsnode import limits
 from pydfsnode._fast import Inode
-from pydfsnode.errors import InvalidArgument, InvalidPath, IsADirectory
+from pydfsnode.errors import InvalidArgument, IsADirectory
 from pydfsnode.meta import access, paths
 from pydfsnode.meta.access import EXECUTE, READ
 from pydfsnode.meta.caller import Caller
 from pydfsnode.meta.history_reading import Seen, SeenTree
+from pydfsnode.meta.inodes import Extras
 from pydfsnode.meta.looking import RESERVED_NAME, joined, not_a_directory, not_found
 from pydfsnode.meta.results import FileView, Listing, LocatedChunk, Summary
 from pydfsnode.meta.snapshot_diff import diff
@@ -26,7 +27,8 @@ SUMMARY_INODES_MAX = 100_000
 
 
 __all__ = [
-    "SnapshotInfo", "diff", "inode_at", "list_directory", "locate", "snapshots", "stat", "summary",
+    "Reached", "SnapshotInfo", "attributes_at", "diff", "list_directory", "locate", "resolve",
+    "shelf_view", "snapshots", "stat", "summary",
 ]  # fmt: skip
 
 
@@ -37,7 +39,7 @@ class SnapshotInfo(NamedTuple):
     created_ms: int
 
 
-class _Found(NamedTuple):
+class Reached(NamedTuple):
     """What a path inside a snapshot led to."""
 
     seen: SeenTree
@@ -57,10 +59,10 @@ def stat(namespace: Namespace, path: str, caller: Caller) -> FileView:
         InvalidPath, NotFound, NotADirectory, AccessDenied.
     """
     tree = namespace.tree
-    found = _resolve(tree, path, caller)
-    if isinstance(found, _Found):
+    found = resolve(tree, path, caller)
+    if isinstance(found, Reached):
         return found.seen.view(found.inode, path)
-    return _shelf_view(tree, found, path)
+    return shelf_view(tree, found, path)
 
 
 def list_directory(
@@ -77,8 +79,8 @@ def list_directory(
         AccessDenied: read and execute are needed.
     """
     tree = namespace.tree
-    found = _resolve(tree, path, caller)
-    if not isinstance(found, _Found):
+    found = resolve(tree, path, caller)
+    if not isinstance(found, Reached):
         return _list_shelf(tree, found, path, caller, start_after, limit)
     seen, inode, _ = found
     if not inode.is_directory:
@@ -99,8 +101,8 @@ def locate(namespace: Namespace, path: str, caller: Caller) -> tuple[FileView, l
         InvalidPath, NotFound, NotADirectory, IsADirectory: no file was there.
         AccessDenied: read is needed.
     """
-    found = _resolve(namespace.tree, path, caller)
-    if not isinstance(found, _Found) or found.inode.is_directory:
+    found = resolve(namespace.tree, path, caller)
+    if not isinstance(found, Reached) or found.inode.is_directory:
         raise IsADirectory(f"{paths.shown(path)} is a directory", path=path)
     found.require(caller, READ, path)
     located: list[LocatedChunk] = []
@@ -112,7 +114,7 @@ def locate(namespace: Namespace, path: str, caller: Caller) -> tuple[FileView, l
 
 
 def summary(namespace: Namespace, path: str, caller: Caller) -> Summary:
-    """What was at *path* and below it; of a whole snapshot at once, else by counting.
+    """What was at *path* and below it, and its quotas; of a whole snapshot at once, else counted.
 
     Raises:
         InvalidPath, NotFound, NotADirectory.
@@ -120,20 +122,23 @@ def summary(namespace: Namespace, path: str, caller: Caller) -> Summary:
         AccessDenied: read and execute on a directory are needed.
     """
     tree = namespace.tree
-    found = _resolve(tree, path, caller)
-    if not isinstance(found, _Found):
+    found = resolve(tree, path, caller)
+    if not isinstance(found, Reached):
         tree.require(found, caller, READ | EXECUTE, path)
         return Summary(1, 0, 0, 0)
     seen, inode, is_top = found
     if inode.is_directory:
         found.require(caller, READ | EXECUTE, path)
+    extras = seen.extras(inode) or Extras()
     if is_top:
         row = tree.history.index.snapshots.rows[seen.seq]
-        return Summary(row.directories, row.files, row.bytes, row.space)
-    return _count(seen, inode, path)
+        sums = row.directories, row.files, row.bytes, row.space
+    else:
+        sums = _count(seen, inode, path)
+    return Summary(*sums, extras.names_max, extras.bytes_max)
 
 
-def _count(seen: SeenTree, top: Seen, path: str) -> Summary:
+def _count(seen: SeenTree, top: Seen, path: str) -> tuple[int, int, int, int]:
     directories = files = size = space = 0
     waiting = [top.inode_id]
     while waiting:
@@ -152,19 +157,26 @@ def _count(seen: SeenTree, top: Seen, path: str) -> Summary:
             files += 1
             size += inode.size
             space += inode.size * inode.replication
-    return Summary(directories, files, size, space)
+    return directories, files, size, space
 
 
-def inode_at(tree: Tree, path: str, caller: Caller) -> tuple[SeenTree, Seen]:
-    """What *path*, inside a snapshot, leads to, for questions about its attributes.
+def attributes_at(tree: Tree, path: str, caller: Caller, wanted: int) -> tuple[Seen, Extras | None]:
+    """What *path*, inside a snapshot, leads to, and what it had beside its record.
+
+    "/dir/.snapshot" is like its directory, without attributes, ACL and quotas.
+
+    Args:
+        wanted: the bits that *caller* needs on it; 0: none.
 
     Raises:
-        InvalidPath, NotFound, NotADirectory, AccessDenied: "/dir/.snapshot" itself has none.
+        InvalidPath, NotFound, NotADirectory, AccessDenied.
     """
-    found = _resolve(tree, path, caller)
-    if not isinstance(found, _Found):
-        raise InvalidPath(f"{paths.shown(path)} has no attributes of its own", path=path)
-    return found.seen, found.inode
+    found = resolve(tree, path, caller)
+    if not isinstance(found, Reached):
+        tree.require(found, caller, wanted, path)
+        return found, None
+    found.require(caller, wanted, path)
+    return found.inode, found.seen.extras(found.inode)
 
 
 def snapshots(namespace: Namespace, path: str, caller: Caller) -> list[SnapshotInfo]:
@@ -185,7 +197,7 @@ def snapshots(namespace: Namespace, path: str, caller: Caller) -> list[SnapshotI
 # ---- the way there
 
 
-def _resolve(tree: Tree, path: str, caller: Caller) -> _Found | Inode:
+def resolve(tree: Tree, path: str, caller: Caller) -> Reached | Inode:
     """What *path*, with a part `.snapshot`, leads to; the directory for its `.snapshot` itself."""
     names = paths.parse(path)
     place = names.index(RESERVED_NAME)
@@ -205,16 +217,16 @@ def _resolve(tree: Tree, path: str, caller: Caller) -> _Found | Inode:
         so_far = joined(names[:upto])
         if not inode.is_directory:
             raise not_a_directory(so_far)
-        _Found(seen, inode, False).require(caller, EXECUTE, path)
+        Reached(seen, inode, False).require(caller, EXECUTE, path)
         upto += 1
         inode_id = seen.child(inode.inode_id, name)
         if not inode_id:
             raise not_found(joined(names[:upto]))
         inode = seen.inode(inode_id)
-    return _Found(seen, inode, upto == place + 2)
+    return Reached(seen, inode, upto == place + 2)
 
 
-def _shelf_view(tree: Tree, directory: Inode, path: str) -> FileView:
+def shelf_view(tree: Tree, directory: Inode, path: str) -> FileView:
     """`.snapshot` of *directory*: its own attributes, and a child for every snapshot."""
     count = len(tree.history.index.of_directory.get(directory.inode_id, ()))
     return FileView(

@@ -50,7 +50,7 @@ class Namespace:
         if op.at_ms > tree.clock_ms:
             tree.clock_ms = op.at_ms
         try:
-            known = self.sessions.admit(op, index, tree.clock_ms)
+            known: Outcome | None = self.sessions.admit(op, index, tree.clock_ms)
         except (DomainError, Overloaded) as error:
             return rejected(error)
         if known is not None:
@@ -75,7 +75,7 @@ class Namespace:
         if self._drained_index == self.applied_index:
             return []
         self._drained_index = self.applied_index
-        tree, sessions, touched = self.tree, self.sessions, self.tree.touched
+        tree, touched = self.tree, self.tree.touched
         encode_block, pack = tree.table.encode_block, rows.KEY.pack
         changed: list[Row] = [(rows.TABLE_HEAD, rows.HEAD_KEY, rows.encode(self._head()))]
         changed += [
@@ -87,13 +87,13 @@ class Namespace:
         for table in tree.tables:
             if table.undrained:
                 changed += table.drain_rows()
-        for client_id, seq in sessions.touched:
-            row = sessions.row(client_id, seq)
-            key = rows.SESSION_ID.pack(client_id, seq)
-            changed.append((rows.TABLE_SESSION, key, None if row is None else rows.encode(row)))
+        session_key, encode = rows.SESSION_ID.pack, rows.encode
+        changed += [
+            (rows.TABLE_SESSION, session_key(client_id, seq), None if row is None else encode(row))
+            for client_id, seq, row in self.sessions.drain()
+        ]
         touched.blocks.clear()
         touched.pages.clear()
-        sessions.touched.clear()
         return changed
 
     def load_row(self, table: int, key: bytes, value: bytes) -> None:
@@ -167,15 +167,14 @@ class Namespace:
                 page += 1
         for table in tree.tables:
             digest.update(rows.encode((table.number, sorted(table.rows.items()))))
-        for client_id in sorted(sessions.active.keys() | sessions.dormant.keys()):
+        for client_id in sorted({*sessions.active, *sessions.dormant}):
             digest.update(rows.KEY.pack(client_id))
             if client_id in sessions.dormant:
                 digest.update(rows.encode(sessions.dormant[client_id]))
                 continue
-            outcomes = sessions.active[client_id].outcomes
-            for seq in sorted(outcomes):
+            for seq, row in sessions.rows_of(client_id):
                 digest.update(rows.KEY.pack(seq))
-                digest.update(rows.encode(outcomes[seq]))
+                digest.update(rows.encode(row))
         return digest.digest()
 
     def _head(self) -> rows.Head:
@@ -205,13 +204,14 @@ class Namespace:
 
     def iter_wanted(self) -> Iterator[WantedChunk]:
         """Every finished chunk on chunkservers; after it, the drains tell what changes."""
-        table = self.tree.table
+        table, kept = self.tree.table, self.tree.history.replication_of
         for inode_id in table.inode_ids():
             file = table.get(inode_id)
             assert file is not None
             for chunk_id, version, length, _ in table.chunks(file) if file.chunk_count else ():
                 if version != INLINE:
-                    yield WantedChunk(chunk_id, version, length, file.replication)
+                    replication = max(file.replication, kept(chunk_id))
+                    yield WantedChunk(chunk_id, version, length, replication)
         yield from self.tree.history.wanted_chunks()
 
     def chunk(self, chunk_id: int) -> Chunk | None:

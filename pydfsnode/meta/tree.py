@@ -21,6 +21,7 @@ from pydfsnode._fast import (
 )
 from pydfsnode.errors import InvariantViolation
 from pydfsnode.ids import ROOT_INODE_ID
+from pydfsnode.meta.allowance import Allowance
 from pydfsnode.meta.caller import SUPERGROUP, SUPERUSER
 from pydfsnode.meta.history import History
 from pydfsnode.meta.inline import InlineContents
@@ -136,10 +137,8 @@ class Tree(Looking):
         """
         count = 1 + top.files_below + top.directories_below if top.is_directory else 1
         self.unlink(top)
-        if count > RECLAIMED_AT_ONCE_MAX:
+        if count > RECLAIMED_AT_ONCE_MAX or not self._reclaim_below(top, Allowance(count)):
             self.doom(top)
-        else:
-            self._reclaim_below(top, count)
         return count
 
     def doom(self, top: Inode) -> None:
@@ -149,27 +148,33 @@ class Tree(Looking):
     def reclaim(self, count: int) -> int:
         """Drop up to *count* inodes of doomed trees, what lies deepest first; returns how many.
 
-        What deleted snapshots leave comes after them, as part of *count*.
+        What deleted snapshots leave comes after them, as part of *count*. Files of many chunks are
+        dropped a part at a time, of which only the last one counts.
         """
-        reclaimed = 0
+        allowance = Allowance(count)
         for inode_id in sorted(self.doomed.rows):
             top = self.table.get(inode_id)
             assert top is not None
-            reclaimed += self._reclaim_below(top, count - reclaimed)
-            if self.table.get(inode_id) is None:
+            if self._reclaim_below(top, allowance):
                 self.doomed.drop(inode_id)
-            if reclaimed >= count:
+            if allowance.is_used_up:
                 break
-        return reclaimed + self.history.purge(count - reclaimed)
+        self.history.purge(allowance)
+        return count - allowance.inodes
 
-    def _reclaim_below(self, top: Inode, count: int) -> int:
-        """Drop up to *count* inodes of the detached tree *top*, itself last."""
-        table, at, reclaimed = self.table, top, 0
-        while reclaimed < count:
+    def _reclaim_below(self, top: Inode, allowance: Allowance) -> bool:
+        """Drop the detached tree *top*, itself last; whether *allowance* reached so far."""
+        table, at = self.table, top
+        while not allowance.is_used_up:
             below = table.first_child(at) if at.is_directory else None
             if below is not None:
                 at = below
                 continue
+            if at.chunk_count > allowance.chunks:
+                self.modified(at)
+                self._release_chunks(at, allowance.chunks)
+                allowance.chunks = 0
+                break
             above = None if at == top else table.parent(at)
             if above is not None:
                 if self.history.sequence:
@@ -177,12 +182,13 @@ class Tree(Looking):
                     self.modified(above)
                 table.unlink(at)
                 self.touched.inode(at.inode_id)
+            allowance.inodes -= 1
+            allowance.chunks -= at.chunk_count
             self._discard(at)
-            reclaimed += 1
             if above is None:
-                break
+                return True
             at = above
-        return reclaimed
+        return False
 
     def _discard(self, inode: Inode) -> None:
         """Forget the detached *inode*, which has no entries, and free what it holds."""
@@ -193,10 +199,7 @@ class Tree(Looking):
             if flags & IS_OPEN:
                 self.drop_open_chunk(inode)
                 self.open_files.drop(inode_id)
-            for position, (chunk_id, version, length, _) in enumerate(self.table.chunks(inode)):
-                self.release_chunk(chunk_id, version, length)
-                if position % CHUNKS_PER_PAGE == CHUNKS_PER_PAGE - 1:
-                    self.touched.page(inode_id, position // CHUNKS_PER_PAGE)
+            self._release_chunks(inode, inode.chunk_count)
         if flags & HAS_EXTRAS:
             self.set_extras(inode, None)
         self.touched.inode(inode_id)
@@ -216,9 +219,11 @@ class Tree(Looking):
         """From now on *file* wants *replication* replicas of each chunk."""
         self.modified(file)
         self.table.set_replication(file, replication)
+        kept, wanted = self.history.replication_of, self.wanted
         for chunk_id, version, length, _ in self.table.chunks(file):
             if version != INLINE:
-                self.wanted[chunk_id] = WantedChunk(chunk_id, version, length, replication)
+                most = max(replication, kept(chunk_id))
+                wanted[chunk_id] = WantedChunk(chunk_id, version, length, most)
 
     def set_extras(self, inode: Inode, extras: Extras | None) -> None:
         """Replace what *inode* has beside its record; None: nothing any more.
@@ -291,7 +296,7 @@ class Tree(Looking):
         """The open chunk of *file* is complete."""
         inode_id, opened = file.inode_id, self._opened(file)
         if opened.replaces_inline:
-            self.pop_chunk(file)
+            self.pop_chunks(file, 1)
         self.append_chunk(file, opened.chunk_id, version, length, crc32c)
         del self.open_chunks[opened.chunk_id]
         self.open_files.put(
@@ -319,38 +324,62 @@ class Tree(Looking):
         file.crc32c = crc32c_combine(file.crc32c, crc32c, length)
         self._page_touched(file, file.chunk_count - 1)
 
-    def pop_chunk(self, file: Inode) -> None:
-        """Drop the last finished chunk of *file*; what a snapshot needs of it stays."""
-        self.pop_chunks(file, 1)
-
     def pop_chunks(self, file: Inode, count: int) -> None:
-        """Drop the last *count* finished chunks, as `pop_chunk`."""
+        """Drop the last *count* finished chunks of *file*; what a snapshot needs of them stays."""
         self.modified(file)
-        for _ in range(count):
-            self._page_touched(file, file.chunk_count - 1)
-            chunk_id, version, length, _ = self.table.pop_chunk(file)
-            if version == INLINE:
+        self._release_chunks(file, count)
+        file.crc32c = self.table.joined_crc32c(file)
+
+    def _release_chunks(self, file: Inode, count: int) -> None:
+        popped = self._take_off_chunks(file, count)
+        if file.flags & IS_INLINE:
+            for chunk_id, version, length, _ in popped:
                 file.flags &= ~IS_INLINE
-            self.release_chunk(chunk_id, version, length)
-        self._sum_up(file)
+                self.release_chunk(chunk_id, version, length)
+            return
+        chunk_ids = [chunk[0] for chunk in popped]
+        if self.history.keeps_any(chunk_ids):
+            self._release_kept(popped, file.replication)
+            return
+        self.freed += chunk_ids  # at once: there may be many
+        if self.wanted:
+            for chunk_id in chunk_ids:
+                self.wanted.pop(chunk_id, None)
+
+    def _release_kept(self, chunks: list[tuple[int, int, int, int]], replication: int) -> None:
+        """A file that wanted *replication* replicas does not hold *chunks* any more."""
+        for chunk_id, version, length, _ in chunks:
+            if self.history.replication_of(chunk_id) < replication:
+                self.release_chunk(chunk_id, version, length)
 
     def take_chunks(self, file: Inode, source: Inode) -> None:
         """Move all chunks of *source* behind those of *file*."""
-        chunks = self.table.chunks(source)
         self.modified(source)
-        for _ in chunks:
-            self._page_touched(source, source.chunk_count - 1)
-            self.table.pop_chunk(source)
+        self.modified(file)
+        begin, table = file.chunk_count, self.table
+        file.crc32c = crc32c_combine(file.crc32c, source.crc32c, source.size)
         source.crc32c = 0
-        for chunk_id, version, length, crc in chunks:
-            self.append_chunk(file, chunk_id, version, length, crc)
-            if source.replication != file.replication:
-                self.wanted[chunk_id] = WantedChunk(chunk_id, version, length, file.replication)
+        moved = self._take_off_chunks(source, source.chunk_count)[::-1]
+        for chunk_id, version, length, crc in moved:
+            table.append_chunk(file, chunk_id, version, length, crc)
+        for page in range(begin // CHUNKS_PER_PAGE, file.chunk_count // CHUNKS_PER_PAGE):
+            self.touched.page(file.inode_id, page)
+        if source.replication != file.replication:
+            for chunk_id, version, length, _ in moved:
+                self.want_chunk(chunk_id, version, length)
+
+    def _take_off_chunks(self, file: Inode, count: int) -> list[tuple[int, int, int, int]]:
+        """The last *count* chunks of *file*, the last one first, which it has no more."""
+        pages = file.chunk_count // CHUNKS_PER_PAGE
+        popped = self.table.pop_chunks(file, count)
+        for page in range(file.chunk_count // CHUNKS_PER_PAGE, pages):
+            self.touched.page(file.inode_id, page)
+        return popped
 
     def set_inline(self, file: Inode, content: bytes) -> None:
         """*content* becomes the whole content of *file*, which has no chunk but an inline one."""
         if file.flags & IS_INLINE:
-            self.pop_chunk(file)
+            self.pop_chunks(file, 1)
         if content:
             content_id = self.next_chunk_id
             self.next_chunk_id = content_id + 1
@@ -358,24 +387,28 @@ class Tree(Looking):
             self.append_chunk(file, content_id, INLINE, len(content), crc32c(content))
             file.flags |= IS_INLINE
 
-    def _sum_up(self, file: Inode) -> None:
-        """The checksum of the whole, from those of the chunks that are left."""
-        whole = 0
-        for _, _, length, crc in self.table.chunks(file):
-            whole = crc32c_combine(whole, crc, length)
-        file.crc32c = whole
-
     def _page_touched(self, file: Inode, position: int) -> None:
         if position % CHUNKS_PER_PAGE == CHUNKS_PER_PAGE - 1:
             self.touched.page(file.inode_id, position // CHUNKS_PER_PAGE)
 
     def release_chunk(self, chunk_id: int, version: int, length: int) -> None:
-        """No file holds this chunk any more; maybe a snapshot does."""
-        replication = self.history.replication_of(chunk_id)
-        if not replication:
+        """One that held this chunk, a file or a snapshot, holds it no more."""
+        if not self.replication_of(chunk_id):
             self.free_chunk(chunk_id, version, length)
         elif version != INLINE:
-            self.wanted[chunk_id] = WantedChunk(chunk_id, version, length, replication)
+            self.want_chunk(chunk_id, version, length)
+
+    def want_chunk(self, chunk_id: int, version: int, length: int) -> None:
+        """Tell how many replicas are wanted of a chunk that is held, as that may have changed."""
+        replication = self.replication_of(chunk_id)
+        self.wanted[chunk_id] = WantedChunk(chunk_id, version, length, replication)
+
+    def replication_of(self, chunk_id: int) -> int:
+        """The most replicas that the file or a snapshot wants of the chunk; 0: none holds it."""
+        kept = self.history.replication_of(chunk_id)
+        inode_id = self.table.holder_of(chunk_id)
+        file = self.table.get(inode_id) if inode_id else None
+        return kept if file is None else max(kept, file.replication)
 
     def free_chunk(self, chunk_id: int, version: int, length: int) -> None:
         """Nothing needs the bytes of this chunk any more."""

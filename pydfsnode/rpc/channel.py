@@ -6,6 +6,7 @@ import asyncio
 import math
 import socket
 import ssl
+from collections.abc import Awaitable
 from typing import Any
 
 from pydfsnode import limits
@@ -76,12 +77,23 @@ class FramedChannel:
             PydfsError: what the method answered.
         """
         rpc = rpc_of(path)
-        payload = self._encode(rpc, request)
-        loop = asyncio.get_running_loop()
+        payload = request.SerializeToString()
+        answer = await self._call(rpc, payload, timeout_ms, request_id, traceparent)
+        return rpc.parse_response(answer)
+
+    def ask(self, path: str, request: bytes, *, timeout_ms: int | None = None) -> Awaitable[bytes]:
+        """As `unary`, for a request that is encoded already; the answer is given encoded."""
+        return self._call(rpc_of(path), request, timeout_ms, "", "")
+
+    async def _call(
+        self, rpc: Rpc, payload: bytes, timeout_ms: int | None, request_id: str, traceparent: str
+    ) -> bytes:
+        _check_size(rpc, payload)
+        connection = self._connection
+        loop = asyncio.get_running_loop() if connection is None else connection.loop
         if timeout_ms is None:
             timeout_ms = rpc.method.deadline_ms
         deadline = loop.time() + timeout_ms / 1000 if timeout_ms is not None else math.inf
-        connection = self._connection
         # What `usable` and `write_paused` say, without two calls for each request.
         if (
             connection is None
@@ -89,14 +101,13 @@ class FramedChannel:
             or connection.leaving
             or connection.writer.paused
         ):
-            connection = await self.connected(path, deadline)
+            connection = await self.connected(rpc.method.path, deadline)
         call = connection.open_unary(rpc, payload, deadline, request_id, traceparent)
         try:
-            answer = await call.future
+            return await call.future
         except asyncio.CancelledError:
             connection.drop(call)
             raise
-        return rpc.parse_response(answer)
 
     def stream(
         self, path: str, first_message: Any, *, timeout_ms: int | None = None,
@@ -112,7 +123,8 @@ class FramedChannel:
         """
         rpc = rpc_of(path)
         invariant(rpc.method.shape is not Shape.UNARY, f"{path} is unary, called as a stream")
-        payload = self._encode(rpc, first_message)
+        payload: bytes = first_message.SerializeToString()
+        _check_size(rpc, payload)
         return ClientStream(self, rpc, payload, timeout_ms, request_id, traceparent)
 
     async def close(self) -> None:
@@ -242,11 +254,10 @@ class FramedChannel:
                 return connected, host
         raise failure
 
-    def _encode(self, rpc: Rpc, message: Any) -> bytes:
-        payload: bytes = message.SerializeToString()
-        if len(payload) > rpc.method.request_bytes_max:
-            raise MessageTooLarge(
-                f"{rpc.method.path}: request of {len(payload)} bytes, "
-                f"at most {rpc.method.request_bytes_max}"
-            )
-        return payload
+
+def _check_size(rpc: Rpc, payload: bytes) -> None:
+    if len(payload) > rpc.method.request_bytes_max:
+        raise MessageTooLarge(
+            f"{rpc.method.path}: request of {len(payload)} bytes, "
+            f"at most {rpc.method.request_bytes_max}"
+        )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import NamedTuple
 
 SHARED_ENTRIES_MAX = 64
 """Of a group while several clients send: what the next one waits for."""
@@ -20,12 +19,8 @@ RECENT_TAKES = 64
 """A client counts as sending for so many groups after its last operation."""
 
 
-class Waiting(NamedTuple):
-    """An operation as its entry will carry it, and who waits for the outcome."""
-
-    payload: bytes
-    kind: int
-    future: asyncio.Future[object]
+Waiting = tuple[bytes, int, asyncio.Future[object]]
+"""An operation as its entry will carry it, that entry's kind, and who waits for the outcome."""
 
 
 class FairQueue:
@@ -49,7 +44,7 @@ class FairQueue:
             self._recent[client] = self._takes
         queue.append(waiting)
         self._count += 1
-        self.queued_bytes += len(waiting.payload)
+        self.queued_bytes += len(waiting[0])
 
     def count_of(self, client: int) -> int:
         """How many of *client* wait."""
@@ -73,12 +68,12 @@ class FairQueue:
             for client in list(queues)[: entries_max - len(taken)]:
                 queue = queues.pop(client)
                 for _ in range(min(share, len(queue))):
-                    if taken and size + len(queue[0].payload) > bytes_max:
+                    if taken and size + len(queue[0][0]) > bytes_max:
                         queues[client] = queue
                         self._took(taken, size)
                         return taken
                     waiting = queue.popleft()
-                    size += len(waiting.payload)
+                    size += len(waiting[0])
                     taken.append(waiting)
                 if queue:
                     queues[client] = queue  # behind the others

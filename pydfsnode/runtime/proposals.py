@@ -14,7 +14,7 @@ from pydfsnode.errors import MessageTooLarge, OutcomeUnknown, Overloaded, PydfsE
 from pydfsnode.raft.types import KIND_OPERATION
 from pydfsnode.runtime.answers import refuse
 from pydfsnode.runtime.entry_compression import COMPRESS_FROM_BYTES, pack
-from pydfsnode.runtime.fair_queue import FairQueue, Waiting
+from pydfsnode.runtime.fair_queue import FairQueue
 
 QUEUED_PROPOSALS_MAX = 16_384  # limits.py candidate
 RESERVED_PROPOSALS_MAX = 2_048
@@ -23,6 +23,7 @@ RESERVED_PER_CLIENT = 4
 QUEUED_BYTES_MAX = 32 * limits.MIB  # limits.py candidate
 BATCH_BYTES_MAX = 4 * limits.MIB
 RETRY_AFTER_MS = 50
+PAYLOAD_BYTES_MAX = limits.ENTRY_BYTES_MAX - ENTRY_HEAD_BYTES
 
 _TERM = struct.Struct("<Q")
 _TERM_OFFSET = 16
@@ -68,10 +69,10 @@ class Proposals:
             Overloaded: the queue is full.
         """
         size = len(payload)
-        if size > limits.ENTRY_BYTES_MAX - ENTRY_HEAD_BYTES:
+        if size > PAYLOAD_BYTES_MAX:
             raise MessageTooLarge(
                 f"an operation of {size} bytes does not fit in a log entry "
-                f"(at most {limits.ENTRY_BYTES_MAX - ENTRY_HEAD_BYTES})"
+                f"(at most {PAYLOAD_BYTES_MAX})"
             )
         queue = self._queue
         if not self._has_room(client, size):
@@ -81,7 +82,7 @@ class Proposals:
             )
         future: Outcome = self._loop.create_future()
         kind, packed = pack(payload) if size >= COMPRESS_FROM_BYTES else (KIND_OPERATION, payload)
-        queue.put(client, Waiting(packed, kind, future))
+        queue.put(client, (packed, kind, future))
         return future
 
     def _has_room(self, client: int, size: int) -> bool:
@@ -106,15 +107,15 @@ class Proposals:
 
         Without those whose caller has gone.
         """
-        taken = [
-            waiting
-            for waiting in self._queue.take(BATCH_BYTES_MAX, self._in_log())
-            if not waiting[2].done()
-        ]
-        if not taken:
-            return [], [], []
-        payloads, kinds, futures = zip(*taken, strict=True)
-        return list(payloads), list(kinds), list(futures)
+        payloads: list[bytes] = []
+        kinds: list[int] = []
+        futures: list[Outcome] = []
+        for payload, kind, future in self._queue.take(BATCH_BYTES_MAX, self._in_log()):
+            if not future.done():
+                payloads.append(payload)
+                kinds.append(kind)
+                futures.append(future)
+        return payloads, kinds, futures
 
     def entered(self, first_index: int, term: int, futures: list[Outcome]) -> None:
         """Note that *futures* wait for the entries from *first_index* on, of *term*."""
@@ -167,7 +168,7 @@ class Proposals:
 
     def fail_queued(self, error: PydfsError) -> None:
         """Refuse all that have not entered the log: they certainly did not happen."""
-        refuse([waiting.future for waiting in self._queue.clear()], error)
+        refuse([future for _, _, future in self._queue.clear()], error)
 
     def fail_all(self, error: PydfsError) -> None:
         """The node ends: *error* for the queued, unknown for those in the log."""

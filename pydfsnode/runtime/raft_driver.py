@@ -40,7 +40,7 @@ class RaftDriver(RaftTurn):
         self._wake()
         return outcome
 
-    def read_barrier(self, *, lease: bool = False) -> asyncio.Future[None]:
+    def read_barrier(self, *, lease: bool = False, reads: int = 1) -> asyncio.Future[None]:
         """Await it: then the state machine holds all that was acknowledged before the call.
 
         On a follower it asks the leader which index to wait for.
@@ -48,6 +48,7 @@ class RaftDriver(RaftTurn):
         Args:
             lease: on a leader, its lease will do; check `holds_lease` again after the read was
                 made (trap D6).
+            reads: how many share it.
 
         Raises:
             NotLeader: with `leader_hint`; no leader is known, or it did not answer.
@@ -57,7 +58,7 @@ class RaftDriver(RaftTurn):
             raise Unavailable("this master is not running: ask another one")
         if not self._core.leader and self._core.role != "candidate":
             raise self._not_leader()
-        barrier = self._reads.add(lease)
+        barrier = self._reads.add(lease, reads)
         self._wake()
         return barrier
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from pydfsnode import limits
@@ -15,13 +16,21 @@ RETRY_AFTER_MS = 20
 Barrier = asyncio.Future[None]
 
 
+@dataclass(slots=True)
+class _Asked:
+    """Barriers under one read id, and how many reads wait for them."""
+
+    barriers: list[Barrier] = field(default_factory=list)
+    reads: int = 0
+
+
 class ReadBarriers:
     """New ones gather until `begin`, then wait for the core, then for their index to be applied."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._new: dict[bool, list[Barrier]] = {}
-        self._asked: dict[int, list[Barrier]] = {}
+        self._new: dict[bool, _Asked] = {}
+        self._asked: dict[int, _Asked] = {}
         self._confirmed: list[tuple[int, int]] = []  # heap of (index, read id)
         self._pending = 0
         self._last_id = 0
@@ -31,31 +40,36 @@ class ReadBarriers:
         """Whether some wait to be given to the core."""
         return bool(self._new)
 
-    def add(self, by_lease: bool = False) -> Barrier:
+    def add(self, by_lease: bool = False, reads: int = 1) -> Barrier:
         """A future that resolves when the state may be read.
 
         Args:
             by_lease: the leader's lease will do.
+            reads: how many wait for it.
 
         Raises:
             Overloaded: too many wait.
         """
-        if self._pending >= limits.PENDING_READS_MAX:
+        if self._pending + reads > limits.PENDING_READS_MAX:
             raise Overloaded(
                 f"{self._pending} reads wait for confirmation: try again in {RETRY_AFTER_MS} ms",
                 retry_after_ms=RETRY_AFTER_MS,
             )
         barrier: Barrier = self._loop.create_future()
-        self._new.setdefault(by_lease, []).append(barrier)
-        self._pending += 1
+        new = self._new.get(by_lease)
+        if new is None:
+            new = self._new[by_lease] = _Asked()
+        new.barriers.append(barrier)
+        new.reads += reads
+        self._pending += reads
         return barrier
 
     def begin(self) -> list[tuple[int, bool]]:
         """Close the gathering; the read ids under which the core is asked, and which by lease."""
         begun = []
-        for by_lease, barriers in self._new.items():
+        for by_lease, asked in self._new.items():
             self._last_id += 1
-            self._asked[self._last_id] = barriers
+            self._asked[self._last_id] = asked
             begun.append((self._last_id, by_lease))
         self._new = {}
         return begun
@@ -73,9 +87,9 @@ class ReadBarriers:
             self._release(heappop(self._confirmed)[1])
 
     def _release(self, read_id: int) -> None:
-        barriers = self._asked.pop(read_id)
-        self._pending -= len(barriers)
-        for barrier in barriers:
+        asked = self._asked.pop(read_id)
+        self._pending -= asked.reads
+        for barrier in asked.barriers:
             if not barrier.done():
                 barrier.set_result(None)
 
@@ -86,8 +100,8 @@ class ReadBarriers:
     def fail_new(self, error: PydfsError) -> None:
         """Refuse those not yet given to the core."""
         new, self._new = self._new, {}
-        for barriers in new.values():
-            self._fail(barriers, error)
+        for asked in new.values():
+            self._fail(asked, error)
 
     def fail_confirmed(self, error: PydfsError) -> None:
         """Nobody leads this node: what confirmed reads wait for may never come."""
@@ -102,6 +116,6 @@ class ReadBarriers:
             self.failed(read_id, error)
         self._confirmed.clear()
 
-    def _fail(self, barriers: list[Barrier], error: PydfsError) -> None:
-        self._pending -= len(barriers)
-        refuse(barriers, error)
+    def _fail(self, asked: _Asked, error: PydfsError) -> None:
+        self._pending -= asked.reads
+        refuse(asked.barriers, error)

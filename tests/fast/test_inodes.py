@@ -379,7 +379,7 @@ def test_chunks_are_a_stack_with_an_index() -> None:
     with pytest.raises(IndexError):
         table.pop_chunk(f)
     assert (f.size, table.chunk_count, table.holder_of(chunks[7][0])) == (0, 0, 0)
-    with pytest.raises(ValueError, match="chunk 0"):
+    with pytest.raises(ValueError, match="the id 0"):
         table.append_chunk(f, 0, 0, 0, 0)
     with pytest.raises(OverflowError):
         table.append_chunk(f, 1, 0, 1 << 32, 0)
@@ -397,18 +397,26 @@ def test_discarding_a_file_takes_its_chunks_out_of_the_index() -> None:
     assert (table.chunk_ids(), table.chunk_count, table.file_count) == ([], 0, 0)
 
 
-def test_a_file_has_inline_content_or_chunks() -> None:
+def test_chunks_are_popped_together() -> None:
     table = new_table()
     f = file(table, root_of(table), "f", 2)
-    table.set_inline(f, 1000, 77)
-    assert (f.size, f.crc32c, root_of(table).space_below) == (1000, 77, 3000)
-    with pytest.raises(ValueError, match="cannot be put at the end"):
-        table.append_chunk(f, 1, 1, 1, 1)
-    table.set_inline(f, 0, 0)
-    table.append_chunk(f, 1, 1, 1, 1)
-    with pytest.raises(ValueError, match="has chunks"):
-        table.set_inline(f, 0, 0)
-    for call in (table.chunks, table.pop_chunk):
+    for chunk_id in range(1, 131):
+        table.append_chunk(f, chunk_id, 1, 10 * chunk_id, 7 * chunk_id)
+    with pytest.raises(IndexError, match="has 130 chunks, not 131"):
+        table.pop_chunks(f, 131)
+    popped = table.pop_chunks(f, 128)
+    assert popped == [(at, 1, 10 * at, 7 * at) for at in range(130, 2, -1)]
+    assert [table.holder_of(chunk_id) for chunk_id in (1, 2, 3, 130)] == [2, 2, 0, 0]
+    assert (f.chunk_count, f.size, root_of(table).space_below) == (2, 30, 90)
+    assert table.joined_crc32c(f) == fast.crc32c_combine(7, 14, 20)
+    assert table.pop_chunks(f, 0) == []
+    assert len(table.pop_chunks(f, 2)) == 2
+    assert (f.chunk_count, f.size, table.joined_crc32c(f)) == (0, 0, 0)
+
+
+def test_what_only_files_have() -> None:
+    table = new_table()
+    for call in (table.chunks, table.pop_chunk, table.joined_crc32c):
         with pytest.raises(ValueError, match="is a directory"):
             call(root_of(table))
 

@@ -160,6 +160,10 @@ class Both:
         inode_id = self.some_id()
         for _ in range(self.chance.choice([1, 1, 2, 66])):
             self.on(inode_id, "pop_chunk")
+        self.on(inode_id, "pop_chunks", self.chance.choice([0, 1, 2, 66, -1]))
+        self.on(inode_id, "joined_crc32c")
+        for size in (-1, 0, 1 << 26, self.chance.getrandbits(34), 1 << 60):
+            self.on(inode_id, "chunks_beyond", size)
 
     def set_attribute(self) -> None:
         inode_id, name = self.some_id(), self.chance.choice(ATTRIBUTES[:10])
@@ -168,20 +172,14 @@ class Both:
             value = self.chance.choice(["", "alice", "é", "\ud800", "x" * 300])
         self.attribute(inode_id, setattr, name, value)
 
-    def set_content(self) -> None:
-        inode_id, size, crc = (
-            self.some_id(),
-            self.chance.getrandbits(33),
-            self.chance.getrandbits(32),
-        )
+    def set_replication(self) -> None:
         replication = self.chance.choice([1, 2, 5, 255, 0, 256])
-        self.on(inode_id, "set_inline", size, crc)
-        self.on(inode_id, "set_replication", replication)
+        self.on(self.some_id(), "set_replication", replication)
 
     STEPS = (
         [add] * 12
         + [append_chunks] * 3
-        + [unlink, link, link, discard, pop_chunks, set_attribute, set_attribute, set_content]
+        + [unlink, link, link, discard, pop_chunks, set_attribute, set_attribute, set_replication]
     )
 
     # ---- queries
@@ -230,6 +228,8 @@ class Both:
         self.compare_table()
         self.ask("inode_ids")
         self.ask("chunk_ids")
+        for flags in (1, 6, 255):
+            self.ask("flagged", flags)
         for inode_id in self.ids:
             self.compare_inode(inode_id)
 

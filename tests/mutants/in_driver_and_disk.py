@@ -243,26 +243,45 @@ STORAGE = [
 
 SESSIONS = [
     *planted_in(
-        "meta/sessions.py",
+        "_fast/sessions.pyx",
         (
             "outcomes are not in the snapshot", "I3",
-            "        self.touched.setdefault((client_id, op.seq), True)\n",
+            "        if is_new:\n            self.change(session.client_id, seq, True)\n",
             "",
         ),
         (
             "a retry is executed again", "I3",
-            "            if remembered is not None:\n                return remembered.outcome\n",
+            "            if place >= 0:\n"
+            "                return <object>session.outcomes.kept[place].outcome\n",
             "",
         ),
+        (
+            "a forgotten operation is a plain case", "I3",
+            "                session.floor <= seq <= SEQ_MAX\n",
+            "                seq <= SEQ_MAX\n",
+        ),
+        (
+            "a sleeping session forgets its floor", "I3",
+            "floor = max(session.floor, highest(&session.outcomes) + 1)",
+            "floor = session.floor",
+        ),
+        (
+            "a client says what it holds and nobody listens", "I3",
+            "            session.floor = first_unacked\n",
+            "",
+        ),
+        (
+            "what came and went is written", "I3",
+            "            if place < 0 and self.changes[number].is_new:\n                continue\n",
+            "",
+        ),
+    ),
+    *planted_in(
+        "meta/sessions.py",
         (
             "a forgotten operation is executed again", "I3",
             "        if op.seq < floor:\n",
             "        if False:\n",
-        ),
-        (
-            "a sleeping session forgets its floor", "I3",
-            "floor = max(session.floor, max(session.outcomes, default=0) + 1)",
-            "floor = session.floor",
         ),
         (
             "an unknown client may be an old one", "I3",
@@ -271,7 +290,7 @@ SESSIONS = [
         ),
         (
             "the order of use is lost with a restart", "I3",
-            "        self.active = dict(sorted(self.active.items(), key=last_index))\n",
+            "        self.order_by_use()\n",
             "",
         ),
     ),

@@ -228,8 +228,10 @@ class MetaSteps:
                     self.ask("diff", path, "root", first, second)
         self.ask("find_names", "/", "root", "", "")
         for path in self.model.past_paths():
-            for question in ("stat", "list_directory", "locate", "summary"):
+            for question in QUESTIONS[:-3]:
                 self.ask_whole(question, path)
+            if path.endswith("/.snapshot"):
+                self.ask("find_names", path, "root", "", "")
         if not self.model.doomed_count:
             files = sum(node.is_file for node in nodes.values())
             assert self.namespace.file_count == files

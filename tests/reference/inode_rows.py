@@ -33,8 +33,8 @@ class Record:
     changed: int = 0
     replication: int = 0
     chunk_bytes: int = 0
-    inline_bytes: int = 0
     crc32c: int = 0
+    told_size: int = 0  # as its row says, when it was loaded
     chunk_count: int = 0  # as its row says, when it was loaded
     chunks: list[Chunk] = field(default_factory=list)
     parent: Record | None = None
@@ -43,7 +43,7 @@ class Record:
 
     @property
     def size(self) -> int:
-        return sum(length for _, _, length, _ in self.chunks) if self.chunks else self.inline_bytes
+        return sum(length for _, _, length, _ in self.chunks)
 
 
 def check_name(name: str) -> bytes:
@@ -156,10 +156,8 @@ def decode(reader: Reader) -> Record:
         record.replication, record.chunk_bytes = reader.byte(), reader.varint(U32)
         if record.replication == 0:
             raise ValueError("replication 0")
-        record.inline_bytes, record.crc32c = reader.varint(), reader.crc()
+        record.told_size, record.crc32c = reader.varint(), reader.crc()
         record.chunk_count = reader.varint(U32)
-        if record.chunk_count == 0 and record.inline_bytes >= U32:
-            raise ValueError("inline content of 4 GiB or more")
         record.chunks = [reader.chunk() for _ in range(record.chunk_count % CHUNKS_PER_PAGE)]
     return record
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from pydfsnode._fast import crc32c_combine  # held against its own reference
 from tests.reference import inode_rows as rows
 from tests.reference.inode_handles import (
     Inode,
@@ -124,6 +125,11 @@ class InodeTable:
         self._check_ready()
         return sorted(self.records)
 
+    def flagged(self, flags: int) -> list[int]:
+        self._check_ready()
+        unsigned(flags, 8)
+        return sorted(key for key, record in self.records.items() if record.flags & flags)
+
     def chunk_ids(self) -> list[int]:
         self._check_ready()
         return sorted(self.holders)
@@ -239,11 +245,10 @@ class InodeTable:
             unsigned(crc32c, 32),
         )
         record = self._file(file)
-        if chunk_id == 0 or (record.size and not record.chunks):
-            raise ValueError("chunk 0, or inline content")
+        if chunk_id == 0:
+            raise ValueError("chunk 0")
         if chunk_id in self.holders:
             raise KeyError(chunk_id)
-        record.inline_bytes = 0
         record.chunks.append(chunk)
         self.holders[chunk_id] = record.inode_id
 
@@ -251,6 +256,25 @@ class InodeTable:
         chunk = self._file(file).chunks.pop()
         del self.holders[chunk[0]]
         return chunk
+
+    def pop_chunks(self, file: Inode, count: int) -> list[Chunk]:
+        if unsigned(count, 32) > len(self._file(file).chunks):
+            raise IndexError(count)
+        return [self.pop_chunk(file) for _ in range(count)]
+
+    def chunks_beyond(self, file: Inode, size: int) -> tuple[int, int]:
+        size, record = unsigned(size, 64), self._file(file)
+        begin, beyond = 0, []
+        for _, _, length, _ in record.chunks:
+            beyond += [begin] if begin + length > size else []
+            begin += length
+        return len(beyond), beyond[0] if beyond else begin
+
+    def joined_crc32c(self, file: Inode) -> int:
+        whole = 0
+        for _, _, length, crc in self._file(file).chunks:
+            whole = crc32c_combine(whole, crc, length)
+        return whole
 
     def chunk(self, file: Inode, position: int) -> Chunk:
         chunks = self._file(file).chunks
@@ -264,14 +288,6 @@ class InodeTable:
     def holder_of(self, chunk_id: int) -> int:
         self._check_ready()
         return self.holders.get(unsigned(chunk_id, 64), 0)
-
-    def set_inline(self, file: Inode, size: int, crc32c: int) -> None:
-        unsigned(crc32c, 32)
-        unsigned(size, 32)
-        record = self._file(file)
-        if record.chunks:
-            raise ValueError("has chunks")
-        record.inline_bytes, record.crc32c = size, crc32c
 
     def set_replication(self, file: Inode, replication: int) -> None:
         unsigned(replication, 8)
@@ -344,12 +360,9 @@ class InodeTable:
             if (record.inode_id, page) not in self.pages:
                 raise ValueError(f"inode {record.inode_id} lacks page {page}")
             whole += self.pages.pop((record.inode_id, page))
-        size = record.inline_bytes
         record.chunks = whole + record.chunks
-        if record.size != size:
+        if record.size != record.told_size:
             raise ValueError(f"inode {record.inode_id} is not as large as its chunks")
-        if record.chunks:
-            record.inline_bytes = 0
         for chunk_id, _, _, _ in record.chunks:
             if chunk_id >= next_chunk_id or chunk_id in self.holders:
                 raise ValueError(f"inode {record.inode_id} holds chunk {chunk_id}")

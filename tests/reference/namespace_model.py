@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tests.reference.namespace_model_attributes import Attributes
 from tests.reference.namespace_model_base import Node, Refused, user_of
 from tests.reference.namespace_model_snapshots import Snapshots
 from tests.reference.namespace_model_trash import Trash
@@ -29,7 +28,7 @@ QUESTIONS = (
 )
 
 
-class NamespaceModel(Snapshots, Attributes, Trash):
+class NamespaceModel(Snapshots, Trash):
     """See the module."""
 
     def apply(self, kind: str, client: int, user: str, at_ms: int, fields: tuple[Any, ...]) -> Any:
@@ -55,19 +54,15 @@ class NamespaceModel(Snapshots, Attributes, Trash):
     def wanted(self) -> dict[int, tuple[int, int, int]]:
         """Version, length and replication of every finished chunk on chunkservers.
 
-        The file that has a chunk now says how many replicas it needs; of those that only snapshots
-        have, the one that wants most.
+        Of the file that has a chunk now and of those in snapshots the one says that wants most.
         """
-        kept: dict[int, tuple[int, int, int]] = {}
-        present: dict[int, tuple[int, int, int]] = {}
-        count = self.root.count()
-        for place, node in enumerate(self.everything()):
-            found = present if place < count else kept
+        found: dict[int, tuple[int, int, int]] = {}
+        for node in self.everything():
             for chunk_id, version, content in node.chunks:
                 if version:
                     more = max(node.replication, found.get(chunk_id, (0, 0, 0))[2])
                     found[chunk_id] = version, len(content), more
-        return kept | present
+        return found
 
     def open_files(self) -> list[Node]:
         """What somebody writes."""

@@ -116,7 +116,9 @@ class Attributes(Base):
         return self._changed(node, path)
 
     def get_xattrs(self, path: str, user: User) -> dict[str, bytes]:
-        node = self.walk(path, user)[-1]
+        return self.xattrs_of(self.walk(path, user)[-1], user)
+
+    def xattrs_of(self, node: Node, user: User) -> dict[str, bytes]:
         self.require(node, user, READ)
         seen = {n: v for n, v in node.xattrs.items() if user.is_super or n.startswith("user.")}
         return dict(sorted(seen.items()))
@@ -135,7 +137,9 @@ class Attributes(Base):
         return self._changed(node, path)
 
     def quota_of(self, path: str, user: User) -> tuple[int, ...]:
-        node = self.walk(path, user)[-1]
+        return self.quotas_of(self.walk(path, user)[-1], user)
+
+    def quotas_of(self, node: Node, user: User) -> tuple[int, ...]:
         if not node.is_file:
             self.require(node, user, READ | EXECUTE)
         return node.names_max, node.count(), node.bytes_max, node.space()
@@ -161,7 +165,9 @@ class Attributes(Base):
         return self._changed(node, path)
 
     def get_acl(self, path: str, user: User) -> tuple[Any, ...]:
-        node = self.walk(path, user)[-1]
+        return self.acl_of(self.walk(path, user)[-1])
+
+    def acl_of(self, node: Node) -> tuple[Any, ...]:
         return (
             node.owner, node.group, node.mode, shown(node.access),
             tuple(f"default:{entry}" for entry in shown(node.default)),

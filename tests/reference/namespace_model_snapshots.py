@@ -5,8 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from tests.reference.namespace_model_attributes import Attributes
 from tests.reference.namespace_model_base import (
     EXECUTE,
+    GROUP,
+    OTHER,
+    OWNER,
     READ,
     RESERVED,
     Node,
@@ -31,7 +35,7 @@ def frozen(node: Node) -> Node:
     return same
 
 
-class Snapshots(Files):
+class Snapshots(Files, Attributes):
     """Operations 31, 32 and 33, and questions with a part `.snapshot` in the path.
 
     Each `Node.snapshots` goes from the name to (time, copy), the oldest first.
@@ -88,7 +92,7 @@ class Snapshots(Files):
         return node
 
     def _shelf(self, node: Node) -> Node:
-        """A directory like *node* with a child for every snapshot."""
+        """A directory with the mode of *node*, whose ACL counts, and a child for every snapshot."""
         shelf = frozen(node)
         shelf.children = {name: kept for name, (_, kept) in node.snapshots.items()}
         shelf.names_max = shelf.bytes_max = 0
@@ -97,10 +101,11 @@ class Snapshots(Files):
     def stat(self, path: str, user: User) -> dict[str, Any]:
         if not self._is_past(path):
             return super().stat(path, user)
-        found = self.view(self.past(path, user), path)
-        if names_of(path)[-1] == RESERVED:
-            found["has_acl"] = False
-        return found
+        return self._without_acl(self.view(self.past(path, user), path))
+
+    def _without_acl(self, view: dict[str, Any]) -> dict[str, Any]:
+        is_shelf = names_of(view["path"])[-1] == RESERVED
+        return {**view, "has_acl": view["has_acl"] and not is_shelf}
 
     def list_directory(self, path: str, user: User, after: str, limit: int) -> Any:
         if not self._is_past(path):
@@ -114,7 +119,35 @@ class Snapshots(Files):
         if names_of(path)[-1] == RESERVED:
             self.require(node, user, READ | EXECUTE)
             return 1, 0, 0, 0, 0, 0
-        return *self.sums_of(node, user)[:4], 0, 0
+        return self.sums_of(node, user)
+
+    def find_names(self, path: str, user: User, pattern: str, kind: str) -> list[dict[str, Any]]:
+        if not self._is_past(path):
+            return super().find_names(path, user, pattern, kind)
+        found = self.names_in(self.past(path, user), path, user, pattern, kind)
+        return [self._without_acl(view) for view in found]
+
+    def get_xattrs(self, path: str, user: User) -> dict[str, bytes]:
+        if not self._is_past(path):
+            return super().get_xattrs(path, user)
+        found = self.xattrs_of(self.past(path, user), user)
+        return {} if names_of(path)[-1] == RESERVED else found
+
+    def get_acl(self, path: str, user: User) -> tuple[Any, ...]:
+        if not self._is_past(path):
+            return super().get_acl(path, user)
+        node = self.past(path, user)
+        if names_of(path)[-1] == RESERVED:
+            mode = node.mode
+            node.access, node.default = {OWNER: 0, GROUP: 0, OTHER: 0}, {}
+            node.set_mode(mode)
+        return self.acl_of(node)
+
+    def quota_of(self, path: str, user: User) -> tuple[int, ...]:
+        if not self._is_past(path):
+            return super().quota_of(path, user)
+        found = self.quotas_of(self.past(path, user), user)
+        return (0, 1, 0, 0) if names_of(path)[-1] == RESERVED else found
 
     def locate(self, path: str, user: User) -> Any:
         if not self._is_past(path):

@@ -60,6 +60,11 @@ class Trees(Base):
 
     def find_names(self, path: str, user: User, pattern: str, kind: str) -> list[dict[str, Any]]:
         """What has a name like *pattern* below *path*, itself too; "": any; kind "": both."""
+        return self.names_in(self.walk(path, user)[-1], path, user, pattern, kind)
+
+    def names_in(
+        self, top: Node, path: str, user: User, pattern: str, kind: str
+    ) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
 
         def look(node: Node, name: str, at: str) -> None:
@@ -70,7 +75,7 @@ class Trees(Base):
                 for below in sorted(node.children, key=str.encode):
                     look(node.children[below], below, join(at, below))
 
-        look(self.walk(path, user)[-1], ["", *names_of(path)][-1], path)
+        look(top, ["", *names_of(path)][-1], path)
         return found
 
     # ---- making

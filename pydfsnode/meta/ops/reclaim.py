@@ -18,7 +18,7 @@ class Reclaim(Op, frozen=True, array_like=True, tag=23):
 
 
 def apply(tree: Tree, op: Reclaim) -> Removed:
-    """How many inodes were dropped; fewer than `count` when nothing is left.
+    """How many inodes were dropped; fewer than `count` when little is left, or of many chunks.
 
     Raises:
         AccessDenied: only the masters themselves may ask.

@@ -47,8 +47,8 @@ def apply(tree: Tree, op: Truncate) -> FileView:
             "truncate makes a file shorter",
             path=op.path, size=file.size,
         )  # fmt: skip
-    dropped, kept_bytes = _cut(tree, file, op.size)
-    _require_tail(op, file, held, kept_bytes)
+    dropped, begin = tree.table.chunks_beyond(file, op.size)
+    _require_tail(op, file, held, op.size - begin)
     last = None if held is None else LastChunk(tree, file, op.tail, 0)
     if last is None:
         recover(tree, file)
@@ -59,16 +59,6 @@ def apply(tree: Tree, op: Truncate) -> FileView:
         last.settle()
         tree.close(file)
     return tree.view(file, op.path)
-
-
-def _cut(tree: Tree, file: Inode, size: int) -> tuple[int, int]:
-    """How many chunks go, and how many bytes of the first of those are kept."""
-    begin = file.size
-    position = file.chunk_count
-    while begin > size:
-        position -= 1
-        begin -= tree.table.chunk(file, position)[2]
-    return file.chunk_count - position, size - begin
 
 
 def _require_tail(op: Truncate, file: Inode, held: OpenFile | None, kept_bytes: int) -> None:

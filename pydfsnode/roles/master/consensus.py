@@ -23,6 +23,21 @@ def _no_contents(content_id: int) -> bytes:
     raise InvariantViolation(f"content {content_id} is asked of a master that reads none")
 
 
+def result_of(outcome: object, result: type[R]) -> R:
+    """The result, of type *result*, in the *outcome* of an operation.
+
+    Raises:
+        DomainError, Overloaded: the namespace refused.
+    """
+    if isinstance(outcome, Applied):
+        found = outcome.result
+        if isinstance(found, result):
+            return found
+    if isinstance(outcome, Rejected):
+        raise outcome.error()
+    raise InvariantViolation(f"an operation for a {result.__name__} was answered with {outcome!r}")
+
+
 class Consensus:
     """The one way of handlers to the replicated state.
 
@@ -84,18 +99,21 @@ class Consensus:
             NotLeader, Overloaded, ReadOnly: nothing was proposed.
             OutcomeUnknown: leadership was lost meanwhile; ask again with the same op id.
         """
+        return result_of(await self.submit(encode_op(op), op.client_id), result)
+
+    def submit(self, payload: bytes, client_id: int) -> asyncio.Future[object]:
+        """Replicate and apply an operation that is encoded already; await it for `result_of`.
+
+        Raises:
+            NotLeader, Overloaded, ReadOnly, MessageTooLarge: nothing was proposed.
+        """
         if self._read_only:
             self._driver.require_leader()  # another leader may take changes
             raise ReadOnly(
                 f"{self.node_id} leads and takes no changes: its configuration says "
                 "read_only = true; remove that and restart the masters, or read only"
             )
-        outcome = await self._driver.propose(encode_op(op), op.client_id)
-        if isinstance(outcome, Rejected):
-            raise outcome.error()
-        if not isinstance(outcome, Applied) or not isinstance(outcome.result, result):
-            raise InvariantViolation(f"{type(op).__name__} was answered with {outcome!r}")
-        return outcome.result
+        return self._driver.propose(payload, client_id)
 
     async def read(self) -> Namespace:
         """The leader's namespace, as new as anything acknowledged before the call (INV-LIN).
@@ -107,14 +125,17 @@ class Consensus:
         self._driver.require_leader()
         return self.namespace
 
-    def leader_barrier(self) -> asyncio.Future[None]:
+    def leader_barrier(self, reads: int = 1) -> asyncio.Future[None]:
         """Await it: then `namespace` is linearizable. Only for a leader.
+
+        Args:
+            reads: how many share it.
 
         Raises:
             NotLeader, Overloaded.
         """
         self._driver.require_leader_soon()
-        return self._driver.read_barrier()
+        return self._driver.read_barrier(reads=reads)
 
     def any_barrier(self) -> asyncio.Future[None]:
         """As `leader_barrier`, on any master: a follower asks the leader how far to wait."""

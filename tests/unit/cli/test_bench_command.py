@@ -159,7 +159,13 @@ def test_small_uses_as_many_connections_as_clients(fake: type[FakeFileSystem]) -
     assert found["creates_per_s"] > 0
     assert len(fake.files) == 30
     assert fake.connected == 3
+    assert (found.pop("clients"), found.pop("inflight_per_client")) == (3, 8)
     assert all(key.endswith(UNITS) for key in found)
+
+
+def test_small_says_with_how_many_operations_it_measured(fake: type[FakeFileSystem]) -> None:
+    assert figures("small", "--files", "5", "--inflight", "1")["inflight_per_client"] == 1
+    assert CliRunner().invoke(bench.group, ["small", "--inflight", "0"]).exit_code == 2
 
 
 def test_a_failed_measurement_leaves_no_directory(

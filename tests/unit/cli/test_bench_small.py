@@ -17,13 +17,14 @@ class FakeClient:
         self.files = files
         self.created = 0
         self.read: list[str] = []
-        self.busy = False
+        self.busy = 0
+        self.most_busy = 0
 
     async def _turn(self) -> None:
-        assert not self.busy, "a client has one operation in flight"
-        self.busy = True
+        self.busy += 1
+        self.most_busy = max(self.most_busy, self.busy)
         await asyncio.sleep(0)
-        self.busy = False
+        self.busy -= 1
 
     async def pipe_file(self, path: str, value: bytes) -> object:
         await self._turn()
@@ -37,14 +38,17 @@ class FakeClient:
         return self.files[path]
 
 
-async def test_every_client_works_and_every_file_is_read_once() -> None:
+@pytest.mark.parametrize("inflight", [1, 3])
+async def test_every_client_works_and_every_file_is_read_once(inflight: int) -> None:
     files: dict[str, bytes] = {}
     clients = [FakeClient(files) for _ in range(4)]
-    figures = await bench_small.measure(clients, "/b", files=40, file_bytes=100)
+    figures = await bench_small.measure(clients, "/b", files=40, file_bytes=100, inflight=inflight)
     assert len(files) == 40
     assert {len(content) for content in files.values()} == {100}
     assert all(client.created for client in clients)
     assert sorted(path for client in clients for path in client.read) == sorted(files)
+    assert [client.most_busy for client in clients] == [inflight] * 4
+    assert (figures.pop("clients"), figures.pop("inflight_per_client")) == (4, inflight)
     assert set(figures) == {
         "creates_per_s", "create_p50_ms", "create_p99_ms", "create_p999_ms",
         "reads_per_s", "read_p50_ms", "read_p99_ms", "read_p999_ms",
@@ -57,4 +61,4 @@ async def test_a_file_in_the_place_of_another_is_an_error() -> None:
             return await super().cat_file(next(iter(self.files)))
 
     with pytest.raises(CorruptionError, match="other bytes came back"):
-        await bench_small.measure([Swapping({})], "/b", files=3, file_bytes=16)
+        await bench_small.measure([Swapping({})], "/b", files=3, file_bytes=16, inflight=1)

@@ -44,7 +44,7 @@ def test_put_does_not_overwrite_without_f(run: Run, source: Path) -> None:
     run("fs", "put", source / "a", "/f")
     result = run("fs", "put", source / "a", "/f")
     assert result.code == 1
-    assert "exists (-f overwrites)" in result.err
+    assert result.err == "pydfsnode: '/f' exists: File exists [2002] (-f overwrites)\n"
     assert "1 failure" in result.out
     assert run("fs", "put", "-f", source / "a", "/f").code == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pydfsnode.cli.fs_mode import parse_mode
+from pydfsnode.cli.fs_touch import FILES_AT_ONCE
 from pydfsnode.client.model import FileStatus
 from pydfsnode.errors import NotFound, UsageError
 from tests.unit.cli.conftest import Run
@@ -77,6 +79,27 @@ def test_touchz_makes_empty_files_and_never_empties_one(run: Run, files: FakeFil
         "pydfsnode: '/full': Not a zero-length file [2008]",
         "pydfsnode: '/d' is a directory [2004]",
     ]
+
+
+@pytest.mark.parametrize("verb", ["touch", "touchz"])
+def test_many_files_are_made_at_the_same_time(
+    run: Run, files: FakeFiles, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    make, at_once, most = files.pipe_file, 0, 0
+
+    async def pipe_file(path: str, value: bytes, **options: bool) -> FileStatus:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        at_once -= 1
+        return await make(path, value, **options)
+
+    monkeypatch.setattr(files, "pipe_file", pipe_file)
+    paths = [f"/f{number}" for number in range(FILES_AT_ONCE + 10)]
+    assert run("fs", verb, *paths, "/f1").code == 0
+    assert set(paths) <= files.nodes.keys()
+    assert 10 < most <= FILES_AT_ONCE
 
 
 @pytest.mark.parametrize("verb", ["touch", "touchz"])

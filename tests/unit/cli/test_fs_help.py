@@ -74,6 +74,12 @@ def test_the_help_of_fs_names_every_verb(run: Run) -> None:
     for verb in VERBS:
         assert re.search(rf"^  {verb.split()[0]} ", shown, re.MULTILINE), verb
     assert "Exit codes: 0 done, 1" in shown
+    assert "Example: pydfsnode fs " in shown
+
+
+def test_the_help_of_pydfsnode_says_what_fs_is(run: Run) -> None:
+    shown = " ".join(run("--help").out.split())
+    assert "fs Files: the verbs of hdfs dfs; trash, quotas, snapshots." in shown
 
 
 def test_the_fake_has_the_clients_methods() -> None:

@@ -139,6 +139,8 @@ def test_test_wants_one_question(run: Run, flags: list[str]) -> None:
         (["/d", "-iname", "S*"], "/d/sub"),
         (["/d", "-type", "d"], "/d /d/sub"),
         (["-type", "f", "-name", "e", "-print", "/d"], "/d/sub/e"),
+        (["/d", "-name", "e", "-a", "-type", "f", "-and", "-print"], "/d/sub/e"),
+        (["/d", "-iname", "A", "-print"], "/d/a"),
         (["/d/s*", "/d/a", "-type", "f"], "/d/sub/e /d/a"),
         (["/d", "-name", "nothing"], ""),
     ],

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from pydfsnode.cli import fs_trash
 from pydfsnode.cli.fs_remove import in_trash
+from pydfsnode.client.model import FileStatus
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.fake_files import NOW_MS, FakeFiles
 
@@ -110,13 +112,47 @@ def test_rmdir_deletes_only_what_is_empty(run: Run, files: FakeFiles) -> None:
     assert "/d" in files.nodes
 
 
-def test_expunge_does_nothing_without_immediate(run: Run, files: FakeFiles) -> None:
+def test_expunge_puts_the_trash_aside(run: Run, files: FakeFiles) -> None:
+    assert run("fs", "expunge").out == "Nothing was deleted since the last checkpoint\n"
+    for name in ("a", "b"):
+        files.tree(f"/{name}")
+        run("fs", "rm", f"/{name}")
+        run("fs", "expunge")
+    stamp = f"{TRASH}/231114221320"  # the masters' time, not that of this clock
+    assert {f"{stamp}/a", f"{stamp}-1/b"} <= files.nodes.keys()
+    assert CURRENT not in files.nodes
+    files.tree("/c")
+    run("fs", "rm", "/c")
+    assert run("fs", "expunge").out == f"Created trash checkpoint: {stamp}-2\n"
+    assert json.loads(run("fs", "expunge", "--json").out) == {"checkpoint": None}
+
+
+def test_a_checkpoint_is_named_by_the_time_of_the_change_before_it(
+    run: Run, files: FakeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.tree("/a")
+    run("fs", "rm", "/a")
+    chmod = files.chmod
+
+    async def an_hour_later(path: str, mode: int) -> FileStatus:
+        return replace(await chmod(path, mode), ctime_ms=NOW_MS + 3_600_000)
+
+    monkeypatch.setattr(files, "chmod", an_hour_later)
+    assert run("fs", "expunge").out.endswith("/231114231320\n")
+
+
+def test_expunge_says_when_no_name_is_free(run: Run, files: FakeFiles) -> None:
+    stamp = f"{TRASH}/231114221320"
+    files.tree("/a", f"{stamp}/", *(f"{stamp}-{again}/" for again in range(1, 9)))
+    run("fs", "rm", "/a")
+    result = run("fs", "expunge")
+    assert (result.code, "try again in a second" in result.err) == (1, True)
+    assert f"{CURRENT}/a" in files.nodes
+
+
+def test_expunge_immediate_empties_the_trash(run: Run, files: FakeFiles) -> None:
     files.tree("/f")
     run("fs", "rm", "/f")
-    result = run("fs", "expunge")
-    assert (result.code, result.out) == (0, "")
-    assert "-immediate empties your trash now" in result.err
-    assert f"{CURRENT}/f" in files.nodes
     assert run("fs", "expunge", "-immediate").out == "Deleted 2 files and directories\n"
     assert f"{CURRENT}/f" not in files.nodes
 

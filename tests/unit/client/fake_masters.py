@@ -16,7 +16,8 @@ from pydfsnode.runtime.clock import ManualClock
 STAT = "/pydfs.v1.Namespace/Stat"
 MKDIRS = "/pydfs.v1.Namespace/Mkdirs"
 MASTERS = [Peer(f"m{n}", f"10.0.0.{n}:7001") for n in (1, 2, 3)]
-Behaviour = Callable[[Any, int], Any]
+Behaviour = Callable[[bytes, int], bytes]
+_ROOT = pb.StatRequest(path="/").SerializeToString()
 
 
 class FakeMasters:
@@ -26,7 +27,7 @@ class FakeMasters:
         self.clock = ManualClock()
         self.asked: list[str] = []
         self.peers: list[Peer] = []
-        self.requests: list[Any] = []
+        self.requests: list[bytes] = []
         self.slept_ms: list[int] = []
         self.behaviour: dict[str, Behaviour] = {}
         self.members: list[Peer] = []
@@ -41,11 +42,11 @@ class FakeMasters:
             list_masters=list_masters,
         )  # fmt: skip
 
-    def list_answer(self, _request: Any, _timeout_ms: int) -> pb.MembersResponse:
-        """A leader's answer to Members, and to all else: the protobuf is not looked at."""
+    def list_answer(self, _request: bytes, _timeout_ms: int) -> bytes:
+        """A leader's answer to Members, and to all else: it is not looked at."""
         return pb.MembersResponse(
             members=[pb.MasterState(id=p.node_id, listen=p.listen) for p in self.members]
-        )
+        ).SerializeToString()
 
     def _channel(self, peer: Peer) -> _FakeChannel:
         return _FakeChannel(self, peer)
@@ -62,15 +63,15 @@ class FakeMasters:
                 answers if peer.node_id == leader else fails(NotLeader("no", leader_hint=hint))
             )
 
-    async def stat(self, timeout_ms: int = 30_000) -> Any:
-        return await self.router.call(STAT, pb.StatRequest(path="/"), timeout_ms=timeout_ms)
+    async def stat(self, timeout_ms: int = 30_000) -> bytes:
+        return await self.router.call(STAT, _ROOT, timeout_ms=timeout_ms)
 
-    async def stat_any(self, timeout_ms: int = 30_000) -> Any:
-        return await self.router.read_any(STAT, pb.StatRequest(path="/"), timeout_ms=timeout_ms)
+    async def stat_any(self, timeout_ms: int = 30_000) -> bytes:
+        return await self.router.read_any(STAT, _ROOT, timeout_ms=timeout_ms)
 
-    async def mkdirs(self, timeout_ms: int = 30_000, **more: Any) -> Any:
-        request = pb.MkdirsRequest(op=pb.OpId(client_id=9, seq=4), path="/d")
-        return await self.router.call(MKDIRS, request, timeout_ms=timeout_ms, **more)
+    async def mkdirs(self, timeout_ms: int = 30_000, **more: Any) -> bytes:
+        request = pb.MkdirsRequest(op=pb.OpId(client_id=9, seq=4), path="/d").SerializeToString()
+        return await self.router.call(MKDIRS, request, timeout_ms=timeout_ms, changes=True, **more)
 
 
 class _FakeChannel:
@@ -78,7 +79,7 @@ class _FakeChannel:
         self._masters = masters
         self._peer = peer
 
-    async def unary(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+    async def ask(self, path: str, request: bytes, *, timeout_ms: int) -> bytes:
         assert path in METHODS
         self._masters.asked.append(self._peer.node_id)
         self._masters.peers.append(self._peer)
@@ -89,12 +90,12 @@ class _FakeChannel:
         return behave(request, timeout_ms)
 
 
-def answers(_request: Any, _timeout_ms: int) -> str:
-    return "answer"
+def answers(_request: bytes, _timeout_ms: int) -> bytes:
+    return b"answer"
 
 
 def fails(error: PydfsError) -> Behaviour:
-    def fail(_request: Any, _timeout_ms: int) -> Any:
+    def fail(_request: bytes, _timeout_ms: int) -> bytes:
         raise error
 
     return fail
@@ -104,7 +105,7 @@ def first(*behaviours: Behaviour) -> Behaviour:
     """Each behaviour once, the last for ever."""
     left = list(behaviours)
 
-    def behave(request: Any, timeout_ms: int) -> Any:
+    def behave(request: bytes, timeout_ms: int) -> bytes:
         return (left.pop(0) if len(left) > 1 else left[0])(request, timeout_ms)
 
     return behave
@@ -113,7 +114,7 @@ def first(*behaviours: Behaviour) -> Behaviour:
 def hangs(masters: FakeMasters, reason: str = "timeout") -> Behaviour:
     """Sent, and no answer until the attempt's patience is over."""
 
-    def hang(_request: Any, timeout_ms: int) -> Any:
+    def hang(_request: bytes, timeout_ms: int) -> bytes:
         masters.clock.advance(timeout_ms)
         raise OutcomeUnknown("no answer", reason=reason)
 

@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 
 from pydfsnode.client.batching import (
-    BATCH,
     CALL_BYTES_MAX,
     CALLS_MAX,
     BatchingChannel,
     BatchingChannels,
 )
+from pydfsnode.client.wire_batch import BATCH
 from pydfsnode.config import Peer
-from pydfsnode.errors import MalformedMessage, NotFound, NotLeader, Unavailable
+from pydfsnode.errors import MalformedMessage, MessageTooLarge, NotFound, NotLeader, Unavailable
 from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.rpc.schema import rpc_of
 from pydfsnode.rpc.status import status_of
 
 STAT = "/pydfs.v1.Namespace/Stat"
@@ -32,18 +33,22 @@ class FakeChannel:
         self.error: Exception | None = None
         self.drop_an_answer = False
 
-    async def unary(self, path: str, request: Any, *, timeout_ms: int) -> Any:
-        self.asked.append((path, request, timeout_ms))
+    async def ask(self, path: str, request: bytes, *, timeout_ms: int) -> bytes:
+        sent = rpc_of(path).parse_request(request)
+        self.asked.append((path, sent, timeout_ms))
         await self.go.wait()
         if self.error is not None:
             raise self.error
         if path != BATCH:
-            return self._stat(request)
-        answers = [self._answer(item) for item in request.items]
-        return pb.BatchResponse(answers=answers[self.drop_an_answer :])
+            return self._stat(sent).SerializeToString()
+        answers = [self._answer(item) for item in sent.items]
+        return pb.BatchResponse(answers=answers[self.drop_an_answer :]).SerializeToString()
 
     def _answer(self, item: pb.BatchItem) -> pb.BatchAnswer:
         request = pb.StatRequest.FromString(item.request)
+        if request.path == "/large":
+            error = MessageTooLarge("beside the others")
+            return pb.BatchAnswer(error=status_of(error).error_info)
         if request.path == "/missing":
             return pb.BatchAnswer(error=status_of(NotFound("/missing", path="/missing")).error_info)
         return pb.BatchAnswer(response=self._stat(request).SerializeToString())
@@ -62,9 +67,15 @@ async def channel(below: FakeChannel) -> BatchingChannel:
     return BatchingChannel(lambda: below, frozenset({STAT}))
 
 
-def stat(channel: BatchingChannel, path: str, timeout_ms: int = 1000) -> asyncio.Task[Any]:
-    request = pb.StatRequest(path=path)
-    return asyncio.ensure_future(channel.unary(STAT, request, timeout_ms=timeout_ms))
+async def ask(channel: BatchingChannel, path: str, timeout_ms: int) -> pb.StatResponse:
+    request = pb.StatRequest(path=path).SerializeToString()
+    return pb.StatResponse.FromString(await channel.ask(STAT, request, timeout_ms=timeout_ms))
+
+
+def stat(
+    channel: BatchingChannel, path: str, timeout_ms: int = 1000
+) -> asyncio.Task[pb.StatResponse]:
+    return asyncio.ensure_future(ask(channel, path, timeout_ms))
 
 
 async def turns(count: int = 3) -> None:
@@ -80,15 +91,54 @@ async def test_a_lone_call_goes_as_it_is(channel: BatchingChannel, below: FakeCh
 
 
 async def test_calls_of_one_turn_go_together(channel: BatchingChannel, below: FakeChannel) -> None:
-    calls = [stat(channel, f"/{i}", timeout_ms=1000 + i) for i in range(5)]
+    calls = [stat(channel, f"/{i}", timeout_ms=1000 - i) for i in range(5)]
     await turns()
     assert [path for path, _, _ in below.asked] == [STAT, BATCH]
     assert [item.method for item in below.asked[1][1].items] == ["Stat"] * 4
-    assert below.asked[1][2] == 1001, "no call waits longer than it may"
+    assert below.asked[1][2] == 996, "no call waits longer than it may"
     below.go.set()
     assert [answer.status.path for answer in await asyncio.gather(*calls)] == [
         f"/{i}" for i in range(5)
     ]
+
+
+async def test_one_call_beside_another_goes_as_it_is(
+    channel: BatchingChannel, below: FakeChannel
+) -> None:
+    first = stat(channel, "/a")
+    await turns()
+    second = stat(channel, "/missing-alone")
+    await turns()
+    assert [path for path, _, _ in below.asked] == [STAT, STAT]
+    below.go.set()
+    assert [(await call).status.path for call in (first, second)] == ["/a", "/missing-alone"]
+
+
+async def test_an_answer_that_fits_beside_no_other_is_asked_for_alone(
+    channel: BatchingChannel, below: FakeChannel
+) -> None:
+    calls = [stat(channel, path) for path in ("/first", "/large", "/there")]
+    await turns()
+    below.go.set()
+    paths = [answer.status.path for answer in await asyncio.gather(*calls)]
+    assert paths == ["/first", "/large", "/there"]
+    assert [path for path, _, _ in below.asked] == [STAT, BATCH, STAT]
+
+
+async def test_after_all_answers_a_call_is_a_lone_one_again(
+    channel: BatchingChannel, below: FakeChannel
+) -> None:
+    for paths in (("/first", "/missing", "/large", "/there"), ("/alone", "/one")):
+        below.go.clear()
+        calls = [stat(channel, path) for path in paths]
+        await turns()
+        below.go.set()
+        await asyncio.gather(*calls, return_exceptions=True)
+    assert [path for path, _, _ in below.asked] == [STAT, BATCH, STAT, STAT, STAT]
+    below.asked.clear()
+    await stat(channel, "/last")
+    assert [path for path, _, _ in below.asked] == [STAT]
+    assert channel._under_way == 0
 
 
 async def test_an_error_is_its_own_calls_only(channel: BatchingChannel, below: FakeChannel) -> None:
@@ -144,7 +194,7 @@ async def test_large_requests_and_other_methods_go_alone(
     first = stat(channel, "/first")
     large = stat(channel, "/" + "x" * CALL_BYTES_MAX)
     other = asyncio.ensure_future(
-        channel.unary(SUMMARY, pb.SummaryRequest(path="/"), timeout_ms=1000)
+        channel.ask(SUMMARY, pb.SummaryRequest(path="/").SerializeToString(), timeout_ms=1000)
     )
     await turns()
     assert sorted(path for path, _, _ in below.asked) == sorted([STAT, STAT, SUMMARY])
@@ -184,7 +234,7 @@ async def test_each_master_has_its_own_and_they_are_bounded(below: FakeChannel) 
     below.go.set()
     first, second = Peer("m1", "h:1"), Peer("m2", "h:2")
     assert channels.of(first) is channels.of(first)
-    await channels.of(second).unary(STAT, pb.StatRequest(path="/"), timeout_ms=10)
+    await ask(channels.of(second), "/", 10)
     assert asked == [second]
     for number in range(100):
         channels.of(Peer(f"n{number}", "h:3"))

@@ -176,6 +176,7 @@ async def test_reads_take_a_consistency_and_their_answers_are_labelled(
     cluster.router.calls.clear()
     label = Freshness(linearizable=False, staleness_ms=70, served_by="m1")
     assert (await fs.info("/d/f", consistency="stale")).freshness == label
+    assert fs.stalest == label
     assert [e.freshness for e in await fs.ls("/d", consistency="bounded:100")] == [label]
     assert [e.freshness for e in [e async for e in fs.find("/d", consistency="stale")]] == [
         label,

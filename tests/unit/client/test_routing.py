@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from pydfsnode.client.routing import ATTEMPT_MS, LeaderRouter
@@ -31,7 +29,7 @@ def masters() -> FakeMasters:
 
 async def test_a_hint_costs_one_extra_round_trip_and_no_pause(masters: FakeMasters) -> None:
     masters.leads("m3")
-    assert await masters.stat() == "answer"
+    assert await masters.stat() == b"answer"
     assert masters.asked == ["m1", "m3"]
     assert masters.slept_ms == []
 
@@ -101,15 +99,13 @@ async def test_every_attempt_carries_the_same_op_id(masters: FakeMasters) -> Non
     masters.behaviour["m2"] = fails(Unavailable("down"))
     await masters.mkdirs()
     assert len(masters.requests) == 3
-    assert {request.op.SerializeToString() for request in masters.requests} == {
-        pb.OpId(client_id=9, seq=4).SerializeToString()
-    }
+    assert {pb.MkdirsRequest.FromString(request).op.seq for request in masters.requests} == {4}
 
 
 async def test_a_lost_answer_is_asked_for_again(masters: FakeMasters) -> None:
     masters.leads("m1")
     masters.behaviour["m1"] = first(fails(OutcomeUnknown("lost", reason="lost")), answers)
-    assert await masters.mkdirs() == "answer"
+    assert await masters.mkdirs() == b"answer"
     assert masters.asked[0] == "m1"
     assert masters.asked[-1] == "m1"
 
@@ -182,17 +178,32 @@ async def test_a_frozen_leader_is_left_after_the_attempts_patience(masters: Fake
     await masters.stat()
     masters.leads("m2")
     masters.behaviour["m1"] = hangs(masters)
-    assert await masters.stat() == "answer"
+    assert await masters.stat() == b"answer"
     assert masters.clock.monotonic_ms() == ATTEMPT_MS
     assert masters.asked == ["m1", "m1", "m2"]
+
+
+async def test_patience_doubles_with_each_attempt(masters: FakeMasters) -> None:
+    given: list[int] = []
+
+    def hang(_request: bytes, timeout_ms: int) -> bytes:
+        given.append(timeout_ms)
+        masters.clock.advance(timeout_ms)
+        raise OutcomeUnknown("no answer", reason="timeout")
+
+    masters.behaviour = dict.fromkeys(("m1", "m2", "m3"), hang)
+    with pytest.raises(DeadlineExceeded):
+        await masters.stat()
+    assert given[:3] == [ATTEMPT_MS, 2 * ATTEMPT_MS, 4 * ATTEMPT_MS]
+    assert sum(given) <= 30_000
 
 
 async def test_a_problem_is_told_while_it_lasts(masters: FakeMasters) -> None:
     told: list[str | None] = []
 
-    def look(_request: Any, _timeout_ms: int) -> str:
+    def look(_request: bytes, _timeout_ms: int) -> bytes:
         told.append(masters.router.waiting_because())
-        return "answer"
+        return b"answer"
 
     masters.behaviour = {"m1": fails(Unavailable("m1 is down")), "m2": look, "m3": answers}
     await masters.stat()

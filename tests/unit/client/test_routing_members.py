@@ -39,7 +39,7 @@ async def test_a_hinted_master_is_remembered_and_asked_when_all_configured_ones_
         "m9": first(fails(NotLeader("election", leader_hint="")), answers),
     }
     masters.asked.clear()
-    assert await masters.stat() == "answer"
+    assert await masters.stat() == b"answer"
     assert masters.asked[0] == "m9", "it led last"
     assert set(masters.asked) == {"m1", "m2", "m3", "m9"}
 
@@ -96,7 +96,7 @@ async def test_an_address_that_only_the_masters_reach_does_not_lose_the_configur
         str(inside): fails(Unavailable("no route")),
         str(MASTERS[1]): answers,
     }
-    assert await masters.stat() == "answer"
+    assert await masters.stat() == b"answer"
     assert masters.router.leader == MASTERS[1]
     assert masters.slept_ms == []
 
@@ -153,7 +153,7 @@ async def test_the_cluster_is_found_when_all_configured_masters_are_gone(
     for peer in MASTERS:
         listing.behaviour[peer.node_id] = fails(Unavailable("gone"))
     listing.behaviour["m9"] = answers
-    assert await listing.stat() == "answer"
+    assert await listing.stat() == b"answer"
     assert listing.router.leader == ADDED
 
 
@@ -192,7 +192,7 @@ async def test_a_list_that_cannot_be_had_changes_nothing(listing: FakeMasters) -
     await listing.stat()
     await settle()
     assert listing.router.masters == MASTERS
-    assert await listing.stat() == "answer"
+    assert await listing.stat() == b"answer"
 
 
 async def test_closing_ends_a_question_under_way(listing: FakeMasters) -> None:
@@ -248,7 +248,7 @@ async def test_a_transfer_seen_in_the_middle_costs_no_failure(masters: FakeMaste
     masters.behaviour["m1"] = first(fails(NotLeader("no", leader_hint="")), fails(hint(MASTERS[1])))
     masters.behaviour["m2"] = first(fails(hint(MASTERS[0])), answers)
     masters.behaviour["m3"] = fails(hint(MASTERS[0]))
-    assert await masters.mkdirs() == "answer"
+    assert await masters.mkdirs() == b"answer"
     assert sum(masters.slept_ms) <= 20
     assert masters.router.leader == MASTERS[1]
 
@@ -277,7 +277,7 @@ async def test_a_follower_that_cannot_answer_is_passed_over_for_the_leader(
     await masters.mkdirs()
     masters.behaviour = {"m1": answers, "m2": fails(error), "m3": answers}
     for _ in range(6):
-        assert await masters.stat_any() == "answer"
+        assert await masters.stat_any() == b"answer"
     assert masters.asked.count("m2") == 1, "avoided after its first failure"
     masters.behaviour["m2"] = answers
     masters.clock.advance(AVOID_MS)
@@ -292,11 +292,11 @@ async def test_a_hanging_follower_costs_a_part_of_the_deadline(masters: FakeMast
     await masters.mkdirs()
     masters.behaviour = {name: hangs(masters) for name in ("m2", "m3")} | {"m1": answers}
     started_ms = masters.clock.monotonic_ms()
-    assert await masters.stat_any(timeout_ms=500) == "answer"
+    assert await masters.stat_any(timeout_ms=500) == b"answer"
     assert masters.clock.monotonic_ms() - started_ms == 250
-    assert await masters.stat_any() == "answer"
+    assert await masters.stat_any() == b"answer"
     assert masters.clock.monotonic_ms() - started_ms <= 250 + READ_ANY_ATTEMPT_MS
-    assert await masters.stat_any() == "answer"
+    assert await masters.stat_any() == b"answer"
     assert masters.clock.monotonic_ms() - started_ms <= 250 + READ_ANY_ATTEMPT_MS
 
 

@@ -198,5 +198,7 @@ async def test_the_masters_refuse_a_content_above_their_limit_as_a_file_to_be_wr
 ) -> None:
     request = pb.CreateRequest(path="/f", content=b"x" * (MAX + 1))
     request.op.client_id, request.op.seq = 7, 1
-    answer = await cluster.router.call("/pydfs.v1.Namespace/Create", request, timeout_ms=1)
-    assert answer.status.under_construction
+    answer = await cluster.router.call(
+        "/pydfs.v1.Namespace/Create", request.SerializeToString(), timeout_ms=1, changes=True
+    )
+    assert pb.CreateResponse.FromString(answer).status.under_construction

@@ -10,6 +10,7 @@ from pydfsnode.client.session import OpSession
 from pydfsnode.client.wire import MasterCalls
 from pydfsnode.client.wire_cluster import ClusterCalls
 from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.rpc.schema import rpc_of
 
 MEMBERS = pb.MembersResponse(
     members=[
@@ -37,11 +38,12 @@ class FakeRouter:
             "TransferLeadership": pb.TransferLeadershipResponse(leader="m2", gap_ms=4),
         }
 
-    async def call(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+    async def call(self, path: str, request: bytes, *, timeout_ms: int) -> bytes:
         assert timeout_ms == 1000
         name = path.rpartition("/")[2]
-        self.asked.append((name, request))
-        return self.answers[name]
+        self.asked.append((name, rpc_of(path).parse_request(request)))
+        encoded: bytes = self.answers[name].SerializeToString()
+        return encoded
 
 
 @pytest.fixture

@@ -79,8 +79,7 @@ def extras(namespace: Namespace, path: str) -> Extras:
     """The ACLs and extended attributes of *path*."""
     tree = namespace.tree
     if "/.snapshot" in path:
-        seen, inode = snapshot_queries.inode_at(tree, path, NOBODY_ASKS)
-        return seen.extras(inode) or Extras()
+        return snapshot_queries.attributes_at(tree, path, NOBODY_ASKS, 0)[1] or Extras()
     return tree.extras.get(tree.walk(path, NOBODY_ASKS).inode_id) or Extras()
 
 
@@ -343,19 +342,15 @@ class Stream:
             assert len(content) == size
 
     def _check_wanted(self) -> None:
-        """Chunks are wanted as the file wants them, else as the most careful snapshot does."""
+        """Chunks are wanted as the file or the snapshot does that wants most."""
         namespace = self.harness.namespace
         wanted: dict[int, int] = {}
-        for was in self.copies.values():
+        for was in [copy(namespace, "/"), *self.copies.values()]:
             for thing in was.values():
-                for chunk in thing.chunks:
-                    wanted[chunk[0]] = max(wanted.get(chunk[0], 0), thing.replication)
-        present = copy(namespace, "/").values()
-        wanted |= {c[0]: thing.replication for thing in present for c in thing.chunks}
-        inline = {c[0] for t in present for c in t.chunks if not c[1]}
-        for was in self.copies.values():
-            inline |= {c[0] for t in was.values() for c in t.chunks if not c[1]}
-        expected = sorted((c, count) for c, count in wanted.items() if c not in inline)
+                for chunk_id, version, *_ in thing.chunks:
+                    if version:
+                        wanted[chunk_id] = max(wanted.get(chunk_id, 0), thing.replication)
+        expected = sorted(wanted.items())
         found = sorted((want.chunk_id, want.replication) for want in namespace.iter_wanted())
         assert found == expected
         self.told |= {w.chunk_id: w.replication for w in namespace.drain_changed_chunks()}
@@ -365,15 +360,12 @@ class Stream:
 def derived(namespace: Namespace) -> tuple[object, ...]:
     """What the index of past things derives, in a form that two of them can be compared in."""
     index = namespace.tree.history.index
-    rows = index.entries.rows
-    in_order = {
-        parent_id: [named for named in names.order if named[1] in rows]
-        for parent_id, names in index._names.items()
-    }
-    seen_by = {seq: sorted(past_ids) for seq, past_ids in index._seen_by.items()}
+    in_order = [
+        {key: list(items) for key, items in blocks.items()}
+        for blocks in (index._names, index._seen_by, index.orphans)
+    ]
     return (
-        index.live, index.of_directory, index.orphans, seen_by, index._links, index._versions,
-        index._holders, in_order,
+        index.live, index.of_directory, index._links, index._versions, index._holders, in_order,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pydfsnode.errors import AccessDenied, InvalidArgument, NotFound
 from pydfsnode.meta import find as find_module
-from pydfsnode.meta import ops
+from pydfsnode.meta import find_places, ops
 from pydfsnode.meta.caller import NOBODY_ASKS, Caller, parse_caller
 from pydfsnode.meta.find import find
 from tests.unit.meta.harness import Harness
@@ -75,7 +75,8 @@ def test_a_step_looks_at_little_and_may_find_nothing(
 
 
 def test_directories_larger_than_a_page(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(find_module, "_PAGE", 4)
+    monkeypatch.setattr(find_places, "_PAGE_MIN", 3)
+    monkeypatch.setattr(find_places, "_PAGE_MAX", 4)
     paths = random_tree(harness, 4)
     for number in range(30):
         harness.mkdirs(f"/t/z{number:02d}/below")

@@ -164,8 +164,8 @@ def test_one_operation_never_pays_for_the_whole_table() -> None:
 @pytest.mark.parametrize(
     ("client", "seq", "first_unacked", "at_ms"),
     [
-        (0, 1, 1, 0), (2**64, 1, 1, 0), (1, 0, 0, 0), (1, 2**64, 1, 0), (1, 1, 2, 0),
-        (1, 1, 1, -1), (1, 1, 1, 2**63),
+        (0, 1, 1, 0), (2**64, 1, 1, 0), (1, 0, 0, 0), (1, 2**64, 1, 0), (1, 2**64 - 1, 1, 0),
+        (1, 1, 2, 0), (1, 1, 1, -1), (1, 1, 1, 2**63),
     ],
 )  # fmt: skip
 def test_a_malformed_head_is_refused(client: int, seq: int, first_unacked: int, at_ms: int) -> None:
@@ -175,6 +175,33 @@ def test_a_malformed_head_is_refused(client: int, seq: int, first_unacked: int, 
     harness.drain()
     harness.restart()
     assert harness.namespace.directory_count == 1
+
+
+def test_the_floor_above_the_highest_seq_is_a_row_too() -> None:
+    harness = Harness(SMALL)
+    assert isinstance(mkdirs(harness, 9, 2**64 - 2, 1), Applied)
+    harness.now_ms += IDLE_MS + 1
+    mkdirs(harness, 8, 1, 1)
+    harness.restart()
+    assert harness.namespace.sessions.dormant[9].floor == 2**64 - 1
+    expect_refused(mkdirs(harness, 9, 2**64 - 2, 1), SessionExpired, "outcome_forgotten")
+
+
+def test_a_full_session_refuses_what_is_older_than_all_that_it_holds() -> None:
+    """Kept, it would be the next to go: below the floor, where it is lost without a trace."""
+    harness = Harness(SMALL)
+    for seq in range(10, 90, 10):
+        mkdirs(harness, 9, seq, 1)
+    before = harness.tree_hash()
+    for seq in (9, 1):
+        expect_refused(mkdirs(harness, 9, seq, 1), SessionExpired, "outcome_forgotten")
+    assert harness.tree_hash() == before
+    for seq in (15, 90, 100):
+        assert isinstance(mkdirs(harness, 9, seq, 1), Applied)
+    assert harness.namespace.sessions.outcome_count == 8
+    harness.now_ms += IDLE_MS + 1
+    mkdirs(harness, 8, 1, 1)
+    assert harness.namespace.sessions.outcome_count == 1
 
 
 def test_a_client_that_never_acknowledges_in_words_may_send_zero() -> None:

@@ -33,18 +33,66 @@ def test_the_last_snapshot_that_needs_a_chunk_frees_it(
     assert past_rows(harness) == (0, 0)
 
 
-def test_a_chunk_that_only_a_snapshot_has_is_wanted_as_it_wanted_it(harness: Harness) -> None:
+def told(harness: Harness) -> dict[int, int]:
+    """The replicas that are wanted otherwise than before, by chunk."""
+    return {w.chunk_id: w.replication for w in harness.namespace.drain_changed_chunks()}
+
+
+def wanted(harness: Harness, chunk_id: int) -> int:
+    return {w.chunk_id: w.replication for w in harness.namespace.iter_wanted()}[chunk_id]
+
+
+def test_a_chunk_is_wanted_as_often_as_a_snapshot_wants_it(harness: Harness) -> None:
+    kept = chunk_ids(harness, "/d/g")[0]
+    create(harness, "/d", "s")
+    told(harness)
+    for fewer, more in ((1, 3), (2, 3), (5, 5), (1, 3)):
+        harness.run(ops.SetReplication, "/d/g", fewer)
+        assert (told(harness), wanted(harness, kept)) == ({kept: more}, more)
+    harness.delete("/d/g")
+    assert (told(harness), wanted(harness, kept)) == ({}, 3)
+    harness.restart()
+    assert wanted(harness, kept) == 3
+    assert harness.namespace.chunk(kept) is None
+
+
+def test_without_the_snapshot_a_chunk_is_wanted_as_the_file_wants_it(harness: Harness) -> None:
+    kept = chunk_ids(harness, "/d/g")[0]
     create(harness, "/d", "s")
     harness.run(ops.SetReplication, "/d/g", 1)
-    harness.namespace.drain_changed_chunks()
-    kept = chunk_ids(harness, "/d/g")[0]
-    harness.delete("/d/g")
-    changed = {w.chunk_id: w.replication for w in harness.namespace.drain_changed_chunks()}
-    assert changed == {kept: 3}
-    harness.restart()
-    wanted = {w.chunk_id: w.replication for w in harness.namespace.iter_wanted()}
-    assert wanted[kept] == 3
-    assert harness.namespace.chunk(kept) is None
+    told(harness)
+    delete(harness, "/d", "s")
+    assert (told(harness), wanted(harness, kept)) == ({kept: 1}, 1)
+    harness.run(ops.SetReplication, "/d/g", 2)
+    create(harness, "/d", "t")
+    harness.run(ops.SetReplication, "/d/g", 4)
+    told(harness)
+    delete(harness, "/d", "t")  # it wanted fewer: nothing changes
+    assert (told(harness), wanted(harness, kept)) == ({}, 4)
+    assert harness.namespace.drain_freed() == []
+
+
+def test_a_chunk_that_moves_is_wanted_as_often_as_a_snapshot_wants_it(harness: Harness) -> None:
+    """Its file was joined to one that wants fewer replicas."""
+    moved = chunk_ids(harness, "/d/g")[0]
+    harness.write("/d/target", 5)
+    harness.run(ops.SetReplication, "/d/target", 1)
+    create(harness, "/d", "s")
+    told(harness)
+    harness.run(ops.Concat, "/d/target", ("/d/g",))
+    assert (told(harness), wanted(harness, moved)) == ({moved: 3}, 3)
+    delete(harness, "/d", "s")
+    assert (told(harness), wanted(harness, moved)) == ({moved: 1}, 1)
+
+
+def test_what_is_cut_off_a_file_is_wanted_as_before(harness: Harness) -> None:
+    kept = chunk_ids(harness, "/d/sub/f")
+    create(harness, "/d", "s")
+    told(harness)
+    harness.run(ops.SetReplication, "/d/sub/f", 4)
+    assert told(harness) == dict.fromkeys(kept, 4)
+    harness.run(ops.Truncate, "/d/sub/f", 10)
+    assert told(harness) == {kept[1]: 3}
 
 
 def test_the_most_careful_snapshot_decides_how_often_a_chunk_is_kept(harness: Harness) -> None:
@@ -54,10 +102,8 @@ def test_the_most_careful_snapshot_decides_how_often_a_chunk_is_kept(harness: Ha
     create(harness, "/d", "careless")
     harness.delete("/d/g")
     for replication in (3, 1):
-        told = {w.chunk_id: w.replication for w in harness.namespace.drain_changed_chunks()}
-        assert told[kept] == replication
-        wanted = {w.chunk_id: w.replication for w in harness.namespace.iter_wanted()}
-        assert wanted[kept] == replication
+        assert told(harness)[kept] == replication
+        assert wanted(harness, kept) == replication
         if replication == 3:
             delete(harness, "/d", "careful")
 

@@ -70,11 +70,10 @@ def test_entries_that_were_dropped_are_passed_over() -> None:
     index.put_entry(200, entry("n005", 1, 2))
     for number in range(150):
         index.drop_entry(number)
-        found = [one.name for one in index.entries_after(1, "", 1)]
+        found = [one.name for one in index.entries_after(1, "") if one.is_seen_by(1)]
         assert found == [f"n{left:03}" for left in range(number + 1, 200)]
         assert index.entry_at(1, f"n{number:03}", 1) is None
     assert index.entry_at(1, "n005", 2) == entry("n005", 1, 2)
-    assert len(index._names[1].order) <= 100, "it pays to forget them at some time"
     for number in range(150, 201):
         index.drop_entry(number)
     assert not index._names

@@ -10,8 +10,10 @@ from pydfsnode._fast import CHUNKS_PER_PAGE, INODES_PER_BLOCK
 from pydfsnode.errors import CorruptionError, InvariantViolation
 from pydfsnode.meta import ops, queries, rows
 from pydfsnode.meta.caller import NOBODY_ASKS
+from pydfsnode.meta.history_rows import TABLE_SNAPSHOT
+from pydfsnode.meta.inodes import Extras
 from pydfsnode.meta.state import Namespace
-from pydfsnode.meta.tree import TABLE_OPEN
+from pydfsnode.meta.tree import TABLE_EXTRAS, TABLE_OPEN
 
 from .harness import Harness
 
@@ -166,6 +168,44 @@ def test_a_table_with_a_hole_is_refused(table: int, key: bytes) -> None:
     harness = populated()
     del harness.rows[table, key]
     with pytest.raises(CorruptionError):
+        harness.restart()
+
+
+def with_rare_rows() -> Harness:
+    """An open file, one with an ACL, a directory with a quota, one with a snapshot."""
+    harness = populated()
+    harness.run(ops.SetAcl, "/pages", ("user:bob:r--",), "modify", user="root")
+    harness.run(ops.SetQuota, "/late", 100, 0, user="root")
+    harness.run(ops.CreateSnapshot, "/a", "s", user="root")
+    harness.drain()
+    return harness
+
+
+@pytest.mark.parametrize("table", [TABLE_OPEN, TABLE_EXTRAS, TABLE_SNAPSHOT])
+def test_a_row_that_an_inode_tells_of_must_be_there(table: int) -> None:
+    harness = with_rare_rows()
+    keys = [key for row_table, key in harness.rows if row_table == table]
+    assert len(keys) == (2 if table == TABLE_EXTRAS else 1)
+    for key in keys:
+        value = harness.rows.pop((table, key))
+        with pytest.raises(CorruptionError, match=f"lacks its row of table {table}"):
+            harness.restart()
+        harness.rows[table, key] = value
+    harness.restart()
+
+
+def test_an_acl_that_an_inode_tells_of_must_be_there() -> None:
+    harness = with_rare_rows()
+    key = rows.KEY.pack(PAGES_INODE_ID)
+    harness.rows[TABLE_EXTRAS, key] = rows.encode(Extras(xattrs={"user.a": b"1"}))
+    with pytest.raises(CorruptionError, match=f"inode {PAGES_INODE_ID} lacks its row"):
+        harness.restart()
+
+
+def test_a_row_that_no_inode_tells_of_is_refused() -> None:
+    harness = with_rare_rows()
+    harness.rows[TABLE_EXTRAS, rows.KEY.pack(1)] = rows.encode(Extras(names_max=9))
+    with pytest.raises(CorruptionError, match="belongs to no inode"):
         harness.restart()
 
 

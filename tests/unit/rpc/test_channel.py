@@ -47,6 +47,16 @@ async def test_one_connection_serves_all_calls_of_a_channel(framed: Wire) -> Non
     assert len(framed.server.connections) == 1
 
 
+async def test_what_is_encoded_already_is_sent_and_answered_as_it_is(framed: Wire) -> None:
+    client = framed.client(await framed.serve({PING: echo}))
+    for content in (b"connects", b"is connected"):
+        request = dfs_pb2.PingRequest(payload=content).SerializeToString()
+        answer = await client.ask(PING, request, timeout_ms=5000)
+        assert answer == dfs_pb2.PingResponse(payload=content).SerializeToString()
+    with pytest.raises(MessageTooLarge, match="at most"):
+        await client.ask(STAT, bytes(1 << 17), timeout_ms=5000)
+
+
 async def test_a_channel_connects_again_after_its_server_came_back(framed: Wire) -> None:
     address = await framed.serve({PING: echo})
     client = framed.client(address)

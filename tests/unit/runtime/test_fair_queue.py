@@ -13,7 +13,6 @@ from pydfsnode.runtime.fair_queue import (
     SHARED_ENTRIES_MAX,
     SHARED_IN_LOG_ENTRIES_MAX,
     FairQueue,
-    Waiting,
 )
 
 NO_LIMIT = 1 << 40
@@ -30,10 +29,10 @@ class Bench:
         for number in range(count):
             payload = b"%d/%d" % (client, number)
             future = self._loop.create_future()
-            self.queue.put(client, Waiting(payload.ljust(size), 1, future))
+            self.queue.put(client, (payload.ljust(size), 1, future))
 
     def take(self, bytes_max: int = NO_LIMIT, in_log: int = 0) -> list[bytes]:
-        return [waiting.payload.strip() for waiting in self.queue.take(bytes_max, in_log)]
+        return [payload.strip() for payload, _, _ in self.queue.take(bytes_max, in_log)]
 
 
 @pytest.fixture

@@ -156,10 +156,13 @@ async def test_queues_are_bounded(
     with pytest.raises(Overloaded) as caught:
         bench.driver.propose(b"x")
     assert caught.value.fields["retry_after_ms"] == proposals.RETRY_AFTER_MS
-    monkeypatch.setattr(limits, "PENDING_READS_MAX", 2)
+    monkeypatch.setattr(limits, "PENDING_READS_MAX", 4)
     bench.driver.read_barrier()
+    bench.driver.read_barrier(reads=2)
+    with pytest.raises(Overloaded, match="3 reads"):
+        bench.driver.read_barrier(reads=2)
     bench.driver.read_barrier()
-    with pytest.raises(Overloaded):
+    with pytest.raises(Overloaded, match="4 reads"):
         bench.driver.read_barrier()
     monkeypatch.setattr(limits, "RAFT_QUEUE_MESSAGES_MAX", 2)
     for _ in range(5):

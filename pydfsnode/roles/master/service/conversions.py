@@ -99,4 +99,9 @@ def fill(status: pb.FileStatus, view: FileView) -> None:
 
 def answer(kind: type[S], view: FileView) -> S:
     """The answer of type *kind*, whose field 1 is the status, for *view*."""
-    return cast(S, Encoded(kind, messages_in_field_1([STATUSES.of_view(view)])))
+    return cast(S, Encoded(kind, answer_bytes(view)))
+
+
+def answer_bytes(view: FileView) -> bytes:
+    """As `answer`, encoded."""
+    return messages_in_field_1([STATUSES.of_view(view)])

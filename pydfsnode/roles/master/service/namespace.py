@@ -10,9 +10,11 @@ from pydfsnode.roles.master.fleet import Fleet
 from pydfsnode.roles.master.service.admission import Admission
 from pydfsnode.roles.master.service.attributes import AttributeHandlers
 from pydfsnode.roles.master.service.batch import Batching
+from pydfsnode.roles.master.service.batch_items import BatchWay
 from pydfsnode.roles.master.service.entries import EntryHandlers
 from pydfsnode.roles.master.service.locating import Locating
 from pydfsnode.roles.master.service.queries import QueryHandlers
+from pydfsnode.roles.master.service.quick import Quick
 from pydfsnode.roles.master.service.trees import TreeHandlers
 from pydfsnode.roles.master.service.writing import FileDefaults, WritingHandlers
 from pydfsnode.rpc.server import Handlers
@@ -46,14 +48,13 @@ class NamespaceService:
         admission = Admission(consensus, callers)
         self._turns = Turns()
         locating = Locating(consensus, fleet)
-        self._parts = (
-            EntryHandlers(admission),
-            WritingHandlers(admission, consensus, allocation, locating.addresses, defaults),
-            AttributeHandlers(admission),
-            TreeHandlers(admission),
-            locating,
-            QueryHandlers(consensus, callers, locating, consistency, self._turns),
-        )
+        entries = EntryHandlers(admission)
+        writing = WritingHandlers(admission, consensus, allocation, locating.addresses, defaults)
+        queries = QueryHandlers(consensus, callers, locating, consistency, self._turns)
+        attributes, trees = AttributeHandlers(admission), TreeHandlers(admission)
+        self._parts = (entries, writing, attributes, trees, locating, queries)
+        self._quick = Quick.joined(part.quick() for part in (entries, writing, queries))
+        self._way = BatchWay(consensus, callers, self._turns, queries.plain_barrier)
 
     def handlers(self) -> Handlers:
         """Path to handler of the whole service."""
@@ -62,4 +63,5 @@ class NamespaceService:
             for part in self._parts
             for name, handler in part.handlers().items()
         }
-        return {**handlers, SERVICE + "Batch": Batching(handlers, self._turns).batch}
+        batching = Batching(handlers, self._quick, self._way)
+        return {**handlers, SERVICE + "Batch": batching.batch}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from pydfsnode._fast import only_text
 from pydfsnode.client.consistency import LINEARIZABLE, Consistency, Mode
 from pydfsnode.errors import InvalidArgument
 from pydfsnode.meta.caller import Caller
@@ -17,8 +19,10 @@ from pydfsnode.roles.master.reading import Reading
 from pydfsnode.roles.master.service import views
 from pydfsnode.roles.master.service.conversions import Encoded
 from pydfsnode.roles.master.service.locating import Locating
+from pydfsnode.roles.master.service.quick import WEIGHT_MAX, Quick, QuickRead
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.rpc.schema import rpc_of
 from pydfsnode.rpc.server import Handler, Handlers
 from pydfsnode.runtime.turns import Turns
 
@@ -83,6 +87,34 @@ class QueryHandlers:
             "SnapshotDiff": self._long_handler(views.snapshot_diff),
         }
 
+    def quick(self) -> Quick:
+        """See `Quick`: reads that are linearizable unless they say something else."""
+        if not self._plain_by_default:
+            return Quick()
+        parse_list = rpc_of("/pydfs.v1.Namespace/List").parse_request
+        parse_locate = rpc_of("/pydfs.v1.Namespace/Locate").parse_request
+
+        def short_list(request: bytes) -> pb.ListRequest | None:
+            asked: pb.ListRequest = parse_list(request)
+            return asked if _is_short(asked) and not asked.HasField("read") else None
+
+        def plain_locate(request: bytes) -> pb.LocateRequest | None:
+            asked: pb.LocateRequest = parse_locate(request)
+            return None if asked.HasField("read") else asked
+
+        return Quick(
+            reads={
+                "Stat": QuickRead(only_text, views.stat_bytes),
+                "List": QuickRead(short_list, _encoded(views.list_directory), WEIGHT_MAX),
+                "Locate": QuickRead(plain_locate, _encoded(self._locating.locate), WEIGHT_MAX),
+            }
+        )
+
+    def plain_barrier(self, reads: int) -> asyncio.Future[None]:
+        """Await it: then *reads* that say nothing else may be answered. Raises as the barrier."""
+        self._plain_reads += reads
+        return self._consensus.leader_barrier(reads)
+
     def _handler(self, view: View) -> Handler:
         def handle(request: Any, call: CallContext) -> Awaitable[Any]:
             return self._read(request, call, view)
@@ -96,8 +128,7 @@ class QueryHandlers:
         return handle
 
     def _list(self, request: pb.ListRequest, call: CallContext) -> Awaitable[Any]:
-        is_short = 0 < request.limit <= SHORT_LIST_ENTRIES_MAX
-        read = self._read if is_short else self._read_in_turn
+        read = self._read if _is_short(request) else self._read_in_turn
         return read(request, call, views.list_directory)
 
     async def _read_in_turn(self, request: Any, call: CallContext, view: View) -> Any:
@@ -147,6 +178,18 @@ class QueryHandlers:
                 )
             )
         return answer
+
+
+def _is_short(request: pb.ListRequest) -> bool:
+    return 0 < request.limit <= SHORT_LIST_ENTRIES_MAX
+
+
+def _encoded(view: View) -> Callable[[Namespace, Any, Caller], bytes]:
+    def answer(namespace: Namespace, request: Any, caller: Caller) -> bytes:
+        encoded: bytes = view(namespace, request, caller).SerializeToString()
+        return encoded
+
+    return answer
 
 
 def _consistency(asked: pb.ReadOptions) -> Consistency | None:

@@ -13,7 +13,7 @@ from pydfsnode.meta.state import Namespace
 from pydfsnode.roles.master.service.conversions import (
     STATUSES,
     Encoded,
-    answer,
+    answer_bytes,
     fill,
     type_name,
 )
@@ -22,13 +22,17 @@ from pydfsnode.rpc.pb import dfs_pb2 as pb
 
 def stat(namespace: Namespace, request: pb.StatRequest, caller: Caller) -> pb.StatResponse:
     """What lies at a path."""
-    path = request.path
+    encoded = Encoded(pb.StatResponse, stat_bytes(namespace, request.path, caller))
+    return cast(pb.StatResponse, encoded)
+
+
+def stat_bytes(namespace: Namespace, path: str, caller: Caller) -> bytes:
+    """As `stat`, encoded."""
     if queries.is_past(path):
-        return answer(pb.StatResponse, queries.stat(namespace, path, caller))
+        return answer_bytes(queries.stat(namespace, path, caller))
     # The hot path: no view in between.
     inode = namespace.tree.walk(path, caller)
-    encoded = Encoded(pb.StatResponse, messages_in_field_1([STATUSES.of_inode(inode, path)]))
-    return cast(pb.StatResponse, encoded)
+    return messages_in_field_1([STATUSES.of_inode(inode, path)])
 
 
 def list_directory(

@@ -13,7 +13,8 @@ from pydfsnode.meta.results import Appended, ChunkAllocated, Done, FileView, Rem
 from pydfsnode.roles.master.allocation import Allocation
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.service.admission import Admission
-from pydfsnode.roles.master.service.conversions import answer, chunk_done, fill
+from pydfsnode.roles.master.service.conversions import answer, answer_bytes, chunk_done, fill
+from pydfsnode.roles.master.service.quick import Encode, Quick, QuickChange, encoder
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.server import Handlers
@@ -64,6 +65,31 @@ class WritingHandlers:
             "RenewLease": self.renew_lease,
             "RecoverLease": self.recover_lease,
         }
+
+    def quick(self) -> Quick:
+        """See `Quick`."""
+        return Quick({"Create": QuickChange(self._quick_create(), FileView, answer_bytes)})
+
+    def _quick_create(self) -> Encode:
+        fields = [
+            (2, "text", 0),
+            (3, "u32", self._defaults.replication),
+            (4, "u64", self._defaults.chunk_bytes),
+            (5, "u32", 0),
+            (6, "flag", 0),
+            (7, "flag", 0),
+        ]
+        encode_opened = encoder(ops.Create, *fields)
+        encode_stored = encoder(ops.CreateInline, *fields, (8, "bytes", 0))
+
+        def encode(request: bytes, at_ms: int, user: str) -> tuple[int, bytes] | None:
+            stored = encode_stored(request, at_ms, user)
+            if stored is None:
+                return encode_opened(request, at_ms, user)
+            # A request that fits has a content that fits; of others the handler sees the content.
+            return stored if self._takes(len(request)) else None
+
+        return encode
 
     async def create(self, request: pb.CreateRequest, call: CallContext) -> pb.CreateResponse:
         """Create a file that the caller then writes, or with its content at once."""

@@ -48,7 +48,7 @@ class FakeDriver:
         outcome = self._namespace.apply(decode_op(payload), self._namespace.applied_index + 1)
         return done(outcome)
 
-    def read_barrier(self, lease: bool = False) -> asyncio.Future[Any]:
+    def read_barrier(self, lease: bool = False, reads: int = 1) -> asyncio.Future[Any]:
         self.barriers.append(lease)
         return done(None)
 
@@ -121,9 +121,9 @@ async def test_leadership_lost_during_a_read_is_no_answer_of_the_leader() -> Non
     parts = Parts()
     barrier = parts.driver.read_barrier
 
-    def deposing(lease: bool = False) -> asyncio.Future[Any]:
+    def deposing(lease: bool = False, reads: int = 1) -> asyncio.Future[Any]:
         parts.driver.is_leader = False
-        return barrier(lease)
+        return barrier(lease, reads)
 
     parts.driver.read_barrier = deposing  # type: ignore[method-assign]
     with pytest.raises(NotLeader):

@@ -9,9 +9,13 @@ import pytest
 from pydfsnode import limits
 from pydfsnode.client.consistency import Consistency
 from pydfsnode.errors import InvalidArgument
+from pydfsnode.roles.master.service.namespace import SERVICE
+from pydfsnode.rpc.context import CallContext
+from pydfsnode.rpc.methods import METHODS
 from pydfsnode.rpc.pb import dfs_pb2 as pb
-from tests.unit.client.fakes import FakeCluster
+from tests.unit.client.fakes import ANN, FakeCluster
 
+CONTEXT = CallContext(ANN, METHODS[f"{SERVICE}Stat"])
 Options = pb.ReadOptions
 REQUESTS = {
     "Stat": pb.StatRequest,
@@ -29,6 +33,7 @@ class Reads:
             limits.CHUNK_BYTES_MIN, consistency=Consistency.parse(consistency)
         )
         self.consensus = self.cluster.consensus
+        self.handlers: Any = self.cluster.service.handlers()
 
     async def begin(self, *, leads: bool) -> Reads:
         await self.cluster.connect().pipe_file("/f", b"")
@@ -41,9 +46,7 @@ class Reads:
         request = REQUESTS[method](path="/f")
         if options:
             request.read.CopyFrom(Options(**options))
-        return await self.cluster.router.call(
-            f"/pydfs.v1.Namespace/{method}", request, timeout_ms=1000
-        )
+        return await self.handlers[SERVICE + method](request, CONTEXT)
 
 
 @pytest.fixture

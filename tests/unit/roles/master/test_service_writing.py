@@ -9,8 +9,13 @@ import pytest
 from pydfsnode import limits
 from pydfsnode.errors import InvalidArgument, LeaseExpired
 from pydfsnode.meta import ops
+from pydfsnode.roles.master.service.namespace import SERVICE
+from pydfsnode.rpc.context import CallContext
+from pydfsnode.rpc.methods import METHODS
 from pydfsnode.rpc.pb import dfs_pb2 as pb
-from tests.unit.client.fakes import FakeCluster
+from tests.unit.client.fakes import ANN, FakeCluster
+
+CONTEXT = CallContext(ANN, METHODS[f"{SERVICE}Stat"])
 
 
 class Service:
@@ -18,6 +23,7 @@ class Service:
 
     def __init__(self, cluster: FakeCluster) -> None:
         self.cluster = cluster
+        self.handlers: Any = cluster.service.handlers()
         self.seq = 0
 
     async def ask(self, name: str, request: Any, client_id: int = 7) -> Any:
@@ -26,9 +32,7 @@ class Service:
         return await self.again(name, request)
 
     async def again(self, name: str, request: Any) -> Any:
-        return await self.cluster.router.call(
-            f"/pydfs.v1.Namespace/{name}", request, timeout_ms=1000
-        )
+        return await self.handlers[SERVICE + name](request, CONTEXT)
 
 
 @pytest.fixture
