@@ -12,6 +12,7 @@ import msgspec
 
 from pydfsnode import limits
 from pydfsnode.errors import ConfigError
+from pydfsnode.ids import rack_parts
 
 CONFIG_VARIABLE = "PYDFSNODE_CONFIG"
 CLIENT_CONFIG_DEFAULT = Path("~/.config/pydfsnode/client.toml")
@@ -98,6 +99,7 @@ class NodeConfig(msgspec.Struct, forbid_unknown_fields=True):
     tls: TlsFiles
     bootstrap: bool = False
     rack: str = "default"
+    """Chunkserver: where it stands, from the widest domain that fails as one: "/dc1/room2/r7"."""
     fsync: Literal["always", "batch", "off"] = "always"
     fsync_interval_ms: int = 50
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -125,12 +127,26 @@ class NodeConfig(msgspec.Struct, forbid_unknown_fields=True):
     heartbeat_ms: int = 1000
     dead_after_ms: int = 10_000
     """A chunkserver silent for this long is dead: its replicas are made again elsewhere."""
+    repair_bytes_per_s: int = 0
+    """Master: of all copies together that it orders for repair; 0: no limit."""
+    repair_server_bytes_per_s: int = 0
+    """Master: of what one chunkserver takes, and of what it gives, for repair; 0: no limit."""
     reserved_bytes: int = 64 * limits.MIB
-    """Chunkserver: space left free on the disk for everything else."""
+    """Chunkserver: space left free on each disk for everything else."""
+    data_dirs: list[str] = msgspec.field(default_factory=list)
+    """Chunkserver: where chunks go, each on a disk of its own; none: data_dir alone."""
+    pack_bytes_max: int = limits.MIB
+    """Chunkserver: chunks up to this size are packed into segment files; 0: none."""
+    scrub_period_days: float = 14.0
+    """Chunkserver: everything stored is read and verified once in this time; 0: never."""
 
     def peers(self) -> list[Peer]:
         """The masters, parsed."""
         return [Peer.parse(text) for text in self.masters]
+
+    def chunk_dirs(self) -> list[Path]:
+        """Chunkserver: the directories that chunks go to."""
+        return [Path(text) for text in self.data_dirs or [self.data_dir]]
 
 
 class ClientConfig(msgspec.Struct, forbid_unknown_fields=True):
@@ -150,6 +166,12 @@ class ClientConfig(msgspec.Struct, forbid_unknown_fields=True):
     """Octal: permission bits that files and directories made do not get."""
     inline_bytes_max: int = limits.INLINE_BYTES_MAX
     """Files up to this size are created with their content in one request; 0: none."""
+    rack: str = ""
+    """Where the client stands, as "/dc1/r7": near replicas are read first; "": unknown."""
+    hedged_reads: bool = True
+    """Ask a second replica when the first is later than usual."""
+    read_ahead_bytes: int = limits.READ_AHEAD_BYTES_DEFAULT
+    """Of one file that is read in order, in memory at once."""
 
     def umask_bits(self) -> int:
         """The umask, parsed.
@@ -203,6 +225,11 @@ def _anchor_paths(raw: dict[str, Any], base: Path) -> None:
         value = raw.get(name)
         if isinstance(value, str):
             raw[name] = str(base / Path(value).expanduser())
+    several = raw.get("data_dirs")
+    if isinstance(several, list) and all(isinstance(value, str) for value in several):
+        raw["data_dirs"] = [str(base / Path(value).expanduser()) for value in several]
+        if several:  # the node's own files go to the first one
+            raw.setdefault("data_dir", raw["data_dirs"][0])
 
 
 def load_node_config(path: Path, overrides: dict[str, Any] | None = None) -> NodeConfig:
@@ -226,11 +253,40 @@ def load_node_config(path: Path, overrides: dict[str, Any] | None = None) -> Nod
             f"{path}: chunk_bytes {config.chunk_bytes} is not in "
             f"{limits.CHUNK_BYTES_MIN}..{limits.CHUNK_BYTES_MAX}"
         )
+    _check_disks(path, config)
     if not 1 <= config.replication <= limits.REPLICATION_MAX:
         raise ConfigError(
             f"{path}: replication {config.replication} is not in 1..{limits.REPLICATION_MAX}"
         )
+    _check_rack(path, config.rack)
+    for name in ("repair_bytes_per_s", "repair_server_bytes_per_s"):
+        if getattr(config, name) < 0:
+            raise ConfigError(f"{path}: {name} is below 0; 0 means no limit")
     return config
+
+
+def _check_disks(path: Path, config: NodeConfig) -> None:
+    if config.data_dirs and config.role != "chunkserver":
+        raise ConfigError(f"{path}: data_dirs is for chunkservers; a {config.role} has data_dir")
+    if len(config.data_dirs) > limits.DISKS_MAX:
+        raise ConfigError(f"{path}: data_dirs names more than {limits.DISKS_MAX} directories")
+    if len({Path(text).resolve() for text in config.data_dirs}) != len(config.data_dirs):
+        raise ConfigError(f"{path}: data_dirs names a directory twice")
+    for name, value, most in (
+        ("reserved_bytes", config.reserved_bytes, 1 << 60),
+        ("pack_bytes_max", config.pack_bytes_max, limits.PACKET_BYTES),
+        ("scrub_period_days", config.scrub_period_days, 3650),
+    ):
+        if not 0 <= value <= most:
+            raise ConfigError(f"{path}: {name} {value} is not in 0..{most}")
+
+
+def _check_rack(path: Path, rack: str) -> None:
+    try:
+        rack_parts(rack)
+    except ValueError as error:
+        text = f'{path}: rack = "{rack}": {error}; write it as "/dc1/room2/r7"'
+        raise ConfigError(text) from None
 
 
 def client_config_path(given: str | Path | None = None) -> Path:
@@ -263,5 +319,11 @@ def load_client_config(given: str | Path | None = None) -> ClientConfig:
         raise ConfigError(
             f"{path}: inline_bytes_max {config.inline_bytes_max} is not in "
             f"0..{limits.INLINE_BYTES_MAX}"
+        )
+    _check_rack(path, config.rack)
+    least, most = limits.READ_AHEAD_BYTES_MIN, limits.READ_AHEAD_BYTES_MAX
+    if not least <= config.read_ahead_bytes <= most:
+        raise ConfigError(
+            f"{path}: read_ahead_bytes {config.read_ahead_bytes} is not in {least}..{most}"
         )
     return config

@@ -152,6 +152,12 @@ class NotSupported(DomainError):
     code = 2016
 
 
+class SafeMode(DomainError):
+    """An operator made the namespace read-only for a while."""
+
+    code = 2017
+
+
 # ---- 3xxx cluster: ask elsewhere or later
 
 

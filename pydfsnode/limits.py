@@ -67,12 +67,17 @@ PACKET_BYTES = 1 * MIB
 CHUNK_BYTES_DEFAULT = 64 * MIB
 CHUNK_BYTES_MAX = 64 * MIB
 CHUNK_BYTES_MIN = 1 * MIB
+DISKS_MAX = 64
+"""Data directories of a chunkserver."""
 COMMANDS_PER_HEARTBEAT_MAX = 256
 COPIES_PER_CHUNKSERVER_MAX = 8
 WRITE_STREAMS_MAX = 256
 READ_STREAMS_MAX = 512
 
 # ---- client
+READ_AHEAD_BYTES_DEFAULT = 16 * MIB
+"""Of one reader of a file: in flight or waiting to be consumed."""
+READ_AHEAD_BYTES_MIN, READ_AHEAD_BYTES_MAX = MIB, 1024 * MIB
 BATCH_ITEMS_MAX = 128
 """Calls in one message of the Namespace service."""
 CLIENT_SESSION_INFLIGHT_MAX = 1024

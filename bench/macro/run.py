@@ -69,7 +69,7 @@ def measure(executable: Sequence[str], directory: Path, plan: Sequence[Sequence[
             figures = json.loads(run([*executable, "bench", *arguments, "--json"], environment))
             print(f"\npydfsnode bench {' '.join(arguments)}")
             for name, value in figures.items():
-                print(f"    {name:<20}{value:>16,}", flush=True)
+                print(f"    {name:<28}{value:>16,}", flush=True)
     finally:
         run([*executable, "dev", "down", *place], environment)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -68,11 +70,41 @@ def meta(inflight: int, seconds: float, as_json: bool) -> None:
 @click.option("--size", callback=parse_size, default="1GiB", show_default=True, help="Of the file.")
 @click.option("--replication", type=click.IntRange(1), default=3, show_default=True,
               help="Replicas of the file.")  # fmt: skip
+@click.option("--streams", type=click.IntRange(1, 64), default=3, show_default=True,
+              help="Parts of the file read at once for the figure of several.")  # fmt: skip
+@click.option("--random-reads", type=click.IntRange(0), default=500, show_default=True,
+              help="Reads of 4 KiB, one after the other.")  # fmt: skip
+@click.option("--baseline/--no-baseline", default=True, show_default=True,
+              help="Measure first what TLS alone reaches here with as many hops.")  # fmt: skip
+@click.option("--scratch", type=click.Path(exists=True, file_okay=False), metavar="DIR",
+              help="Where the baseline writes: on a disk like those of the chunkservers "
+                   "[default: the directory for temporary files].")  # fmt: skip
 @json_option
 @client_config_option
-def io(size: int, replication: int, as_json: bool) -> None:
-    """One large file: MB/s (10^6 bytes) written durably and read back verified."""
+def io(
+    size: int,
+    replication: int,
+    streams: int,
+    random_reads: int,
+    baseline: bool,
+    scratch: str | None,
+    as_json: bool,
+) -> None:
+    """One large file: MB/s (10^6 bytes) written durably and read back verified.
+
+    The figures named tls_ are of the same bytes in the same run through plain mutual TLS over
+    loopback: for the write as many servers in a row as replicas, each with its disk; for reads one
+    server and as many as --streams, without a disk; small requests and answers of 4 KiB. The
+    percentages say how much of that the cluster reaches when it runs on this machine too.
+    """
     from pydfsnode.cli import bench_io
+
+    found: Figures = {}
+    if baseline:
+        from pydfsnode.cli import bench_tls
+
+        place = Path(scratch or tempfile.gettempdir())
+        found = bench_tls.measure(size, replication, streams, random_reads, place)
 
     async def measure(fs: AsyncFileSystem, root: str) -> Figures:
         path = f"{root}/file"
@@ -88,14 +120,18 @@ def io(size: int, replication: int, as_json: bool) -> None:
             async with await fs.open_reader(path) as opened:
                 yield opened
 
-        written = await bench_io.write(writer, pieces)
-        return {
-            "write_mb_per_s": written,
+        figures = {
+            "write_mb_per_s": await bench_io.write(writer, pieces),
             "read_mb_per_s": await bench_io.read(reader, pieces),
-            "size_bytes": size,
+            "read_several_mb_per_s": await bench_io.read(reader, pieces, streams),
         }
+        load = await bench_io.read_at_random(reader, pieces, random_reads)
+        figures["random_read_p50_ms"] = load.quantile_ms(0.50)
+        figures["random_read_p99_ms"] = load.quantile_ms(0.99)
+        return figures
 
-    _report(_measured(measure), as_json)
+    found = _measured(measure) | found
+    _report({**found, **bench_io.shares(found), "size_bytes": size}, as_json)
 
 
 @group.command("small")
@@ -160,4 +196,4 @@ def _report(figures: Figures, as_json: bool) -> None:
         click.echo(json.dumps(figures))
         return
     for name, value in figures.items():
-        click.echo(f"{name:<20}{value:>14,}")
+        click.echo(f"{name:<28}{value:>14,}")

@@ -12,7 +12,7 @@ from pydfsnode.cli.output import binary_size, print_json, print_table
 from pydfsnode.cli.session import with_file_system
 
 if TYPE_CHECKING:
-    from pydfsnode.client.model import ClusterStatus, MasterState
+    from pydfsnode.client.model import ChunkserverState, ClusterStatus, MasterState
 
 
 @click.group(
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     cls=lazy_group(
         {
             "status": Lazy("cluster:status", "Health, masters and chunkservers."),
+            "report": Lazy("cluster_report:command", "Capacity, chunkservers, work in progress."),
+            "fsck": Lazy("cluster_fsck:command", "Check that every file can be read."),
+            "decommission": Lazy("cluster_servers:decommission", "Empty chunkservers for good."),
+            "recommission": Lazy("cluster_servers:recommission", "Take them back into service."),
+            "maintenance": Lazy("cluster_servers:maintenance", "Chunkservers go for a while."),
+            "balance": Lazy("cluster_balance:command", "Even out the space used."),
+            "safemode": Lazy("cluster_safemode:group", "Read-only and no repair: get, enter, ..."),
             "members": Lazy("cluster_masters:members", "Who the masters are."),
             "add-master": Lazy("cluster_masters:add_master", "Add a running master."),
             "remove-master": Lazy("cluster_masters:remove_master", "Take a master out."),
@@ -73,6 +80,8 @@ def _print(found: ClusterStatus) -> None:
         f"missing {found.missing:,}{repairs}"
     )
     click.echo(f"files    {found.files:,}   directories {found.directories:,}")
+    if found.safe_mode:
+        click.echo(f"safe mode is ON: {found.safe_mode}")
     click.echo()
     _print_masters(found.masters)
     click.echo()
@@ -81,7 +90,7 @@ def _print(found: ClusterStatus) -> None:
         [
             (
                 server.id,
-                server.state,
+                state_text(server),
                 f"{server.chunks:,}",
                 binary_size(server.used_bytes),
                 binary_size(server.free_bytes),
@@ -93,6 +102,13 @@ def _print(found: ClusterStatus) -> None:
         ],
         right="CHUNKS USED FREE",
     )
+
+
+def state_text(server: ChunkserverState) -> str:
+    """As in "live" or "live, decommissioning"."""
+    if server.admin_state == "in service":
+        return server.state
+    return f"{server.state}, {server.admin_state}"
 
 
 def _print_masters(masters: list[MasterState]) -> None:

@@ -70,20 +70,26 @@ def put(
 @click.argument("paths", metavar="PATH... [LOCAL]", nargs=-1, required=True)
 @_force_option
 @_recursive_option
+@click.option(
+    "--verify", is_flag=True, help="Compare each whole file's checksum with the masters' too."
+)
 @consistency_option
 @json_option
 @client_config_option
-def get(paths: tuple[str, ...], force: bool, recursive: bool, as_json: bool) -> None:
+def get(paths: tuple[str, ...], force: bool, recursive: bool, verify: bool, as_json: bool) -> None:
     """Copy files and trees from the cluster; into LOCAL when that is a directory.
 
-    LOCAL is the current directory when only one PATH is given; "-" is standard output.
+    LOCAL is the current directory when only one PATH is given; "-" is standard output. Every block
+    that is read is checked, also without --verify.
     """
     sources, destination = (paths[:-1], paths[-1]) if len(paths) > 1 else (paths, ".")
 
     async def copy(fs: AsyncFileSystem, refusals: Refusals) -> None:
         found = [path async for path in expanded(fs, sources, refusals)]
         with CopyProgress() as progress:
-            report = await fs.get(found, destination, overwrite=force, watcher=progress)
+            report = await fs.get(
+                found, destination, overwrite=force, verify=verify, watcher=progress
+            )
         _tell(report, progress.seconds, as_json, fs.stalest)
 
     if destination == STANDARD:

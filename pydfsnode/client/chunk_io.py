@@ -9,6 +9,7 @@ from pydfsnode.client.model import AllocatedChunk, ChunkDone, ChunkLocation
 
 if TYPE_CHECKING:
     from pydfsnode.client.chunk_writer import SealedChunk
+    from pydfsnode.client.read_hedge import ReadCounts
 
 Packet = bytes | memoryview
 """Bytes that nobody changes any more."""
@@ -54,6 +55,14 @@ class ChunkSink(Protocol):
 
 class ChunkIO(Protocol):
     """The chunkservers."""
+
+    read_ahead_bytes: int
+    """How much a reader of a file may have in flight or waiting to be consumed."""
+
+    @property
+    def counts(self) -> ReadCounts:
+        """What was read so far, and how often from two replicas."""
+        ...
 
     async def open_sink(self, chunk: AllocatedChunk) -> ChunkSink:
         """Begin to write a chunk; raises PipelineBroken when the first server does not answer."""

@@ -2,77 +2,147 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
 
-from pydfsnode import limits
 from pydfsnode._fast import crc32c_combine
 from pydfsnode.client import wire_chunks
+from pydfsnode.client.first_answer import Answer, FirstAnswer
 from pydfsnode.client.model import ChunkLocation, Replica
-from pydfsnode.client.wire_chunks import ChunkStream, Connect
-from pydfsnode.errors import (
-    ChunkUnavailable,
-    CorruptionError,
-    InvalidArgument,
-    MalformedMessage,
-    PydfsError,
-    Unavailable,
-)
-from pydfsnode.rpc.chunk_packets import parse_head, parse_packet
+from pydfsnode.client.read_hedge import Hedging
+from pydfsnode.client.replica_choice import NowMs, ReplicaChoice, fine_ms
+from pydfsnode.client.replica_reading import ReplicaReading
+from pydfsnode.client.wire_chunks import Connect
+from pydfsnode.errors import ChunkUnavailable, CorruptionError, InvalidArgument, PydfsError
+
+ELSEWHERE_MS = 3_000  # limits.py candidate
+"""A server that stops is left after this time, at any packet, while there are other replicas."""
 
 OnBad = Callable[[int, str, str], None]
 """(chunk id, node id, reason): a replica whose bytes failed their checksum."""
 
 
-async def read_chunk(
+def read_chunk(
     location: ChunkLocation,
     offset: int,
     length: int,
     connect: Connect,
     on_bad: OnBad | None = None,
     stall_ms: int = wire_chunks.STALL_MS,
-) -> AsyncIterator[memoryview]:
-    """Verified bytes of [offset, offset + length) of a chunk, in packets, from the first of
-    `location.replicas` that has them (INV-SUM). A chunk that is read whole is checked against the
-    checksum that the masters know (0: they do not) before its last packet is given out.
+) -> AsyncGenerator[memoryview, None]:
+    """As `ChunkReader.read`, from the first of `location.replicas` that can."""
+    reader = ChunkReader(connect, ReplicaChoice(), Hedging(enabled=False), on_bad, stall_ms)
+    return reader.read(location, offset, length, location.replicas)
 
-    Raises:
-        ChunkUnavailable: all replicas failed; the message says which and why.
-        CorruptionError: the packets are good, but together they are not the chunk of the masters.
-        InvalidArgument: the range is not inside the chunk.
-    """
-    end = offset + length
-    if offset < 0 or length < 0 or end > location.length:
-        raise InvalidArgument(
-            f"chunk {location.chunk_id}: bytes {offset}..{end} are not inside its {location.length}"
-        )
-    whole = _WholeChunk(location) if (offset, end) == (0, location.length) else None
-    tried: list[str] = []
-    for replica in location.replicas:
-        if offset == end:
-            return
-        reading = _ReplicaReading(location, replica, connect, stall_ms)
-        try:
-            await reading.open(offset, end - offset)
-            while offset < end:
-                view, crc = await reading.next(offset, end)
-                if whole is not None:
-                    whole.add(offset, len(view), crc, replica)
-                offset += len(view)
-                yield view
-        except (PydfsError, TimeoutError) as error:
-            if isinstance(error, CorruptionError) and on_bad is not None:
-                on_bad(location.chunk_id, replica.node_id, str(error))
-            if whole is not None and whole.is_wrong and offset:
-                raise
-            tried.append(f"{replica.node_id}: {str(error) or 'no answer in time'}")
-        finally:
-            await reading.close()
-    if offset < end:
-        raise ChunkUnavailable(
-            f"chunk {location.chunk_id}: no replica could be read from byte {offset} on: "
-            + ("; ".join(tried) or "the masters know none"),
-            chunk_id=location.chunk_id,
+
+class ChunkReader:
+    """How one client reads chunks."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        choice: ReplicaChoice,
+        hedging: Hedging,
+        on_bad: OnBad | None = None,
+        stall_ms: int = wire_chunks.STALL_MS,
+        now_ms: NowMs = fine_ms,
+    ) -> None:
+        """Args:
+        choice: is told how each server does.
+        hedging: when a second replica is asked.
+        stall_ms: the last server to be asked has failed when it sends nothing for so long.
+        """
+        self._connect = connect
+        self._choice = choice
+        self._hedging = hedging
+        self._on_bad = on_bad
+        self._stall_ms = stall_ms
+        self._now_ms = now_ms
+
+    async def read(
+        self, location: ChunkLocation, offset: int, length: int, replicas: Sequence[Replica]
+    ) -> AsyncGenerator[memoryview, None]:
+        """Verified bytes of [offset, offset + length) of a chunk, in packets, from the first of
+        *replicas* that has them (INV-SUM). A chunk that is read whole is checked against the
+        checksum that the masters know (0: they do not) before its last packet is given out.
+
+        Raises:
+            ChunkUnavailable: all replicas failed; the message says which and why.
+            CorruptionError: the packets are good, but together they are not the chunk of the
+                masters.
+            InvalidArgument: the range is not inside the chunk.
+        """
+        end = offset + length
+        if offset < 0 or length < 0 or end > location.length:
+            raise InvalidArgument(
+                f"chunk {location.chunk_id}: bytes {offset}..{end} are not inside its "
+                f"{location.length}"
+            )
+        whole = _WholeChunk(location) if (offset, end) == (0, location.length) else None
+        self._hedging.began()
+        attempts = _Attempts(location, replicas, self._on_bad)
+        while offset < end and attempts.left:
+            answer = await self._first_answer(attempts, offset, end)
+            if answer is None:
+                continue
+            reading, view, crc = answer
+            try:
+                while True:
+                    if whole is not None:
+                        whole.add(offset, len(view), crc, reading.replica)
+                    offset += len(view)
+                    yield view
+                    if offset == end:
+                        return
+                    view, crc = await reading.next(offset, end)
+            except (PydfsError, TimeoutError) as error:
+                attempts.failed(reading, error)
+                if whole is not None and whole.is_wrong and offset:
+                    raise
+            finally:
+                await reading.close()
+        if offset < end:
+            raise attempts.unavailable(offset)
+
+    async def _first_answer(self, attempts: _Attempts, offset: int, end: int) -> Answer | None:
+        def reading() -> ReplicaReading:
+            replica = attempts.left.popleft()
+            stall_ms = min(self._stall_ms, ELSEWHERE_MS) if attempts.left else self._stall_ms
+            return ReplicaReading(
+                attempts.location, replica, self._choice.record(replica), self._connect,
+                stall_ms, self._now_ms,
+            )  # fmt: skip
+
+        primary = reading()
+        hedging = self._hedging if attempts.left and self._hedging.enabled else None
+        return await FirstAnswer(offset, end, attempts.failed, hedging).wait(primary, reading)
+
+
+class _Attempts:
+    """The replicas of one read: those not asked yet, and what the others said."""
+
+    def __init__(
+        self, location: ChunkLocation, replicas: Sequence[Replica], on_bad: OnBad | None
+    ) -> None:
+        self.location = location
+        self.left = deque(replicas)
+        self._on_bad = on_bad
+        self._said: list[str] = []
+
+    def failed(self, reading: ReplicaReading, error: Exception) -> None:
+        """Remember what became of *reading*, and report bad bytes."""
+        node_id = reading.replica.node_id
+        reading.record.failed()
+        if isinstance(error, CorruptionError) and self._on_bad is not None:
+            self._on_bad(self.location.chunk_id, node_id, str(error))
+        self._said.append(f"{node_id}: {str(error) or 'no answer in time'}")
+
+    def unavailable(self, offset: int) -> ChunkUnavailable:
+        """What the caller is told."""
+        return ChunkUnavailable(
+            f"chunk {self.location.chunk_id}: no replica could be read from byte {offset} on: "
+            + ("; ".join(self._said) or "the masters know none"),
+            chunk_id=self.location.chunk_id,
         )
 
 
@@ -98,44 +168,3 @@ class _WholeChunk:
                 f"the masters know {expected:08x}",
                 chunk_id=self._location.chunk_id,
             )
-
-
-class _ReplicaReading:
-    """One attempt at one replica."""
-
-    def __init__(
-        self, location: ChunkLocation, replica: Replica, connect: Connect, stall_ms: int
-    ) -> None:
-        self._location = location
-        self._replica = replica
-        self._connect = connect
-        self._stall_s = stall_ms / 1000
-        self._stream: ChunkStream | None = None
-
-    async def open(self, offset: int, length: int) -> None:
-        """Ask for the range; raises what the server or the way to it says, or TimeoutError."""
-        peer = self._connect(self._replica.node_id, self._replica.listen)
-        async with asyncio.timeout(self._stall_s):
-            self._stream = await wire_chunks.open_read(
-                peer, self._location.chunk_id, self._location.version, offset, length
-            )
-
-    async def next(self, offset: int, end: int) -> tuple[memoryview, int]:
-        """The packet that begins at *offset*, verified, and its CRC32C."""
-        assert self._stream is not None
-        async with asyncio.timeout(self._stall_s):
-            packet = await self._stream.receive()
-        if packet is None:
-            raise Unavailable(f"the stream ended at byte {offset} of {end}")
-        _, _, crc = parse_head(packet)
-        start, view = parse_packet(packet)
-        if start != offset or not 0 < len(view) <= min(end - offset, limits.PACKET_BYTES):
-            raise MalformedMessage(
-                f"bytes {start}..{start + len(view)} came instead of those from {offset} on"
-            )
-        return view, crc
-
-    async def close(self) -> None:
-        """End the stream, read to its end or not."""
-        if self._stream is not None:
-            await self._stream.cancel()

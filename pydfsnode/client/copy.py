@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from pydfsnode import limits
+from pydfsnode._fast import crc32c
 from pydfsnode.client import local_files, paths
 from pydfsnode.client.chunk_io import Packet
 from pydfsnode.client.consistency import LINEARIZABLE
 from pydfsnode.client.local_files import LocalEntry, PartFile
 from pydfsnode.client.model import FileStatus
-from pydfsnode.errors import DomainError, NotADirectory, PydfsError
+from pydfsnode.errors import CorruptionError, DomainError, NotADirectory, PydfsError
 
 if TYPE_CHECKING:
     from pydfsnode.client.filesystem import AsyncFileSystem
@@ -100,16 +101,28 @@ async def _read(file: BinaryIO, size: int) -> bytes:
 
 
 async def get_file(
-    fs: AsyncFileSystem, rpath: str, lpath: Path, *, on_bytes: OnBytes | None = None
+    fs: AsyncFileSystem,
+    rpath: str,
+    lpath: Path,
+    *,
+    verify: bool = False,
+    on_bytes: OnBytes | None = None,
 ) -> FileStatus:
-    """Copy the file *rpath* to the local *lpath*, which appears only when it is whole."""
+    """Copy the file *rpath* to the local *lpath*, which appears only when it is whole.
+
+    Raises:
+        CorruptionError: *verify*, and together it has not the checksum that the masters know.
+    """
     part = PartFile(lpath)
+    checksum = 0
     async with await fs.open_reader(rpath) as reader:
         held: list[Packet] = []
         held_bytes = 0
         try:
             async with aclosing(reader.packets()) as packets:
                 async for packet in packets:
+                    if verify:
+                        checksum = crc32c(packet, checksum)
                     held.append(packet)
                     held_bytes += len(packet)
                     if held_bytes >= PIECE_BYTES:
@@ -117,10 +130,21 @@ async def get_file(
                         held, held_bytes = [], 0
                     if on_bytes is not None:
                         on_bytes(len(packet))
+            if verify:
+                _require_checksum(reader.status, checksum)
             await asyncio.to_thread(part.commit, held)
         finally:
             part.discard()
         return reader.status
+
+
+def _require_checksum(status: FileStatus, found: int) -> None:
+    if status.checksum != f"crc32c:{found:08x}":
+        raise CorruptionError(
+            f"{status.path}: what was read has the checksum crc32c:{found:08x}, the masters know "
+            f"'{status.checksum}': read it again, and tell the operator ('pydfsnode cluster fsck')",
+            path=status.path,
+        )
 
 
 async def put(
@@ -166,6 +190,7 @@ async def get(
     *,
     parallel: int,
     overwrite: bool = True,
+    verify: bool = False,
     watcher: Watcher | None = None,
 ) -> CopyReport:
     """Copy files and trees from the cluster; see AsyncFileSystem.get. Raises as `put`."""
@@ -180,7 +205,7 @@ async def get(
             return
         if not overwrite and await asyncio.to_thread(target.exists):
             raise FileExistsError(f"{target} exists already")
-        await fs.get_file(job.source, target, on_bytes=on_bytes)
+        await fs.get_file(job.source, target, verify=verify, on_bytes=on_bytes)
 
     async def plan(_run: _Copy) -> AsyncIterator[_Job]:
         for source in sources:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
 
 from pydfsnode import limits
@@ -19,9 +21,9 @@ from pydfsnode.client.wire import MasterCalls
 from pydfsnode.errors import ChunkUnavailable, CorruptionError, InvalidArgument
 
 SEGMENT_BYTES = 4 * limits.MIB  # limits.py candidate
-"""One request to a chunkserver in a sequential read."""
-SEGMENTS_AHEAD_MAX = 4  # limits.py candidate
-"""Segments of one reader in flight or waiting to be consumed."""
+"""The largest request to a chunkserver in a sequential read."""
+SEGMENTS_AHEAD = 4
+"""A smaller bound of bytes makes smaller segments, so that several servers still work at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class AsyncFileReader:
         self._calls = calls
         self._patience = patience
         self._chunks = chunks
+        self._segment_bytes = min(SEGMENT_BYTES, chunks.read_ahead_bytes // SEGMENTS_AHEAD)
         self._locations = locations
         self._inline_content = _inline_content(locations)
         self._moved: dict[int, ChunkLocation] = {}
@@ -105,7 +108,7 @@ class AsyncFileReader:
         wanted = end - self._position
         if wanted <= 0:
             return b""
-        in_order = self._reads_in_order > 0 or wanted > SEGMENT_BYTES or size < 0
+        in_order = self._reads_in_order > 0 or wanted > self._segment_bytes or size < 0
         self._reads_in_order += 1
         if in_order:
             found = await self._read_ahead(wanted)
@@ -132,11 +135,17 @@ class AsyncFileReader:
         """Bytes [start, end), cut at the file's size. The position stays; safe for many tasks."""
         if self._inline_content is not None:
             return self._inline_content[start:end]
+        plan = list(islice(self._plan(start, min(end, self.size)), 2))
+        if len(plan) < 2:  # most random reads: no task, nothing ahead
+            found = await self._fetch(plan[0]) if plan else []
+            return bytes(found[0]) if len(found) == 1 else b"".join(found)
         async with aclosing(self.packets(start, end)) as packets:
             return b"".join([packet async for packet in packets])
 
     async def packets(self, start: int = 0, end: int | None = None) -> AsyncGenerator[Packet, None]:
-        """Bytes [start, end) in order as they come, with at most SEGMENTS_AHEAD_MAX in memory.
+        """Bytes [start, end) in order as they come, several segments fetched at once.
+
+        At most `read_ahead_bytes` of the client's configuration are in flight or wait here.
 
         Raises:
             ChunkUnavailable: no replica of a chunk could be read until the timeout, although the
@@ -145,21 +154,26 @@ class AsyncFileReader:
         if self._inline_content is not None:
             yield memoryview(self._inline_content)[start:end]
             return
-        ahead: deque[asyncio.Task[Sequence[Packet]]] = deque()
-        plan = self._plan(start, self.size if end is None else min(end, self.size))
+        ahead: deque[tuple[int, asyncio.Task[Sequence[Packet]]]] = deque()
+        room = self._chunks.read_ahead_bytes
         try:
-            for segment in plan:
-                ahead.append(asyncio.ensure_future(self._fetch(segment)))
-                if len(ahead) >= SEGMENTS_AHEAD_MAX:
-                    for packet in await ahead.popleft():
+            for segment in self._plan(start, self.size if end is None else min(end, self.size)):
+                while ahead and room < segment.length:
+                    # Counted until all of it was consumed.
+                    for packet in await ahead[0][1]:
                         yield packet
+                    room += ahead.popleft()[0]
+                room -= segment.length
+                ahead.append((segment.length, asyncio.ensure_future(self._fetch(segment))))
             while ahead:
-                for packet in await ahead.popleft():
+                for packet in await ahead[0][1]:
                     yield packet
+                ahead.popleft()
         finally:
-            for task in ahead:
+            tasks = [task for _, task in ahead]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*ahead, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def close(self) -> None:
         """Stop fetching ahead; the reader may be used again after it."""
@@ -185,11 +199,16 @@ class AsyncFileReader:
 
     def _plan(self, start: int, end: int) -> Iterator[_Segment]:
         """The segments of [start, end), in order."""
-        for chunk in self._locations.chunks:
+        most = self._segment_bytes
+        chunks = self._locations.chunks
+        begin = bisect_right(chunks, start, key=_end_of)
+        for chunk in islice(chunks, begin, None):
+            if chunk.offset >= end:
+                return
             first = max(start, chunk.offset) - chunk.offset
             last = min(end, chunk.offset + chunk.length) - chunk.offset
             while first < last:
-                length = min(SEGMENT_BYTES, last - first)
+                length = min(most, last - first)
                 yield _Segment(chunk, first, length)
                 first += length
 
@@ -220,6 +239,10 @@ class AsyncFileReader:
                 chunk_id=chunk.chunk_id,
             )
         return moved
+
+
+def _end_of(chunk: ChunkLocation) -> int:
+    return chunk.offset + chunk.length
 
 
 def _inline_content(found: FileLocations) -> bytes | None:

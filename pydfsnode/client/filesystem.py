@@ -27,6 +27,7 @@ from pydfsnode.client.model import (
     Summary,
 )
 from pydfsnode.client.patience import Patience
+from pydfsnode.client.read_hedge import ReadCounts
 from pydfsnode.client.wire import MasterCalls
 from pydfsnode.errors import (
     AlreadyExists,
@@ -89,7 +90,7 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
             CertificateInvalid: the certificate, its key or the CA is missing or wrong.
         """
         from pydfsnode.client.batching import BATCHABLE, BatchingChannels
-        from pydfsnode.client.chunk_channels import ChannelChunkIO
+        from pydfsnode.client.chunk_channels import ChannelChunkIO, Reading
         from pydfsnode.client.connections import ConnectionPool
         from pydfsnode.client.routing import LeaderRouter
         from pydfsnode.client.session import OpSession
@@ -113,7 +114,9 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
         )
         calls = MasterCalls(router, OpSession(), settings.timeout_ms)
         chunks = ChannelChunkIO(
-            lambda node_id, listen: pool.channel("chunkserver", node_id, listen), calls, clock
+            lambda node_id, listen: pool.channel("chunkserver", node_id, listen),
+            calls,
+            Reading(settings.rack, settings.hedged_reads, settings.read_ahead_bytes),
         )
         return cls(
             calls,
@@ -156,6 +159,11 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
     def stalest(self) -> Freshness | None:
         """Of all answers so far, the one that may be oldest; None while all were linearizable."""
         return self._calls.stalest
+
+    @property
+    def read_counts(self) -> ReadCounts:
+        """Reads of chunks so far, and how often a second replica was asked and was first."""
+        return self._chunks.counts
 
     # ---- what is there
 
@@ -345,10 +353,22 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
         return await copy.put_file(self, Path(lpath), rpath, overwrite=overwrite, on_bytes=on_bytes)
 
     async def get_file(
-        self, rpath: str, lpath: str | Path, *, on_bytes: copy.OnBytes | None = None
+        self,
+        rpath: str,
+        lpath: str | Path,
+        *,
+        verify: bool = False,
+        on_bytes: copy.OnBytes | None = None,
     ) -> FileStatus:
-        """Copy one file to exactly the local *lpath*, which appears only when it is whole."""
-        return await copy.get_file(self, rpath, Path(lpath), on_bytes=on_bytes)
+        """Copy one file to exactly the local *lpath*, which appears only when it is whole.
+
+        What is read is checked block by block in any case; *verify* compares the whole file's
+        checksum too, as the masters know it.
+
+        Raises:
+            CorruptionError: that is another; there is no file at *lpath*.
+        """
+        return await copy.get_file(self, rpath, Path(lpath), verify=verify, on_bytes=on_bytes)
 
     async def put(
         self,
@@ -375,9 +395,13 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
         lpath: str | Path,
         *,
         overwrite: bool = True,
+        verify: bool = False,
         watcher: copy.Watcher | None = None,
     ) -> copy.CopyReport:
-        """Copy files and trees here; into *lpath* when that is a directory, else to that name."""
+        """Copy files and trees here; into *lpath* when that is a directory, else to that name.
+
+        *verify* is of each file: see `get_file`.
+        """
         sources = [rpaths] if isinstance(rpaths, str) else rpaths
         return await copy.get(
             self,
@@ -385,6 +409,7 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
             Path(lpath),
             parallel=self._parallel,
             overwrite=overwrite,
+            verify=verify,
             watcher=watcher,
         )
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pydfsnode.client.filesystem_base import FileSystemBase
+from pydfsnode.client.filesystem_fleet import FleetMethods
 from pydfsnode.client.members import Members, Transferred
 from pydfsnode.client.model import ClusterStatus
 
 
-class ClusterMethods(FileSystemBase):
+class ClusterMethods(FleetMethods):
     """Part of `AsyncFileSystem`; errors as there."""
 
     async def cluster_status(self) -> ClusterStatus:

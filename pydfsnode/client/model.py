@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from pydfsnode.client.fleet import Scrub
+
 FILE, DIRECTORY = "file", "directory"
 INLINE = 0
 """The version of a chunk that the masters keep themselves."""
@@ -16,10 +18,11 @@ INLINE = 0
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """A chunkserver as clients reach it: node id and host:port."""
+    """A chunkserver as clients reach it: node id and host:port; rack "": not told."""
 
     node_id: str
     listen: str
+    rack: str = ""
 
 
 class Freshness(msgspec.Struct, frozen=True, gc=False):
@@ -213,6 +216,20 @@ class ChunkserverState:
     rack: str
     listen: str
     last_heartbeat_ms_ago: int
+    health_score: float = 1.0
+    """0 to 1, made of what `health_reasons` name."""
+    condition: str = "ok"
+    """ok, slow or avoided: the latter two get new replicas and readers only when others cannot."""
+    health_reasons: tuple[str, ...] = ()
+    streams: int = 0
+    queued: int = 0
+    disks: int = 1
+    failed_disks: int = 0
+    write_p99_ms: float = 0.0
+    read_p99_ms: float = 0.0
+    admin_state: str = "in service"
+    """in service, decommissioning, decommissioned or maintenance."""
+    scrub: Scrub | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +268,8 @@ class ClusterStatus:
     groups_written: int = 0
     """Batches, each with one fsync."""
     entries_written: int = 0
+    safe_mode: str = ""
+    """Why the leader orders no repair at the moment, "" when it does."""
 
     def live_chunkservers(self) -> list[ChunkserverState]:
         """The chunkservers that can take work."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pydfsnode.client.consistency import Reads
     from pydfsnode.client.copy import CopyReport, Watcher
     from pydfsnode.client.model import FileLocations, FileStatus, Freshness, Summary
+    from pydfsnode.client.read_hedge import ReadCounts
     from pydfsnode.config import ClientConfig
 
 T = TypeVar("T")
@@ -67,6 +68,11 @@ class FileSystem(SyncWriting, SyncAttributes, SyncTrees, SyncCluster):
     def stalest(self) -> Freshness | None:
         """See AsyncFileSystem."""
         return self._fs.stalest
+
+    @property
+    def read_counts(self) -> ReadCounts:
+        """See AsyncFileSystem."""
+        return self._fs.read_counts
 
     def info(self, path: str, *, consistency: Reads = None) -> FileStatus:
         """See AsyncFileSystem."""
@@ -166,9 +172,9 @@ class FileSystem(SyncWriting, SyncAttributes, SyncTrees, SyncCluster):
         """See AsyncFileSystem."""
         return self._thread.run(self._fs.put_file(lpath, rpath, overwrite=overwrite))
 
-    def get_file(self, rpath: str, lpath: str | Path) -> FileStatus:
+    def get_file(self, rpath: str, lpath: str | Path, *, verify: bool = False) -> FileStatus:
         """See AsyncFileSystem."""
-        return self._thread.run(self._fs.get_file(rpath, lpath))
+        return self._thread.run(self._fs.get_file(rpath, lpath, verify=verify))
 
     def put(
         self,
@@ -187,10 +193,13 @@ class FileSystem(SyncWriting, SyncAttributes, SyncTrees, SyncCluster):
         lpath: str | Path,
         *,
         overwrite: bool = True,
+        verify: bool = False,
         watcher: Watcher | None = None,
     ) -> CopyReport:
         """See AsyncFileSystem; the watcher is called in the loop's thread."""
-        return self._thread.run(self._fs.get(rpaths, lpath, overwrite=overwrite, watcher=watcher))
+        return self._thread.run(
+            self._fs.get(rpaths, lpath, overwrite=overwrite, verify=verify, watcher=watcher)
+        )
 
     def open(self, path: str, mode: str = "rb") -> IO[Any]:
         """A file object: "rb", "wb", "xb" (must not exist) and "ab" binary, without b UTF-8 text.

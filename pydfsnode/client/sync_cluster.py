@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydfsnode.client.loop_thread import SyncBase
+from pydfsnode.client.sync_fleet import SyncFleet
 
 if TYPE_CHECKING:
     from pydfsnode.client.members import Members, Transferred
     from pydfsnode.client.model import ClusterStatus
 
 
-class SyncCluster(SyncBase):
+class SyncCluster(SyncFleet):
     """Part of `FileSystem`."""
 
     def cluster_status(self) -> ClusterStatus:

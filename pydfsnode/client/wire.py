@@ -21,6 +21,7 @@ from pydfsnode.client.session import OpSession
 from pydfsnode.client.wire_asking import NAMESPACE, Asking, Router
 from pydfsnode.client.wire_attributes import AttributeCalls
 from pydfsnode.client.wire_cluster import ClusterCalls
+from pydfsnode.client.wire_fleet import FleetCalls
 from pydfsnode.client.wire_trees import TreeCalls
 from pydfsnode.client.wire_values import (
     LIST,
@@ -53,6 +54,8 @@ class MasterCalls(WritingCalls):
         self.timeout_ms = timeout_ms
         self.cluster = ClusterCalls(router, timeout_ms)
         """What is asked about the masters themselves."""
+        self.fleet = FleetCalls(router, self._asking)
+        """What is ordered of the chunkservers."""
         self.attributes = AttributeCalls(self._asking)
         """What is asked about owners, modes, times, ACLs, quotas."""
         self.trees = TreeCalls(self._asking)

@@ -6,8 +6,10 @@ Each names the end that is wanted, so any of them may be repeated, by the router
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from dataclasses import fields
 from typing import Any, Protocol
 
+from pydfsnode.client.fleet import Scrub
 from pydfsnode.client.members import Member, Members, Transferred
 from pydfsnode.client.model import ChunkserverState, ClusterStatus, HealthCheck, MasterState
 from pydfsnode.config import Peer
@@ -150,6 +152,17 @@ def _cluster_status(answer: pb.ClusterStatusResponse) -> ClusterStatus:
                 s.rack,
                 s.listen,
                 s.last_heartbeat_ms_ago,
+                health_score=s.health_score,
+                condition=s.condition,
+                health_reasons=tuple(s.health_reasons),
+                streams=s.streams,
+                queued=s.queued,
+                disks=s.disks,
+                failed_disks=s.failed_disks,
+                write_p99_ms=s.write_p99_ms,
+                read_p99_ms=s.read_p99_ms,
+                admin_state=s.admin_state or "in service",
+                scrub=_scrub(s.scrub) if s.HasField("scrub") else None,
             )
             for s in answer.chunkservers
         ],
@@ -164,4 +177,9 @@ def _cluster_status(answer: pb.ClusterStatusResponse) -> ClusterStatus:
         entries_sent=answer.entries_sent,
         groups_written=answer.groups_written,
         entries_written=answer.entries_written,
+        safe_mode=answer.safe_mode.reason if answer.safe_mode.on else "",
     )
+
+
+def _scrub(answer: pb.ScrubState) -> Scrub:
+    return Scrub(**{each.name: getattr(answer, each.name) for each in fields(Scrub)})

@@ -35,7 +35,7 @@ def chunk_done(chunk: ChunkDone | None) -> pb.ChunkDone | None:
 
 def replicas(addresses: Sequence[pb.Address]) -> tuple[Replica, ...]:
     """Chunkservers."""
-    return tuple(Replica(a.node_id, a.listen) for a in addresses)
+    return tuple(Replica(a.node_id, a.listen, a.rack) for a in addresses)
 
 
 def file_status(status: pb.FileStatus, freshness: Freshness | None = None) -> FileStatus:

@@ -27,5 +27,13 @@ DELETES_PER_CHUNKSERVER_MAX = 256
 """Deletions ordered and not yet reported, of one server."""
 SCAN_CHUNKS_MAX = 512
 """Chunks that one plan looks at in each of its queues."""
+THOROUGH_LOOKS_MAX = 32
+"""Of one plan: looks at all servers, where a few random ones cannot take a copy."""
+MOVES_MAX = 128
+"""Copies under way that only spread replicas better."""
+MISPLACED_MAX = 10_000
+"""Chunks remembered that could be spread better; the search goes on when these are moved."""
+MISPLACED_SCAN_CHUNKS = 512
+"""Chunks that one plan looks at to find such, give or take a segment."""
 LATER_CHANGES_MAX = 100_000
 """Changes remembered while the pages of one full report come in; past it, it starts again."""

@@ -15,10 +15,12 @@ from pydfsnode.fleet.bounds import (
     ORPHAN_MS,
     SCAN_CHUNKS_MAX,
 )
+from pydfsnode.fleet.duty import leaves
 from pydfsnode.fleet.orders import Delete
 from pydfsnode.fleet.replicas import CONDEMNED, ReplicaMap
 from pydfsnode.fleet.reports import ReplicaReports
 from pydfsnode.fleet.servers import ServerTable
+from pydfsnode.fleet.topology import concentration
 
 
 class DeleteOrders:
@@ -96,18 +98,44 @@ class DeleteOrders:
             orders += self._order(chunk_id, bad[0], now_ms)
         return orders
 
+    def order_moved(self, chunk_id: int, node_id: str, now_ms: int) -> list[Delete]:
+        """The replica on *node_id*, in whose place another was made; when enough are sure."""
+        wanted = self._replicas.wanted(chunk_id)
+        others = [node for node in self._sure(chunk_id) if node != node_id]
+        if wanted is None or len(others) < wanted[2]:
+            return []
+        ordered = self._order(chunk_id, node_id, now_ms)
+        if ordered:
+            self._replicas.suspect(chunk_id, node_id, CONDEMNED)
+        return ordered
+
     def _beyond(self, chunk_id: int, replication: int, now_ms: int) -> list[Delete]:
-        """Good ones beyond *replication*, from the servers with the least room."""
+        """Good ones beyond *replication*; what stays is spread over racks as well as can be."""
         sure = self._sure(chunk_id)
+        stay, able = self._replicas.good(chunk_id), list(sure)
         orders: list[Delete] = []
-        for node_id in sorted(sure, key=lambda node: (self._free_bytes(node), node)):
-            if len(sure) - len(orders) <= replication:
-                break
+        while able and len(sure) - len(orders) > replication:
+            node_id = min(able, key=lambda node: self._worth(node, stay))
+            able.remove(node_id)
             ordered = self._order(chunk_id, node_id, now_ms)
             if ordered:
                 self._replicas.suspect(chunk_id, node_id, CONDEMNED)
+                stay.remove(node_id)
                 orders += ordered
         return orders
+
+    def _worth(self, node_id: str, stay: list[str]) -> tuple[bool, tuple[int, ...], bool, int, str]:
+        """The least goes first: where the server leaves, where those that stay are spread best
+        without it, where the server does badly, where there is the least room."""
+        server = self._servers.get(node_id)
+        racks = [self._servers.place_of(node) for node in stay if node != node_id]
+        return (
+            not leaves(self._servers, node_id),
+            concentration(racks),
+            not self._servers.does_badly(node_id),
+            0 if server is None else server.free_bytes,
+            node_id,
+        )
 
     def _order(self, chunk_id: int, node_id: str, now_ms: int) -> list[Delete]:
         replica = self._replicas.replica(node_id, chunk_id)
@@ -127,7 +155,3 @@ class DeleteOrders:
     def _no_other_place(self, chunk_id: int) -> bool:
         occupied = {*self._replicas.holders(chunk_id), *self._replicas.expected(chunk_id)}
         return all(server.node_id in occupied for server in self._servers.live())
-
-    def _free_bytes(self, node_id: str) -> int:
-        server = self._servers.get(node_id)
-        return 0 if server is None else server.free_bytes

@@ -1,7 +1,8 @@
 """The leader's care for chunks: copies where there are too few, deletions where there are too many.
 
-`plan` is called about once a second. It orders the most endangered chunks first, within limits for
-each server, and remembers what it ordered until the reports show it, or too much time has passed.
+`plan` is called about once a second. It orders the most endangered chunks first, then moves those
+whose replicas fail together, all within limits for each server and for the fleet, and remembers
+what it ordered until the reports show it, or too much time has passed.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydfsnode.fleet.bounds import WARM_UP_MS
-from pydfsnode.fleet.copies import CopyOrders
+from pydfsnode.fleet.copies import CopyOrders, RepairRates
 from pydfsnode.fleet.deletions import DeleteOrders
+from pydfsnode.fleet.misplaced import Misplaced
 from pydfsnode.fleet.orders import Copy, Delete
 from pydfsnode.fleet.replicas import ReplicaMap
 from pydfsnode.fleet.reports import ReplicaReports
 from pydfsnode.fleet.servers import ServerTable
 
-__all__ = ["Copy", "Delete", "RepairPlanner", "RepairStatus"]
+__all__ = ["Copy", "Delete", "RepairPlanner", "RepairRates", "RepairStatus"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class RepairStatus:
     copies_running: int
     deletions_running: int
     warming_up: bool
+    misplaced: int = 0
+    """Chunks found so far whose replicas could be spread better."""
 
 
 class RepairPlanner:
@@ -41,19 +45,22 @@ class RepairPlanner:
         reports: ReplicaReports,
         started_ms: int,
         warm_up_ms: int = WARM_UP_MS,
+        rates: RepairRates | None = None,
     ) -> None:
         self._servers = servers
         self._replicas = replicas
         self._reports = reports
         self._warm_at_ms = started_ms + warm_up_ms
         self._warm = False
-        self._copies = CopyOrders(servers, replicas)
-        self._deletes = DeleteOrders(servers, replicas, reports)
+        self._copies = CopyOrders(servers, replicas, rates)
+        self._misplaced = Misplaced(servers, replicas, self._copies)
+        self._deletes = self.deletes = DeleteOrders(servers, replicas, reports)
 
     def new_epoch(self, epoch: int | None = None) -> None:
         """This master leads in *epoch*: what was ordered before is void, trust starts anew."""
         self._reports.new_epoch(epoch)
         self._copies.clear()
+        self._misplaced.clear()
         self._deletes.clear()
 
     def plan(
@@ -72,8 +79,12 @@ class RepairPlanner:
         self._deletes.review(now_ms)
         if not self._is_warm(now_ms):
             return []
+        copies = self._copies.plan(now_ms, pick)
+        self._misplaced.search()
+        if not copies:  # nothing worse waits, or nobody has time
+            copies = self._misplaced.plan(now_ms, pick)
         return [
-            *self._copies.plan(now_ms, pick),
+            *copies,
             *self._deletes.plan_surplus(now_ms),
             *self._deletes.plan_orphans(now_ms, is_garbage),
         ]
@@ -90,6 +101,7 @@ class RepairPlanner:
             self._copies.running,
             self._deletes.running,
             not self._warm,
+            self._misplaced.count,
         )
 
     def _is_warm(self, now_ms: int) -> bool:

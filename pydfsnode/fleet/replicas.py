@@ -16,7 +16,7 @@ out of the ordinary for a while.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pydfsnode import _fast as fast
 from pydfsnode import limits
@@ -44,6 +44,8 @@ class ReplicaMap:
         self._suspect: dict[int, dict[str, str]] = {}
         self._expected: dict[int, tuple[int, tuple[str, ...]]] = {}  # until when, who
         self._live: set[str] = set()
+        self._maintained: frozenset[str] = frozenset()
+        self._wanted_count = 0
         self._queues = ChunkQueues(self._table)
         self._sweep = Sweep(self._table)
 
@@ -82,6 +84,32 @@ class ReplicaMap:
             self._table.set_live(self._numbers[node_id], False)
             self._reclassify_of(node_id)
 
+    def set_maintained(self, node_ids: Iterable[str]) -> None:
+        """Who comes back soon: while silent, its replicas count beside a live one of the chunk."""
+        before, self._maintained = self._maintained, frozenset(node_ids)
+        for node_id in sorted(before ^ self._maintained):
+            if node_id in self._numbers:
+                self._reclassify_of(node_id)
+
+    def in_maintenance(self, chunk_id: int) -> list[str]:
+        """Silent servers that are maintained and have the replica that is wanted."""
+        if not self._maintained:
+            return []
+        wanted, suspects = self.wanted(chunk_id), self._suspect.get(chunk_id, {})
+        return [
+            node for node in self.holders(chunk_id)
+            if node in self._maintained and node not in self._live and node not in suspects
+            and wanted is not None and self.replica(node, chunk_id) == wanted[:2]
+        ]  # fmt: skip
+
+    def sweep_of(self, node_ids: Iterable[str]) -> Sweep:
+        """A walk through everything that these servers hold."""
+        sweep = Sweep(self._table)
+        for node_id in node_ids:
+            if node_id in self._numbers:
+                sweep.begin(self._numbers[node_id])
+        return sweep
+
     @property
     def is_behind(self) -> bool:
         """Whether queues lag behind deaths and returns: `tick` makes up for it, step by step.
@@ -119,6 +147,7 @@ class ReplicaMap:
         targets: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         """The namespace wants *chunk_id* so; *targets* wrote it and will report it soon."""
+        self._wanted_count += self._table.wanted(chunk_id) is None
         self._table.want(chunk_id, version, length, replication)
         self._expected.pop(chunk_id, None)
         if targets:
@@ -130,6 +159,7 @@ class ReplicaMap:
 
     def forget(self, chunk_id: int) -> None:
         """The namespace dropped *chunk_id*: its replicas may go at once."""
+        self._wanted_count -= self._table.wanted(chunk_id) is not None
         self._table.forget(chunk_id)
         self._expected.pop(chunk_id, None)
         self._classify_unwanted(chunk_id, _FORGOTTEN)
@@ -226,6 +256,10 @@ class ReplicaMap:
         reasons = self._suspect.get(chunk_id, {})
         return bad + [node for node in suspects if reasons[node] == CORRUPT]
 
+    def is_corrupt(self, chunk_id: int, node_id: str) -> bool:
+        """Whether the replica is known to be corrupt."""
+        return self._suspect.get(chunk_id, {}).get(node_id) == CORRUPT
+
     def is_condemned(self, chunk_id: int, node_id: str) -> bool:
         """Whether the replica's deletion was ordered in this epoch."""
         return self._suspect.get(chunk_id, {}).get(node_id) == CONDEMNED
@@ -251,6 +285,12 @@ class ReplicaMap:
             for chunk_id in self._table.held_in(segment, [number])
             if (replica := self._table.replica(chunk_id, number)) is not None
         }
+
+    def live_in(self, segments: Iterable[int]) -> Iterator[list[int]]:
+        """For each of some segments of the table, the chunks in it that live servers hold."""
+        numbers = [number for node, number in self._numbers.items() if node in self._live]
+        for segment in segments:
+            yield self._table.held_in(segment, numbers)
 
     # ---- queues
 
@@ -291,6 +331,11 @@ class ReplicaMap:
         return sum(map(self._queues.short_count, range(1, limits.REPLICATION_MAX)))
 
     @property
+    def wanted_count(self) -> int:
+        """Chunks that the namespace wants."""
+        return self._wanted_count
+
+    @property
     def missing_count(self) -> int:
         """Chunks that `missing` could give."""
         return self._queues.short_count(0)
@@ -325,6 +370,8 @@ class ReplicaMap:
         counted = good + (len(self.expected(chunk_id)) if chunk_id in self._expected else 0)
         if counted == 0 and is_whole:
             counted = 1  # a condemned replica is whole: the last one is what a copy is made from
+        if self._maintained and 0 < counted < replication:
+            counted += len(self.in_maintenance(chunk_id))
         self._queues.set_wanted(
             chunk_id,
             counted if counted < replication else None,

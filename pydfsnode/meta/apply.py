@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pydfsnode.errors import DomainError
-from pydfsnode.meta.ops import RULES, AnyOp
+from pydfsnode.errors import DomainError, SafeMode
+from pydfsnode.meta.ops import RULES, AnyOp, RenewLease, SetBalance, SetDuty, SetSafeMode
 from pydfsnode.meta.results import Applied, Outcome, rejected
 from pydfsnode.meta.tree import Tree
+
+_IN_SAFE_MODE = frozenset({RenewLease, SetBalance, SetDuty, SetSafeMode})
+"""What changes no file: writers stay alive, operators go on."""
 
 
 def apply(tree: Tree, op: AnyOp) -> Outcome:
@@ -13,6 +16,13 @@ def apply(tree: Tree, op: AnyOp) -> Outcome:
 
     An error that is not a DomainError is a defect and ends the node (INV-STOP).
     """
+    if tree.administration.is_read_only and type(op) not in _IN_SAFE_MODE:
+        return rejected(
+            SafeMode(
+                "the namespace is in safe mode and takes no changes: an administrator ends that "
+                "by 'pydfsnode cluster safemode leave'"
+            )
+        )
     try:
         return Applied(RULES[type(op)](tree, op))
     except DomainError as error:

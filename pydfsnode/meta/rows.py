@@ -11,6 +11,7 @@ import struct
 import msgspec
 
 from pydfsnode.errors import CorruptionError
+from pydfsnode.meta.administration import TABLE_DUTY, TABLE_MODE
 from pydfsnode.meta.history import TABLES as HISTORY_TABLES
 from pydfsnode.meta.inodes import Natural
 from pydfsnode.meta.sessions import Dormant, Remembered
@@ -27,7 +28,7 @@ TABLE_SESSION = 19
 """By client id and seq; seq 0 is a dormant session."""
 TABLES = (
     TABLE_HEAD, TABLE_BLOCK, TABLE_PAGE, TABLE_SESSION, TABLE_OPEN, TABLE_EXTRAS, TABLE_DOOMED,
-    *HISTORY_TABLES,
+    *HISTORY_TABLES, TABLE_DUTY, TABLE_MODE,
 )  # fmt: skip
 """What is read at a start; contents of small files (`inline.TABLE_INLINE`) stay on disk."""
 HEAD_KEY = bytes(8)

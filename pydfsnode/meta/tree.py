@@ -21,6 +21,7 @@ from pydfsnode._fast import (
 )
 from pydfsnode.errors import InvariantViolation
 from pydfsnode.ids import ROOT_INODE_ID
+from pydfsnode.meta.administration import Administration
 from pydfsnode.meta.allowance import Allowance
 from pydfsnode.meta.caller import SUPERGROUP, SUPERUSER
 from pydfsnode.meta.history import History
@@ -65,6 +66,7 @@ class Tree(Looking):
         self.inline = InlineContents()
         self.touched = Touched()
         self.history = History(self)
+        self.administration = Administration()
         self.open_chunks: dict[int, int] = {}
         self.next_inode_id = ROOT_INODE_ID + 1
         self.next_chunk_id = 1
@@ -79,7 +81,8 @@ class Tree(Looking):
     @property
     def tables(self) -> tuple[AnyTable, ...]:
         """Every table of rare rows."""
-        return (self.open_files, self.extras, self.doomed, *self.history.tables)
+        rare = (self.open_files, self.extras, self.doomed)
+        return (*rare, *self.history.tables, *self.administration.tables)
 
     # ---- entries
 

@@ -41,6 +41,8 @@ LABELS: dict[str, tuple[str, ...] | int] = {
     "kind": ("frame", "message", "method", "stream", "metadata", "checksum"),
     "reason": ("no_certificate", "handshake", "identity", "cluster", "role", "too_many"),
     "command": ("replicate", "delete"),
+    "work": ("read", "write"),
+    "disk": 64,  # limits.DISKS_MAX
     "result": ("ok", "failed", "refused"),
     "mode": ("linearizable", "lease", "bounded", "stale", "follower"),
     "method": 64,  # rows of rpc/methods.py
@@ -122,12 +124,28 @@ TABLE: tuple[Row, ...] = (
     _counter("chunk_write_bytes_total", "Chunk bytes written."),
     _counter("chunk_corrupt_total", "Replicas found corrupt."),
     _counter("chunk_commands_total", "Commands of masters carried out.", "command", "result"),
+    _gauge("chunk_failed_disks_count", "Disks of this chunkserver that failed."),
+    Row("chunk_disk_seconds", "histogram", ("disk", "work"),
+        "Time that a disk takes for a write, a sync or a read.", LATENCY_S),
+    _counter("chunk_scrub_bytes_total", "Bytes read and verified in the background."),
+    _counter("chunk_scrub_corrupt_total", "Replicas that the scrubber found corrupt."),
+    _gauge("chunk_scrub_done_bytes", "Verified in the running round of the scrubber."),
+    _gauge("chunk_scrub_left_bytes", "Left to verify in the running round."),
+    _gauge("chunk_scrub_left_seconds", "Until the running round is due; below 0: late."),
+    _gauge("chunk_segments_count", "Segment files of small chunks."),
+    _gauge("chunk_segment_dead_bytes", "Bytes of deleted chunks in segment files."),
+    _counter("chunk_compacted_bytes_total", "Bytes of small chunks moved to free room."),
+    _counter("chunk_packed_total", "Small chunks packed into segments."),
+    _counter("chunk_packed_syncs_total", "Syncs that made them durable."),
     Row("chunk_fsync_seconds", "histogram", (), "Time to make one chunk durable.", LATENCY_S),
     # fleet, on the leading master
     _gauge("fleet_live_chunkservers", "Chunkservers heard of lately."),
     _gauge("fleet_dead_chunkservers", "Chunkservers silent for too long."),
     _gauge("fleet_under_replicated_chunks", "Chunks with too few live replicas."),
     _gauge("fleet_missing_chunks", "Chunks without any live replica."),
+    _gauge("fleet_safe_mode_boolean", "1 while nothing is repaired: after a start, or ordered."),
+    _gauge("fleet_out_of_service_chunkservers", "Decommissioned, to be, or in maintenance."),
+    _gauge("fleet_moving_chunks", "Replicas on their way for a drain or a balance."),
     _counter("fleet_commands_total", "Commands given to chunkservers.", "command"),
 )  # fmt: skip
 

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import threading
+from typing import NamedTuple
 
 from pydfsnode.errors import AlreadyExists, StaleChunkVersion
-from pydfsnode.storage.chunk_file import ChunkFileWriter
+from pydfsnode.storage.chunk_disk import ChunkDisk
+from pydfsnode.storage.chunk_file_writer import ChunkFileWriter
+
+
+class Growing(NamedTuple):
+    """Who writes a chunk, on which disk, and how large its file is going to be at most."""
+
+    writer: ChunkFileWriter
+    disk: ChunkDisk
+    bytes_expected: int
 
 
 class GrowingChunks:
@@ -13,62 +23,74 @@ class GrowingChunks:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._writers: dict[int, ChunkFileWriter] = {}
-        self._expected: dict[int, int] = {}
+        self._growing: dict[int, Growing] = {}
 
     def __len__(self) -> int:
-        return len(self._writers)
+        return len(self._growing)
 
     def get(self, chunk_id: int) -> ChunkFileWriter | None:
         """Who writes *chunk_id*."""
+        found = self._growing.get(chunk_id)
+        return found.writer if found is not None else None
+
+    def disk(self, writer: ChunkFileWriter) -> ChunkDisk | None:
+        """Where *writer* writes; None when it does not any more."""
+        found = self._growing.get(writer.chunk_id)
+        return found.disk if found is not None and found.writer is writer else None
+
+    def all(self) -> list[Growing]:
+        """Every one."""
         with self._lock:
-            return self._writers.get(chunk_id)
+            return list(self._growing.values())
 
-    def all(self) -> list[ChunkFileWriter]:
-        """Every writer."""
-        with self._lock:
-            return list(self._writers.values())
+    def count(self, disk: ChunkDisk) -> int:
+        """How many are written on *disk*."""
+        return sum(growing.disk is disk for growing in self.all())
 
-    def add(self, writer: ChunkFileWriter, bytes_expected: int) -> ChunkFileWriter | None:
-        """Enter *writer*, for which *bytes_expected* are set aside.
-
-        Returns:
-            The writer of an older version, which it replaced.
+    def check(self, chunk_id: int, version: int) -> None:
+        """Whether *version* may be begun.
 
         Raises:
             AlreadyExists, StaleChunkVersion: this version, or a newer one, is being written.
         """
+        other = self.get(chunk_id)
+        if other is not None and other.version >= version:
+            kind = AlreadyExists if other.version == version else StaleChunkVersion
+            raise kind(
+                f"chunk {chunk_id}: version {other.version} is being written here, "
+                f"version {version} cannot be begun"
+            )
+
+    def add(self, growing: Growing) -> ChunkFileWriter | None:
+        """Enter a writer; returns that of an older version, which it replaced; raises as `check`"""
+        writer = growing.writer
         with self._lock:
-            other = self._writers.get(writer.chunk_id)
-            if other is not None and other.version >= writer.version:
-                kind = AlreadyExists if other.version == writer.version else StaleChunkVersion
-                raise kind(
-                    f"chunk {writer.chunk_id}: version {other.version} is being written here, "
-                    f"version {writer.version} cannot be begun"
-                )
-            self._writers[writer.chunk_id] = writer
-            self._expected[writer.chunk_id] = bytes_expected
-            return other
+            self.check(writer.chunk_id, writer.version)
+            other = self._growing.get(writer.chunk_id)
+            self._growing[writer.chunk_id] = growing
+            return other.writer if other is not None else None
 
     def release_room(self, writer: ChunkFileWriter) -> None:
         """*writer* will not grow any more: promise it nothing, but keep it."""
         with self._lock:
-            if self._writers.get(writer.chunk_id) is writer:
-                self._expected[writer.chunk_id] = 0
+            found = self._growing.get(writer.chunk_id)
+            if found is not None and found.writer is writer:
+                self._growing[writer.chunk_id] = found._replace(bytes_expected=0)
 
     def remove(self, writer: ChunkFileWriter) -> bool:
         """Forget *writer*; whether it was there."""
         with self._lock:
-            if self._writers.get(writer.chunk_id) is not writer:
+            found = self._growing.get(writer.chunk_id)
+            if found is None or found.writer is not writer:
                 return False
-            del self._writers[writer.chunk_id]
-            del self._expected[writer.chunk_id]
+            del self._growing[writer.chunk_id]
             return True
 
-    def promised_bytes(self) -> int:
-        """What the writers may still take."""
+    def promised_bytes(self, device: int) -> int:
+        """What the writers may still take of *device*."""
         with self._lock:
             return sum(
-                max(0, expected - self._writers[chunk_id].length)
-                for chunk_id, expected in self._expected.items()
+                max(0, expected - writer.written_bytes)
+                for writer, disk, expected in self._growing.values()
+                if disk.device == device
             )

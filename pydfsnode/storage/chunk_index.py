@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from pydfsnode.storage import chunk_format
@@ -86,6 +86,15 @@ class ChunkIndex:
             self._note(replica.chunk_id)
         self._on_change()
         return True
+
+    def remove_all(self, chunk_ids: Iterable[int]) -> None:
+        """The replicas of all these chunks are gone, with their disk."""
+        with self._lock:
+            for chunk_id in chunk_ids:
+                if chunk_id in self._replicas:
+                    self._forget(chunk_id)
+                    self._note(chunk_id)
+        self._on_change()
 
     def mark_corrupt(self, replica: Replica) -> None:
         """The replica must not be read any more; nothing when it is not the one held now."""

@@ -21,7 +21,6 @@ _log = get_logger("storage.chunk_layout")
 class FoundFile(NamedTuple):
     """A chunk file by its name; its content was not looked at."""
 
-    path: Path
     chunk_id: int
     version: int
     file_bytes: int
@@ -76,7 +75,7 @@ class ChunkLayout:
                     if named is None or named[0] % FAN_OUT != number:
                         _log.warning("a file that is no chunk is left alone", path=entry.path)
                         continue
-                    yield FoundFile(Path(entry.path), *named, entry.stat().st_size)
+                    yield FoundFile(*named, entry.stat().st_size)
 
 
 def _parse_name(name: str) -> tuple[int, int] | None:

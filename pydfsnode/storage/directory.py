@@ -33,8 +33,10 @@ STORE_NAME = "store"
 MARK_NAME = "durable-mark"
 CHUNKS_NAME = "chunks"
 """A chunkserver's chunk files."""
+SEGMENTS_NAME = "segments"
+"""Its small chunks."""
 
-_CONTENT_NAMES = (STORE_NAME, MARK_NAME, CHUNKS_NAME)
+_CONTENT_NAMES = (STORE_NAME, MARK_NAME, CHUNKS_NAME, SEGMENTS_NAME)
 
 
 class ClaimedDirectory:

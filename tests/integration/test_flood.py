@@ -15,7 +15,7 @@ from pydfsnode.client import wire_batch
 from pydfsnode.client.event_loop import run
 from pydfsnode.client.session import new_client_id
 from pydfsnode.config import load_client_config
-from pydfsnode.errors import Overloaded, PydfsError
+from pydfsnode.errors import Overloaded
 from pydfsnode.rpc.channel import FramedChannel
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.runtime.proposals import QUEUED_PROPOSALS_MAX
@@ -76,22 +76,24 @@ async def create_many(channel: FramedChannel, directory: str) -> tuple[set[str],
     """Which files one message of creates made, and how many were refused."""
     paths = [f"{directory}/{number}" for number in range(limits.BATCH_ITEMS_MAX)]
     client_id = new_client_id()
-    calls = []
+    requests = []
     for seq, path in enumerate(paths, 1):
         op = pb.OpId(client_id=client_id, seq=seq, first_unacked=1)
         request = pb.CreateRequest(op=op, path=path, create_parents=True, content=b"")
-        calls.append((CREATE, request.SerializeToString()))
-    response = await channel.unary(BATCH, wire_batch.request(calls), timeout_ms=TIMEOUT_MS)
+        requests.append(request.SerializeToString())
+    heads = [wire_batch.head(CREATE)] * len(paths)
+    batch = wire_batch.request(heads, requests, 0, len(paths))
+    response = await channel.ask(BATCH, batch, timeout_ms=TIMEOUT_MS)
+    answers, errors = wire_batch.answers(response, len(paths))
     made, refused = set(), 0
-    for path, answer in zip(
-        paths, wire_batch.answers([CREATE] * len(paths), response), strict=True
-    ):
-        if isinstance(answer, PydfsError):
-            assert isinstance(answer, Overloaded), answer
-            assert int(answer.fields["retry_after_ms"]) > 0
+    for position, path in enumerate(paths):
+        error = errors.get(position)
+        if error is not None:
+            assert isinstance(error, Overloaded), error
+            assert int(error.fields["retry_after_ms"]) > 0
             refused += 1
         else:
-            assert answer.status.path == path
+            assert pb.CreateResponse.FromString(answers[position]).status.path == path
             made.add(path)
     return made, refused
 

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from pydfsnode.errors import NoChunkservers
-from pydfsnode.fleet.placement import choose_targets
+from pydfsnode.fleet.placement import Wish, choose_targets
 from pydfsnode.fleet.repair import Copy, Delete, RepairPlanner
 from pydfsnode.fleet.replicas import ReplicaMap
 from pydfsnode.fleet.reports import ReplicaReports
@@ -143,9 +143,9 @@ class FleetSim:
     # ---- events
 
     def write(self, replication: int = 3) -> None:
-        live = self.masters[self.leader].servers.live()
+        wish = Wish(replication, bytes_needed=LENGTH)
         try:
-            targets = choose_targets(live, replication, (), LENGTH, self.rng.random)
+            targets = choose_targets(self.masters[self.leader].servers, wish, self.rng.random)
         except NoChunkservers:
             return
         chunk_id = self.next_chunk

@@ -56,6 +56,7 @@ ENTRIES = [
     "mask:x:rwx",
 ]  # fmt: skip
 SNAPSHOTS = [*["s1", "s2"] * 8, "ü", "", "..", "s/1", ".snapshot"]
+DUTY_STATES = ["decommissioning", "decommissioned", "maintenance", "in service", "away"]
 MIB = 1 << 20
 
 
@@ -346,3 +347,24 @@ class OpDraw:
             path, name = self.choose.of(sorted(found))
             return path, name
         return self.directory(), self.choose.of(SNAPSHOTS)
+
+    # ---- orders of operators
+
+    def set_duty(self) -> Any:
+        names = self.choose.of([("c1",), ("c2",), ("c1", "c3")])
+        if self.one_in(8):
+            names = self.choose.of([(), ("c" * 65,), ("",)])
+        state = self.choose.of(DUTY_STATES)
+        until_ms = self.choose.of([0, 1, self.model.clock + 50])
+        return Drawn(1, self.operator(), (names, state, until_ms))
+
+    def set_safe_mode(self) -> Any:
+        return Drawn(1, self.operator(), (not self.model.safe_mode and self.one_in(2),))
+
+    def set_balance(self) -> Any:
+        threshold_ppm = self.choose.of([-1, 0, 1, 100_000, 1_000_000, 1_000_001])
+        return Drawn(1, self.operator(), (threshold_ppm, self.choose.of([-1, 0, 1, 1 << 62])))
+
+    def operator(self) -> str:
+        """Mostly one who may."""
+        return str(self.choose.of(["root", "root", "dave:supergroup", "alice:eng"]))

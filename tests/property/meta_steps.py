@@ -12,6 +12,7 @@ import msgspec
 from pydfsnode._fast import crc32c
 from pydfsnode.errors import DomainError
 from pydfsnode.meta import attributes, ops, queries, snapshot_queries
+from pydfsnode.meta.administration import BALANCE, SAFE_MODE
 from pydfsnode.meta.caller import parse_caller
 from pydfsnode.meta.codec import decode_op, encode_op
 from pydfsnode.meta.find import find
@@ -59,6 +60,8 @@ class MetaSteps:
 
     def operate(self, kind: str, choose: Choose) -> None:
         self.clock += choose.of([0, 5, 5, 5, 1000])
+        if self.model.safe_mode and choose.below(3) == 0:
+            kind = "SetSafeMode"  # or a walk would hardly change anything
         if kind in OF_WRITERS and not self.model.open_files() and choose.below(10):
             kind = choose.of(["Create", "Append"])
         drawn = OpDraw(self.model, choose).draw(rule_of(kind))
@@ -227,6 +230,7 @@ class MetaSteps:
                 for second in ("", *node.snapshots):
                     self.ask("diff", path, "root", first, second)
         self.ask("find_names", "/", "root", "", "")
+        self.check_administration()
         for path in self.model.past_paths():
             for question in QUESTIONS[:-3]:
                 self.ask_whole(question, path)
@@ -240,6 +244,19 @@ class MetaSteps:
     def ask_whole(self, question: str, path: str) -> None:
         more = ("", 1000) if question == "list_directory" else ()
         self.ask(question, path, "root", *more)
+
+    def check_administration(self) -> None:
+        """Who is out of service, and what the cluster is told to do."""
+        found, model = self.namespace.tree.administration, self.model
+        duties = {
+            name: (duty.since_ms, duty.user, (duty.state, duty.until_ms))
+            for name, duty in found.duties.items()
+        }
+        assert duties == model.duties
+        safe_mode, balance = found.mode(SAFE_MODE), found.mode(BALANCE)
+        assert (safe_mode and (safe_mode.since_ms, safe_mode.user, ())) == model.safe_mode
+        told = balance and (balance.threshold_ppm, balance.bytes_per_s)
+        assert (balance and (balance.since_ms, balance.user, told)) == model.balance
 
     def check_chunks(self) -> None:
         """What chunkservers and the state table are told to keep is what files need."""

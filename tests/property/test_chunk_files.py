@@ -14,6 +14,7 @@ from pydfsnode.limits import BLOCK_BYTES
 from pydfsnode.storage import chunk_format
 from pydfsnode.storage.chunk_disk import ChunkDisk
 from pydfsnode.storage.chunk_index import ChunkIndex, Replica
+from pydfsnode.storage.chunk_replicas import ChunkReplicas
 from tests.support.memory_directory import memory_directory
 
 LENGTHS = st.one_of(
@@ -28,15 +29,15 @@ def _content(length: int) -> bytes:
 
 
 @contextmanager
-def _disk() -> Iterator[ChunkDisk]:
+def _disk() -> Iterator[ChunkReplicas]:
     with memory_directory() as directory:
-        disk = ChunkDisk(directory, 0, lambda: None)
+        disk = ChunkReplicas([ChunkDisk(directory)], lambda: None)
         (directory / "tmp").mkdir()
         (directory / "chunks" / "07").mkdir(parents=True)
         yield disk
 
 
-def _write(disk: ChunkDisk, content: bytes, cuts: list[int]) -> None:
+def _write(disk: ChunkReplicas, content: bytes, cuts: list[int]) -> None:
     writer = disk.create(7, 1, len(content))
     edges = sorted({0, len(content), *(cut % len(content) for cut in cuts)})
     for start, end in pairwise(edges):
@@ -82,7 +83,7 @@ def test_a_flipped_bit_is_never_read_as_good(length: int, where: int, bit: int) 
     content = _content(length)
     with _disk() as disk:
         _write(disk, content, [])
-        path = disk.directory / "chunks" / "07" / "0000000000000007.1"
+        path = disk.disks.all[0].directory / "chunks" / "07" / "0000000000000007.1"
         damaged = bytearray(path.read_bytes())
         damaged[where % len(damaged)] ^= 1 << bit
         path.write_bytes(damaged)
@@ -99,9 +100,9 @@ def test_a_flipped_bit_is_never_read_as_good(length: int, where: int, bit: int) 
 def test_a_cut_file_is_never_read_as_good(length: int, where: int) -> None:
     with _disk() as disk:
         _write(disk, _content(length), [])
-        path = disk.directory / "chunks" / "07" / "0000000000000007.1"
+        path = disk.disks.all[0].directory / "chunks" / "07" / "0000000000000007.1"
         os.truncate(path, where % path.stat().st_size)
-        again = ChunkDisk(disk.directory, 0, lambda: None)
+        again = ChunkReplicas(disk.disks.all, lambda: None)
         again.open()
         try:
             with again.reader(again.find(7, 1)) as reader:

@@ -2,7 +2,7 @@
 
 It shares no code with the product. `apply` takes an operation by the name of its type and either
 answers or raises `Refused` with the name of the error class. What is in each part:
-`namespace_model_tree`, `_files`, `_attributes`, `_snapshots`, `_trash`.
+`namespace_model_tree`, `_files`, `_attributes`, `_snapshots`, `_trash`, `_administration`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from tests.reference.namespace_model_administration import IN_SAFE_MODE, Administration
 from tests.reference.namespace_model_base import Node, Refused, user_of
 from tests.reference.namespace_model_snapshots import Snapshots
 from tests.reference.namespace_model_trash import Trash
@@ -28,7 +29,7 @@ QUESTIONS = (
 )
 
 
-class NamespaceModel(Snapshots, Trash):
+class NamespaceModel(Snapshots, Trash, Administration):
     """See the module."""
 
     def apply(self, kind: str, client: int, user: str, at_ms: int, fields: tuple[Any, ...]) -> Any:
@@ -37,6 +38,8 @@ class NamespaceModel(Snapshots, Trash):
         self.client = client
         rule = re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
         try:
+            if self.safe_mode and kind not in IN_SAFE_MODE:
+                raise Refused("SafeMode")
             return getattr(self, rule)(user_of(user), *fields)
         finally:
             self.heard[client] = self.clock

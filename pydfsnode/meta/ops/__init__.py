@@ -31,10 +31,13 @@ from pydfsnode.meta.ops import (
     restore_trash,
     roll_trash,
     set_acl,
+    set_balance,
+    set_duty,
     set_mode,
     set_owner,
     set_quota,
     set_replication,
+    set_safe_mode,
     set_times,
     set_xattr,
     truncate,
@@ -64,10 +67,13 @@ from pydfsnode.meta.ops.renew_lease import RenewLease
 from pydfsnode.meta.ops.restore_trash import RestoreTrash
 from pydfsnode.meta.ops.roll_trash import RollTrash
 from pydfsnode.meta.ops.set_acl import SetAcl
+from pydfsnode.meta.ops.set_balance import SetBalance
+from pydfsnode.meta.ops.set_duty import SetDuty
 from pydfsnode.meta.ops.set_mode import SetMode
 from pydfsnode.meta.ops.set_owner import SetOwner
 from pydfsnode.meta.ops.set_quota import SetQuota
 from pydfsnode.meta.ops.set_replication import SetReplication
+from pydfsnode.meta.ops.set_safe_mode import SetSafeMode
 from pydfsnode.meta.ops.set_times import SetTimes
 from pydfsnode.meta.ops.set_xattr import SetXattr
 from pydfsnode.meta.ops.truncate import Truncate
@@ -106,6 +112,9 @@ AnyOp = (
     | CreateSnapshot
     | DeleteSnapshot
     | RenameSnapshot
+    | SetDuty
+    | SetSafeMode
+    | SetBalance
 )
 
 OPS: dict[int, type[Op]] = {
@@ -140,6 +149,9 @@ OPS: dict[int, type[Op]] = {
     31: CreateSnapshot,
     32: DeleteSnapshot,
     33: RenameSnapshot,
+    34: SetDuty,
+    35: SetSafeMode,
+    36: SetBalance,
 }
 """Tag in the log to type; a tag is never reused."""
 
@@ -175,6 +187,9 @@ RULES: dict[type[Op], Callable[[Tree, Any], Result]] = {
     CreateSnapshot: create_snapshot.apply,
     DeleteSnapshot: delete_snapshot.apply,
     RenameSnapshot: rename_snapshot.apply,
+    SetDuty: set_duty.apply,
+    SetSafeMode: set_safe_mode.apply,
+    SetBalance: set_balance.apply,
 }
 
 __all__ = [
@@ -207,10 +222,13 @@ __all__ = [
     "RestoreTrash",
     "RollTrash",
     "SetAcl",
+    "SetBalance",
+    "SetDuty",
     "SetMode",
     "SetOwner",
     "SetQuota",
     "SetReplication",
+    "SetSafeMode",
     "SetTimes",
     "SetXattr",
     "Truncate",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from pydfsnode.client.model import Replica as Server
@@ -14,8 +14,10 @@ from pydfsnode.errors import PydfsError
 from pydfsnode.obs.log import get_logger
 from pydfsnode.roles.chunkserver.commands import Command, CommandRunner, Done, Kind
 from pydfsnode.roles.chunkserver.reports import Batch, Page, ReportCursor
+from pydfsnode.roles.chunkserver.scrub import ScrubProgress
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.storage.chunk_index import ChunkIndex, Replica
+from pydfsnode.storage.chunk_store import DiskSignals
 
 HEARTBEAT = "/pydfs.v1.Fleet/Heartbeat"
 FULL_REPORT = "/pydfs.v1.Fleet/FullReport"
@@ -47,7 +49,8 @@ class NodeState:
     """What every heartbeat says of the node.
 
     Sizes in bytes; incarnation is random per start; epoch is the highest whose older orders have
-    all ended.
+    all ended; queued are orders that wait or run; signals: how its disks do, None: not measured;
+    scrub: how far the background verification is, None: there is none.
     """
 
     listen: str
@@ -58,6 +61,10 @@ class NodeState:
     active_streams: int
     incarnation: int
     epoch: int
+    queued: int = 0
+    disks: int = 1
+    signals: DiskSignals | None = None
+    scrub: ScrubProgress | None = None
 
 
 class MasterLink:
@@ -205,7 +212,20 @@ def _request(state: NodeState, batch: Batch) -> pb.HeartbeatRequest:
         added=[_replica(replica) for replica in batch.added],
         removed=batch.removed,
         epoch=batch.epoch,
+        load=_load(state),
     )
+
+
+def _load(state: NodeState) -> pb.ServerLoad:
+    load = pb.ServerLoad(queued=state.queued, disks=state.disks)
+    signals = state.signals
+    if signals is not None:
+        load.write_p50_us, load.write_p99_us = signals.write_p50_us, signals.write_p99_us
+        load.read_p50_us, load.read_p99_us = signals.read_p50_us, signals.read_p99_us
+        load.disk_errors, load.failed_disks = signals.read_errors, signals.failed_disks
+    if state.scrub is not None:
+        load.scrub.CopyFrom(pb.ScrubState(**asdict(state.scrub)))
+    return load
 
 
 def _replica(replica: Replica) -> pb.ReplicaReport:

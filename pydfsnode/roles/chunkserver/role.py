@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,13 +16,14 @@ from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
 from pydfsnode.roles.base import Node, run_node
 from pydfsnode.roles.chunkserver.commands import CommandRunner, Done
+from pydfsnode.roles.chunkserver.compact import compact
+from pydfsnode.roles.chunkserver.disks import OpenedDisks, open_disks
 from pydfsnode.roles.chunkserver.heartbeat import Asker, MasterLink, NodeState
 from pydfsnode.roles.chunkserver.known_masters import KnownMasters
 from pydfsnode.roles.chunkserver.master_links import MasterLinks
+from pydfsnode.roles.chunkserver.scrub import Scrubber
 from pydfsnode.roles.chunkserver.service import ChunkService
 from pydfsnode.rpc.server import Handlers
-from pydfsnode.storage.chunk_epoch import EpochFile
-from pydfsnode.storage.chunk_store import ChunkStore
 
 SWEEP_INTERVAL_S = 30
 
@@ -31,11 +33,13 @@ _log = get_logger("roles.chunkserver")
 class ChunkserverRole:
     """A running chunkserver. `make` opens the disk; `start` joins the cluster."""
 
-    def __init__(self, node: Node, store: ChunkStore, epoch: EpochFile) -> None:
+    def __init__(self, node: Node, opened: OpenedDisks) -> None:
         config = node.config
+        store, epoch, claims = opened
         self._node = node
         self._store = store
         self._epoch = epoch
+        self._claims = claims
         self._epoch_lock = asyncio.Lock()
         self._settled_epoch = 0
         self._pool = ConnectionPool(node.tls)
@@ -50,23 +54,27 @@ class ChunkserverRole:
             store.run,
             node.clock,
         )
+        self._scrubber = Scrubber(
+            store, Path(config.data_dir), config.scrub_period_days, node.clock
+        )
         store.on_change(self._links.wake)
         self._export_gauges()
 
     @classmethod
     async def make(cls, node: Node) -> ChunkserverRole:
         """Open the disk and list what is there."""
-        directory = Path(node.config.data_dir)
-        epoch = EpochFile(directory)
-        store = await ChunkStore.open(directory, node.config.reserved_bytes)
+        opened = await open_disks(node.config, node.tls.identity.cluster_id)
+        store, epoch, _ = opened
         _log.info(
             "opened",
             chunks=len(store.index),
             used_bytes=store.index.used_bytes,
             free_bytes=store.free_bytes(),
             epoch=epoch.highest,
+            disks=len(store.disks.live),
+            failed_disks=len(store.disks.failed),
         )
-        return cls(node, store, epoch)
+        return cls(node, opened)
 
     @property
     def handlers(self) -> Handlers:
@@ -80,7 +88,14 @@ class ChunkserverRole:
 
     def health(self) -> dict[str, Any]:
         """Alive: this process answers; whether it may serve is `/ready`'s to say."""
-        return {"status": "ok", "role": "chunkserver", "node_id": self._node.config.node_id}
+        failed = len(self._store.disks.failed)
+        return {
+            "status": "degraded" if failed else "ok",
+            "role": "chunkserver",
+            "node_id": self._node.config.node_id,
+            "disks": len(self._store.disks.all),
+            "failed_disks": failed,
+        }
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Ready when the leading master answers its heartbeats."""
@@ -94,6 +109,9 @@ class ChunkserverRole:
         supervisor.spawn("chunk store", self._watch_store())
         supervisor.spawn("commands", self._commands.run())
         supervisor.spawn("sweep", self._sweep())
+        supervisor.spawn("compact", compact(self._store))
+        if self._node.config.scrub_period_days:
+            supervisor.spawn("scrub", self._scrubber.run())
         self._links.start(supervisor.spawn)
 
     async def left(self) -> None:
@@ -103,6 +121,7 @@ class ChunkserverRole:
         """Leave; what is being made durable is finished first."""
         await self._pool.close()
         await self._store.close()
+        self._claims.close()
 
     def _connect(self, node_id: str, listen: str) -> ChunkPeer:
         return self._pool.channel("chunkserver", node_id, listen)
@@ -114,6 +133,7 @@ class ChunkserverRole:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_INTERVAL_S)
+            await self._store.check_disks()
             swept = self._store.sweep(self._node.clock.monotonic_ms())
             if swept:
                 _log.info("broken chunks given up", count=swept)
@@ -153,6 +173,10 @@ class ChunkserverRole:
             active_streams=self._service.writes.count + self._service.reads.count,
             incarnation=self._incarnation,
             epoch=self._settled_epoch,
+            queued=self._commands.waiting,
+            disks=len(self._store.disks.all),
+            signals=self._store.signals(),
+            scrub=self._scrubber.progress if config.scrub_period_days else None,
         )
 
     def _page(self) -> object:
@@ -164,6 +188,17 @@ class ChunkserverRole:
             "free_bytes": state.free_bytes,
             "epoch": self._epoch.highest,
             "streams": {"write": self._service.writes.count, "read": self._service.reads.count},
+            "disks": [
+                {
+                    "directory": str(disk.directory),
+                    "failure": disk.failure,
+                    "free_bytes": 0 if disk.failure else self._store.disks.room(disk),
+                    "read_errors": disk.read_errors,
+                }
+                for disk in self._store.disks.all
+            ],
+            "disk_signals": self._store.signals()._asdict(),
+            "scrub": dataclasses.asdict(self._scrubber.progress),
             "unfinished": self._store.growing(),
             "corrupt": self._store.index.corrupt(),
             "commands": self._commands.waiting,
@@ -175,6 +210,14 @@ class ChunkserverRole:
         metrics().gauge("chunk_store_chunks").set_function(lambda: len(index))
         metrics().gauge("chunk_store_used_bytes").set_function(lambda: index.used_bytes)
         metrics().gauge("chunk_store_free_bytes").set_function(self._store.free_bytes)
+        disks = self._store.disks
+        metrics().gauge("chunk_failed_disks_count").set_function(lambda: len(disks.failed))
+        metrics().gauge("chunk_segments_count").set_function(
+            lambda: sum(disk.segments.count for disk in disks.live)
+        )
+        metrics().gauge("chunk_segment_dead_bytes").set_function(
+            lambda: sum(disk.segments.dead_bytes for disk in disks.live)
+        )
 
 
 async def run(config: NodeConfig) -> int:

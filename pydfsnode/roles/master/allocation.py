@@ -8,6 +8,9 @@ from pydfsnode.meta.state import Namespace
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.fleet import Fleet
 
+FAILED_WRITERS_MAX = 1024  # limits.py candidate
+"""Files remembered whose writers said that a chunkserver failed them."""
+
 
 class Allocation:
     """The choice itself is pure (`fleet.placement`).
@@ -19,9 +22,14 @@ class Allocation:
         self._consensus = consensus
         self._fleet = fleet
         self._namespace = namespace
+        self._failed: dict[int, frozenset[str]] = {}  # by file, the latest last
 
-    async def choose(self, inode_id: int, exclude: list[str]) -> tuple[str, ...]:
+    async def choose(self, inode_id: int, exclude: list[str], peer: str = "") -> tuple[str, ...]:
         """Node ids of the pipeline, in order.
+
+        Args:
+            exclude: who just failed this writer; that counts against their health, once a file.
+            peer: the writer's "host:port".
 
         Raises:
             NotLeader: another master leads.
@@ -39,8 +47,26 @@ class Allocation:
                 f"file {inode_id} is gone: it was deleted or overwritten while it was written",
                 inode_id=inode_id,
             )
-        return self._fleet.choose_targets(file.replication, exclude, file.chunk_bytes)
+        self._note_failed(inode_id, exclude)
+        return self._fleet.choose_targets(
+            file.replication, exclude, file.chunk_bytes, _host_of(peer)
+        )
+
+    def _note_failed(self, inode_id: int, exclude: list[str]) -> None:
+        """A writer excludes who failed it from all of its later chunks too: those are not news."""
+        if not exclude:
+            return
+        known = self._failed.pop(inode_id, frozenset())
+        self._failed[inode_id] = known.union(exclude)
+        self._fleet.write_failed(sorted(self._failed[inode_id] - known))
+        if len(self._failed) > FAILED_WRITERS_MAX:
+            del self._failed[next(iter(self._failed))]
 
     def _file(self, inode_id: int) -> Inode | None:
         inode = self._namespace.tree.table.get(inode_id)
         return inode if inode is not None and inode.is_file else None
+
+
+def _host_of(peer: str) -> str:
+    """The host of "host:port", as chunkservers write theirs; gRPC puts the family before it."""
+    return peer.removeprefix("ipv4:").removeprefix("ipv6:").rpartition(":")[0]

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from pydfsnode import limits
 from pydfsnode.errors import ClusterError
-from pydfsnode.fleet.placement import choose_targets
-from pydfsnode.fleet.repair import Copy, Delete, RepairPlanner
+from pydfsnode.fleet.fsck import Examiner
+from pydfsnode.fleet.health import Load
+from pydfsnode.fleet.placement import Wish, choose_targets
+from pydfsnode.fleet.repair import Copy, Delete, RepairPlanner, RepairRates
 from pydfsnode.fleet.replicas import CORRUPT, ReplicaMap
 from pydfsnode.fleet.reports import Replica, ReplicaReports
 from pydfsnode.fleet.servers import ServerTable
+from pydfsnode.fleet.topology import rack_path
 from pydfsnode.meta.state import Namespace
 from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
+from pydfsnode.roles.master.fleet_operations import FleetOperations
 from pydfsnode.runtime.clock import Clock
 from pydfsnode.runtime.raft_driver import RaftDriver
 
@@ -34,7 +38,8 @@ SWEEP_INTERVAL_MS = 20
 class Heartbeat:
     """What a chunkserver tells; `copied` are (chunk id, succeeded) of copies that ended.
 
-    `epoch` is the highest that it knew when it collected these changes (INV-FENCE).
+    `epoch` is the highest that it knew when it collected these changes (INV-FENCE). `load` is None
+    from those that are too old to tell.
     """
 
     node_id: str
@@ -51,11 +56,12 @@ class Heartbeat:
     removed: list[int]
     corrupt: list[int]
     copied: list[tuple[int, bool]]
+    load: Load | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ServerView:
-    """One chunkserver for people."""
+    """One chunkserver for people; `health` from 0 to 1, `condition` as in `fleet.health`."""
 
     node_id: str
     state: str
@@ -65,6 +71,12 @@ class ServerView:
     rack: str
     listen: str
     silent_ms: int
+    health: float
+    condition: str
+    reasons: tuple[str, ...]
+    streams: int
+    load: Load
+    admin_state: str
 
 
 class Fleet:
@@ -74,6 +86,7 @@ class Fleet:
         namespace: what the replicas are for; already loaded.
         dead_after_ms: silence after which a chunkserver's replicas do not count.
         pick: random numbers in [0, 1).
+        rates: how fast repair may be.
     """
 
     def __init__(
@@ -83,6 +96,7 @@ class Fleet:
         dead_after_ms: int,
         pick: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rates: RepairRates | None = None,
     ) -> None:
         now_ms = clock.monotonic_ms()
         self._namespace = namespace
@@ -92,7 +106,13 @@ class Fleet:
         self._servers = ServerTable(dead_after_ms)
         self._replicas = ReplicaMap(now_ms)
         self._reports = ReplicaReports(self._replicas)
-        self._planner = RepairPlanner(self._servers, self._replicas, self._reports, now_ms)
+        self._planner = RepairPlanner(
+            self._servers, self._replicas, self._reports, now_ms, warm_up_ms=0, rates=rates
+        )
+        self.operations = FleetOperations(
+            namespace, self._servers, self._replicas, self._reports, self._planner, now_ms
+        )
+        """What operators order; also says when repair may begin."""
         self._orders: dict[str, deque[Copy | Delete]] = {}
         self._led_term = -1
         for wanted in namespace.iter_wanted():
@@ -113,18 +133,34 @@ class Fleet:
         now_ms = self._clock.monotonic_ms()
         is_new = self._servers.heartbeat(
             beat.node_id, now_ms, beat.listen, beat.rack, beat.used_bytes, beat.free_bytes,
-            beat.chunks, beat.streams, beat.incarnation,
+            beat.chunks, beat.streams, beat.incarnation, beat.load,
         )  # fmt: skip
         if is_new:
             _log.info("chunkserver live", chunkserver=beat.node_id, listen=beat.listen)
             self._replicas.server_live(beat.node_id)
+            self.operations.heard(beat.node_id)
+        self._note_trouble(beat, now_ms)
         full_wanted = self._reports.heartbeat(
             beat.node_id, beat.incarnation, beat.report_seq, beat.added, beat.removed,
             beat.corrupt, beat.epoch,
         )  # fmt: skip
         for chunk_id, succeeded in beat.copied:
             self._planner.copy_done(chunk_id, beat.node_id, succeeded)
+            self.operations.copy_done(chunk_id, beat.node_id, succeeded, now_ms)
         return full_wanted, self._take_orders(beat.node_id, led_term)
+
+    def _note_trouble(self, beat: Heartbeat, now_ms: int) -> None:
+        """For the server's health; corrupt replicas are named again until they are gone."""
+        node_id = beat.node_id
+        news = [c for c in beat.corrupt if not self._replicas.is_corrupt(c, node_id)]
+        self._servers.note(node_id, "corrupt", now_ms, len(news))
+        failed = sum(not succeeded for _, succeeded in beat.copied)
+        self._servers.note(node_id, "copy", now_ms, failed)
+
+    def write_failed(self, node_ids: Iterable[str]) -> None:
+        """A writer says that it could not write to these."""
+        for node_id in node_ids:
+            self._servers.write_failed(node_id, self._clock.monotonic_ms())
 
     def full_report(
         self, node_id: str, incarnation: int, report_seq: int, replicas: list[Replica],
@@ -138,6 +174,8 @@ class Fleet:
     def suspect(self, chunk_id: int, node_id: str, reporter: str) -> None:
         """Stop to count a replica that a reader found corrupt; it is made anew elsewhere."""
         _log.warning("bad replica", chunk_id=chunk_id, chunkserver=node_id, reporter=reporter)
+        if not self._replicas.is_corrupt(chunk_id, node_id):
+            self._servers.note(node_id, "corrupt", self._clock.monotonic_ms())
         self._replicas.suspect(chunk_id, node_id, CORRUPT)
 
     # ---- what the log tells
@@ -165,32 +203,47 @@ class Fleet:
                 self._replicas.forget(chunk_id)
         self.namespace_changed()
 
+    def orders_changed(self) -> None:
+        """An operator's order was applied: take it over at once."""
+        self.operations.observe(self._clock.monotonic_ms(), self._clock.wall_ms())
+
     # ---- questions
 
-    def choose_targets(self, count: int, exclude: list[str], bytes_needed: int) -> tuple[str, ...]:
-        """Where a new chunk goes. Raises NoChunkservers."""
-        live = self._servers.live()
-        return tuple(choose_targets(live, count, exclude, bytes_needed, self._pick))
+    def choose_targets(
+        self, count: int, exclude: list[str], bytes_needed: int, host: str = ""
+    ) -> tuple[str, ...]:
+        """Where a new chunk of a writer on *host* goes. Raises NoChunkservers."""
+        wish = Wish(count, frozenset(exclude), bytes_needed, host=host)
+        return tuple(choose_targets(self._servers, wish, self._pick))
 
     def listen_of(self, node_id: str) -> str:
         """Where a chunkserver listens, "" when it was never heard of."""
         return self._servers.listen_of(node_id)
 
     def readable(self, chunk_id: int) -> list[str]:
-        """Who can be asked for a chunk, the surest first."""
-        return self._replicas.locations(chunk_id)
+        """Who can be asked for a chunk, first who does well and has little to do."""
+        return self._servers.for_readers(self._replicas.locations(chunk_id), chunk_id)
+
+    def rack_of(self, node_id: str) -> str:
+        """The rack of a chunkserver as a path."""
+        return rack_path(self._servers.place_of(node_id))
 
     def holds(self, chunk_id: int, node_id: str) -> bool:
         """Whether *node_id* reported a replica of the chunk."""
         return self._replicas.replica(node_id, chunk_id) is not None
+
+    def examiner(self) -> Examiner:
+        """For a look at some chunks as they stand now."""
+        return Examiner(self._servers, self._replicas)
 
     def chunkservers(self) -> list[ServerView]:
         """Every chunkserver heard of since this master started."""
         now_ms = self._clock.monotonic_ms()
         return [
             ServerView(
-                s.node_id, s.state, s.chunks, s.used_bytes, s.free_bytes, s.rack, s.listen,
-                now_ms - s.heard_ms,
+                s.node_id, s.state, s.chunks, s.used_bytes, s.free_bytes, rack_path(s.place),
+                s.listen, now_ms - s.heard_ms, s.health.score, s.health.condition,
+                s.health.reasons, s.streams, s.health.load, s.admin_state,
             )
             for s in self._servers.all()
         ]  # fmt: skip
@@ -218,7 +271,12 @@ class Fleet:
     @property
     def warming_up(self) -> bool:
         """Whether this master started so lately that not all chunkservers may have reported."""
-        return self._planner.status().warming_up
+        return self.operations.in_start_safe_mode
+
+    @property
+    def deletions_running(self) -> int:
+        """Deletions ordered and not yet reported."""
+        return self._planner.status().deletions_running
 
     @property
     def repairs_running(self) -> int:
@@ -241,11 +299,13 @@ class Fleet:
         """
         until_ms = self._clock.monotonic_ms() + duration_ms
         while (left_ms := until_ms - self._clock.monotonic_ms()) > 0:
-            is_behind = self._replicas.is_behind
-            pause_ms = min(SWEEP_INTERVAL_MS, left_ms) if is_behind else left_ms
+            is_behind, is_walking = self._replicas.is_behind, self.operations.is_walking
+            pause_ms = min(SWEEP_INTERVAL_MS, left_ms) if is_behind or is_walking else left_ms
             await self._sleep(pause_ms / 1000)
             if is_behind:
                 self._replicas.tick(self._clock.monotonic_ms())
+            if is_walking:
+                self.operations.step()
 
     async def step(self, driver: RaftDriver) -> None:
         """Expire the silent; as leader, order what is needed now."""
@@ -254,6 +314,9 @@ class Fleet:
         for node_id in self._servers.expire(now_ms):
             _log.warning("chunkserver silent", chunkserver=node_id)
             self._replicas.server_dead(node_id)
+        for node_id, condition in self._servers.review(now_ms):
+            _log.info("chunkserver health", chunkserver=node_id, condition=condition)
+        self.operations.observe(now_ms, self._clock.wall_ms())
         if driver.is_leader:
             await self._lead(driver)
 
@@ -266,9 +329,15 @@ class Fleet:
             self._led_term = driver.term
             self._orders.clear()
             self._planner.new_epoch(driver.term)
-        orders = self._planner.plan(
-            self._clock.monotonic_ms(), self._namespace.is_garbage, self._pick
-        )
+            self.operations.new_epoch()
+        if not self.operations.may_order:
+            self._orders.clear()
+            return
+        now_ms = self._clock.monotonic_ms()
+        orders = [
+            *self.operations.plan(now_ms, self._pick),
+            *self._planner.plan(now_ms, self._namespace.is_garbage, self._pick),
+        ]
         for order in orders:
             self._orders.setdefault(order.node_id, deque()).append(order)
 

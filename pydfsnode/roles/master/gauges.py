@@ -37,6 +37,9 @@ def export_gauges(driver: RaftDriver, fleet: Fleet, namespace: Namespace) -> Non
         "fleet_dead_chunkservers": lambda: fleet.dead_count,
         "fleet_under_replicated_chunks": lambda: fleet.under_replicated,
         "fleet_missing_chunks": lambda: fleet.missing,
+        "fleet_safe_mode_boolean": lambda: not fleet.operations.may_order,
+        "fleet_out_of_service_chunkservers": lambda: len(namespace.tree.administration.duties),
+        "fleet_moving_chunks": lambda: fleet.operations.moves_running,
     }
     for name, source in sources.items():
         metrics().gauge(name).set_function(source)

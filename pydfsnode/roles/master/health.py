@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydfsnode.raft.configuration import member_name
@@ -36,6 +37,9 @@ class Condition:
     missing: int
     replication: int
     warming_up: bool = False
+    read_only_by: str = ""
+    poor_chunkservers: Sequence[tuple[str, str]] = ()
+    """Live ones that are avoided, and why."""
     last_index: int = 0
     changing: bool = False
 
@@ -49,6 +53,16 @@ def overall(checks: list[Check]) -> str:
 def check(condition: Condition) -> list[Check]:
     """Everything that is not as it should be, the worst first."""
     found = [*_masters(condition), *_chunkservers(condition), *_chunks(condition)]
+    if condition.read_only_by:
+        found.append(
+            Check(
+                "SAFE_MODE",
+                WARN,
+                f"{condition.read_only_by} ordered safe mode: the namespace takes no changes, and "
+                "nothing is repaired",
+                "'pydfsnode cluster safemode leave' ends it",
+            )
+        )
     return sorted(found, key=lambda c: c.severity != ERROR)
 
 
@@ -155,6 +169,17 @@ def _chunkservers(condition: Condition) -> list[Check]:
                 WARN,
                 f"{', '.join(condition.dead_chunkservers)} not heard from",
                 "start it again, or leave it: its chunks are copied elsewhere",
+            )
+        )
+    if condition.poor_chunkservers:
+        found.append(
+            Check(
+                "CHUNKSERVER_AVOIDED",
+                WARN,
+                "; ".join(f"{name}: {why}" for name, why in condition.poor_chunkservers)
+                + ": new replicas and readers go elsewhere",
+                "look at its disks and its log; take it out for good with 'pydfsnode cluster "
+                "decommission'",
             )
         )
     return found

@@ -11,6 +11,7 @@ from pydfsnode import __version__
 from pydfsnode.client.consistency import Consistency
 from pydfsnode.config import NodeConfig
 from pydfsnode.errors import PydfsError
+from pydfsnode.fleet.repair import RepairRates
 from pydfsnode.meta.rows import TABLES
 from pydfsnode.obs.log import get_logger
 from pydfsnode.raft.configuration import Configuration, member_name
@@ -28,6 +29,7 @@ from pydfsnode.roles.master.machine import NamespaceMachine
 from pydfsnode.roles.master.membership import Membership
 from pydfsnode.roles.master.service.cluster import ClusterService
 from pydfsnode.roles.master.service.fleet import FleetService
+from pydfsnode.roles.master.service.fleet_orders import FleetOrders
 from pydfsnode.roles.master.service.namespace import NamespaceService
 from pydfsnode.roles.master.service.raft import RaftService
 from pydfsnode.roles.master.service.writing import FileDefaults
@@ -58,7 +60,10 @@ class MasterRole:
         self._store = store
         # Where the log has no addresses: it was begun before it recorded them.
         self._addresses = {peer.node_id: peer.listen for peer in config.peers()}
-        self._fleet = Fleet(store.namespace, node.clock, config.dead_after_ms, random.random)
+        self._fleet = Fleet(
+            store.namespace, node.clock, config.dead_after_ms, random.random,
+            rates=RepairRates(config.repair_bytes_per_s, config.repair_server_bytes_per_s),
+        )  # fmt: skip
         self._transport = RaftTransport(
             store.member, {}, node.tls, self._receive, self._addresses[config.node_id]
         )
@@ -101,6 +106,7 @@ class MasterRole:
         self._upkeep = Upkeep(
             self._consensus, store.namespace, node.clock, node.supervisor,
             trash_keep_ms=config.trash_keep_minutes * 60_000,
+            fleet_wishes=self._fleet.operations.wishes,
         )  # fmt: skip
         self._handlers = self._make_handlers(own)
         self._leaving: asyncio.Task[None] | None = None
@@ -134,6 +140,7 @@ class MasterRole:
     def _make_handlers(self, own: Hello) -> dict[str, Any]:
         node, store, config = self._node, self._store, self._node.config
         consensus = self._consensus
+        callers = Callers(config.groups)
         namespace = NamespaceService(
             consensus,
             Allocation(consensus, self._fleet, store.namespace),
@@ -144,7 +151,7 @@ class MasterRole:
                 config.inline_bytes_max,
                 config.inline_total_bytes_max,
             ),
-            callers=Callers(config.groups),
+            callers=callers,
             consistency=Consistency.parse(config.consistency),
         )
         cluster = ClusterService(
@@ -159,6 +166,7 @@ class MasterRole:
         return {
             **namespace.handlers(),
             **cluster.handlers(),
+            **FleetOrders(consensus, self._fleet, callers).handlers(),
             **FleetService(self._driver, self._fleet, store.namespace).handlers(),
             **NodeService(config.node_id, config.role, __version__).handlers(),
             **RaftService(own, lambda: self._driver.configuration).handlers(),
@@ -203,6 +211,7 @@ class MasterRole:
             "raft_role": status.role,
             "fsync": status.fsync,
             "warning": status.fsync_warning,
+            "safe_mode": self._fleet.operations.view().safe_mode.reason,
         }
 
     def ready(self) -> tuple[bool, dict[str, Any]]:

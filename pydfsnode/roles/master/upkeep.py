@@ -1,5 +1,7 @@
 """What the leader does for the namespace by itself: what was deleted, silent writers, old trash.
 
+Also what has come of an operator's orders to the fleet. In safe mode only that.
+
 It proposes operations as a client does, with ids of its own for each term that it leads
 (INV-ONCE). Each is harmless when it comes twice or too late, so an answer that is lost is not asked
 for again: the next look at the namespace shows what is still to do.
@@ -12,7 +14,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from pydfsnode.errors import ClusterError, SessionExpired
+from pydfsnode.errors import ClusterError, SafeMode, SessionExpired
 from pydfsnode.ids import ROOT_INODE_ID
 from pydfsnode.meta import trash
 from pydfsnode.meta.caller import SUPERUSER
@@ -22,6 +24,7 @@ from pydfsnode.meta.results import Done, Removed
 from pydfsnode.meta.state import Namespace
 from pydfsnode.obs.log import get_logger
 from pydfsnode.roles.master.consensus import Consensus
+from pydfsnode.roles.master.fleet_operations import Wish
 from pydfsnode.runtime.clock import Clock
 from pydfsnode.runtime.supervisor import Supervisor
 
@@ -47,6 +50,7 @@ class Upkeep:
 
     Args of the constructor:
         trash_keep_ms: how long a checkpoint of the trash is kept; 0: for ever.
+        fleet_wishes: see `FleetOperations.wishes`.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Upkeep:
         supervisor: Supervisor,
         *,
         trash_keep_ms: int,
+        fleet_wishes: Callable[[int], list[Wish]] = lambda wall_ms: [],
         new_client_id: Callable[[], int] = lambda: secrets.randbelow(2**64 - 1) + 1,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -66,6 +71,7 @@ class Upkeep:
         self._supervisor = supervisor
         self._trash_keep_ms = trash_keep_ms
         self._trash_roll_ms = min(TRASH_ROLL_MS, trash_keep_ms)
+        self._fleet_wishes = fleet_wishes
         self._new_client_id = new_client_id
         self._sleep = sleep
         self._term: int | None = None
@@ -92,15 +98,19 @@ class Upkeep:
         try:
             if self._term != self._consensus.term:
                 await self._begin_term()
-            await self._reclaim()
+            is_read_only = self._namespace.tree.administration.is_read_only
+            if not is_read_only:
+                await self._reclaim()
             if self._clock.monotonic_ms() - self._looked_ms >= IDLE_PAUSE_MS:
                 self._looked_ms = self._clock.monotonic_ms()
-                await self._expire_leases()
-                await self._roll_trash()
+                await self._record_fleet()
+                if not is_read_only:
+                    await self._expire_leases()
+                    await self._roll_trash()
         except SessionExpired:
             self._term = None  # the masters forgot this session: begin another
             return False
-        except ClusterError as error:
+        except (ClusterError, SafeMode) as error:
             _log.debug("upkeep waits", why=str(error))
             return False
         return self._is_reclaimable
@@ -115,11 +125,18 @@ class Upkeep:
     @property
     def _is_reclaimable(self) -> bool:
         tree = self._namespace.tree
+        if tree.administration.is_read_only:
+            return False
         return bool(tree.doomed.rows) or tree.history.is_purging
 
     async def _reclaim(self) -> None:
         if self._is_reclaimable:
             await self._propose(Reclaim, Removed, RECLAIM_INODES)
+
+    async def _record_fleet(self) -> None:
+        for kind, *fields in self._fleet_wishes(self._consensus.wall_ms()):
+            _log.info("fleet", what=kind.__name__, fields=str(fields)[:200])
+            await self._propose(kind, Done, *fields)
 
     async def _expire_leases(self) -> None:
         if self._clock.monotonic_ms() - self._leads_since_ms < LEASE_GRACE_MS:

@@ -123,16 +123,20 @@ class Address(google.protobuf.message.Message):
 
     NODE_ID_FIELD_NUMBER: builtins.int
     LISTEN_FIELD_NUMBER: builtins.int
+    RACK_FIELD_NUMBER: builtins.int
     node_id: builtins.str
     listen: builtins.str
     """host:port of the framed transport"""
+    rack: builtins.str
+    """of a chunkserver that clients read or write, as "/dc1/r7" """
     def __init__(
         self,
         *,
         node_id: builtins.str = ...,
         listen: builtins.str = ...,
+        rack: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["listen", b"listen", "node_id", b"node_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["listen", b"listen", "node_id", b"node_id", "rack", b"rack"]) -> None: ...
 
 Global___Address: typing_extensions.TypeAlias = Address
 
@@ -2103,6 +2107,41 @@ class MasterState(google.protobuf.message.Message):
 Global___MasterState: typing_extensions.TypeAlias = MasterState
 
 @typing.final
+class ScrubState(google.protobuf.message.Message):
+    """The background verification of a chunkserver: the running round, and what was found since its start."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BEGAN_MS_FIELD_NUMBER: builtins.int
+    DUE_MS_FIELD_NUMBER: builtins.int
+    DONE_BYTES_FIELD_NUMBER: builtins.int
+    LEFT_BYTES_FIELD_NUMBER: builtins.int
+    ROUNDS_FIELD_NUMBER: builtins.int
+    LAST_ENDED_MS_FIELD_NUMBER: builtins.int
+    CORRUPT_FOUND_FIELD_NUMBER: builtins.int
+    began_ms: builtins.int
+    due_ms: builtins.int
+    done_bytes: builtins.int
+    left_bytes: builtins.int
+    rounds: builtins.int
+    last_ended_ms: builtins.int
+    corrupt_found: builtins.int
+    def __init__(
+        self,
+        *,
+        began_ms: builtins.int = ...,
+        due_ms: builtins.int = ...,
+        done_bytes: builtins.int = ...,
+        left_bytes: builtins.int = ...,
+        rounds: builtins.int = ...,
+        last_ended_ms: builtins.int = ...,
+        corrupt_found: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["began_ms", b"began_ms", "corrupt_found", b"corrupt_found", "done_bytes", b"done_bytes", "due_ms", b"due_ms", "last_ended_ms", b"last_ended_ms", "left_bytes", b"left_bytes", "rounds", b"rounds"]) -> None: ...
+
+Global___ScrubState: typing_extensions.TypeAlias = ScrubState
+
+@typing.final
 class ChunkserverState(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -2114,6 +2153,17 @@ class ChunkserverState(google.protobuf.message.Message):
     RACK_FIELD_NUMBER: builtins.int
     LISTEN_FIELD_NUMBER: builtins.int
     LAST_HEARTBEAT_MS_AGO_FIELD_NUMBER: builtins.int
+    HEALTH_SCORE_FIELD_NUMBER: builtins.int
+    CONDITION_FIELD_NUMBER: builtins.int
+    HEALTH_REASONS_FIELD_NUMBER: builtins.int
+    STREAMS_FIELD_NUMBER: builtins.int
+    QUEUED_FIELD_NUMBER: builtins.int
+    DISKS_FIELD_NUMBER: builtins.int
+    FAILED_DISKS_FIELD_NUMBER: builtins.int
+    WRITE_P99_MS_FIELD_NUMBER: builtins.int
+    READ_P99_MS_FIELD_NUMBER: builtins.int
+    SCRUB_FIELD_NUMBER: builtins.int
+    ADMIN_STATE_FIELD_NUMBER: builtins.int
     id: builtins.str
     state: builtins.str
     chunks: builtins.int
@@ -2122,6 +2172,22 @@ class ChunkserverState(google.protobuf.message.Message):
     rack: builtins.str
     listen: builtins.str
     last_heartbeat_ms_ago: builtins.int
+    health_score: builtins.float
+    """0 to 1"""
+    condition: builtins.str
+    """ok, slow or avoided"""
+    streams: builtins.int
+    queued: builtins.int
+    disks: builtins.int
+    failed_disks: builtins.int
+    write_p99_ms: builtins.float
+    read_p99_ms: builtins.float
+    admin_state: builtins.str
+    """"in service", "decommissioning", "decommissioned" or "maintenance" """
+    @property
+    def health_reasons(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def scrub(self) -> Global___ScrubState: ...
     def __init__(
         self,
         *,
@@ -2133,8 +2199,20 @@ class ChunkserverState(google.protobuf.message.Message):
         rack: builtins.str = ...,
         listen: builtins.str = ...,
         last_heartbeat_ms_ago: builtins.int = ...,
+        health_score: builtins.float = ...,
+        condition: builtins.str = ...,
+        health_reasons: collections.abc.Iterable[builtins.str] | None = ...,
+        streams: builtins.int = ...,
+        queued: builtins.int = ...,
+        disks: builtins.int = ...,
+        failed_disks: builtins.int = ...,
+        write_p99_ms: builtins.float = ...,
+        read_p99_ms: builtins.float = ...,
+        scrub: Global___ScrubState | None = ...,
+        admin_state: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunks", b"chunks", "free_bytes", b"free_bytes", "id", b"id", "last_heartbeat_ms_ago", b"last_heartbeat_ms_ago", "listen", b"listen", "rack", b"rack", "state", b"state", "used_bytes", b"used_bytes"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["scrub", b"scrub"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["admin_state", b"admin_state", "chunks", b"chunks", "condition", b"condition", "disks", b"disks", "failed_disks", b"failed_disks", "free_bytes", b"free_bytes", "health_reasons", b"health_reasons", "health_score", b"health_score", "id", b"id", "last_heartbeat_ms_ago", b"last_heartbeat_ms_ago", "listen", b"listen", "queued", b"queued", "rack", b"rack", "read_p99_ms", b"read_p99_ms", "scrub", b"scrub", "state", b"state", "streams", b"streams", "used_bytes", b"used_bytes", "write_p99_ms", b"write_p99_ms"]) -> None: ...
 
 Global___ChunkserverState: typing_extensions.TypeAlias = ChunkserverState
 
@@ -2196,6 +2274,7 @@ class ClusterStatusResponse(google.protobuf.message.Message):
     ENTRIES_SENT_FIELD_NUMBER: builtins.int
     GROUPS_WRITTEN_FIELD_NUMBER: builtins.int
     ENTRIES_WRITTEN_FIELD_NUMBER: builtins.int
+    SAFE_MODE_FIELD_NUMBER: builtins.int
     cluster_id: builtins.str
     health: builtins.str
     leader: builtins.str
@@ -2220,6 +2299,8 @@ class ClusterStatusResponse(google.protobuf.message.Message):
     def masters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___MasterState]: ...
     @property
     def chunkservers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ChunkserverState]: ...
+    @property
+    def safe_mode(self) -> Global___SafeModeState: ...
     def __init__(
         self,
         *,
@@ -2243,8 +2324,10 @@ class ClusterStatusResponse(google.protobuf.message.Message):
         entries_sent: builtins.int = ...,
         groups_written: builtins.int = ...,
         entries_written: builtins.int = ...,
+        safe_mode: Global___SafeModeState | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["appends_sent", b"appends_sent", "applied_index", b"applied_index", "checks", b"checks", "chunks", b"chunks", "chunkservers", b"chunkservers", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "directories", b"directories", "entries_sent", b"entries_sent", "entries_written", b"entries_written", "files", b"files", "fsync", b"fsync", "groups_written", b"groups_written", "health", b"health", "leader", b"leader", "masters", b"masters", "missing", b"missing", "repairs_running", b"repairs_running", "term", b"term", "under_replicated", b"under_replicated"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["safe_mode", b"safe_mode"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["appends_sent", b"appends_sent", "applied_index", b"applied_index", "checks", b"checks", "chunks", b"chunks", "chunkservers", b"chunkservers", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "directories", b"directories", "entries_sent", b"entries_sent", "entries_written", b"entries_written", "files", b"files", "fsync", b"fsync", "groups_written", b"groups_written", "health", b"health", "leader", b"leader", "masters", b"masters", "missing", b"missing", "repairs_running", b"repairs_running", "safe_mode", b"safe_mode", "term", b"term", "under_replicated", b"under_replicated"]) -> None: ...
 
 Global___ClusterStatusResponse: typing_extensions.TypeAlias = ClusterStatusResponse
 
@@ -2404,6 +2487,467 @@ class TransferLeadershipResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["gap_ms", b"gap_ms", "leader", b"leader", "leader_hint", b"leader_hint"]) -> None: ...
 
 Global___TransferLeadershipResponse: typing_extensions.TypeAlias = TransferLeadershipResponse
+
+@typing.final
+class SetDutyRequest(google.protobuf.message.Message):
+    """What operators order of the fleet is replicated; `op` as of every mutation."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    NODE_IDS_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    FOR_MS_FIELD_NUMBER: builtins.int
+    state: builtins.str
+    """"in service", "decommissioning" or "maintenance" """
+    for_ms: builtins.int
+    """maintenance: how long"""
+    @property
+    def op(self) -> Global___OpId: ...
+    @property
+    def node_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        node_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        state: builtins.str = ...,
+        for_ms: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["for_ms", b"for_ms", "node_ids", b"node_ids", "op", b"op", "state", b"state"]) -> None: ...
+
+Global___SetDutyRequest: typing_extensions.TypeAlias = SetDutyRequest
+
+@typing.final
+class SetDutyResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FLEET_FIELD_NUMBER: builtins.int
+    @property
+    def fleet(self) -> Global___FleetStateResponse: ...
+    def __init__(
+        self,
+        *,
+        fleet: Global___FleetStateResponse | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["fleet", b"fleet"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["fleet", b"fleet"]) -> None: ...
+
+Global___SetDutyResponse: typing_extensions.TypeAlias = SetDutyResponse
+
+@typing.final
+class SetBalanceRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    THRESHOLD_PPM_FIELD_NUMBER: builtins.int
+    BYTES_PER_S_FIELD_NUMBER: builtins.int
+    threshold_ppm: builtins.int
+    bytes_per_s: builtins.int
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        threshold_ppm: builtins.int = ...,
+        bytes_per_s: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bytes_per_s", b"bytes_per_s", "op", b"op", "threshold_ppm", b"threshold_ppm"]) -> None: ...
+
+Global___SetBalanceRequest: typing_extensions.TypeAlias = SetBalanceRequest
+
+@typing.final
+class SetBalanceResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FLEET_FIELD_NUMBER: builtins.int
+    @property
+    def fleet(self) -> Global___FleetStateResponse: ...
+    def __init__(
+        self,
+        *,
+        fleet: Global___FleetStateResponse | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["fleet", b"fleet"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["fleet", b"fleet"]) -> None: ...
+
+Global___SetBalanceResponse: typing_extensions.TypeAlias = SetBalanceResponse
+
+@typing.final
+class SetSafeModeRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    ON_FIELD_NUMBER: builtins.int
+    on: builtins.bool
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        on: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["on", b"on", "op", b"op"]) -> None: ...
+
+Global___SetSafeModeRequest: typing_extensions.TypeAlias = SetSafeModeRequest
+
+@typing.final
+class SetSafeModeResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FLEET_FIELD_NUMBER: builtins.int
+    @property
+    def fleet(self) -> Global___FleetStateResponse: ...
+    def __init__(
+        self,
+        *,
+        fleet: Global___FleetStateResponse | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["fleet", b"fleet"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["fleet", b"fleet"]) -> None: ...
+
+Global___SetSafeModeResponse: typing_extensions.TypeAlias = SetSafeModeResponse
+
+@typing.final
+class DutyState(google.protobuf.message.Message):
+    """A chunkserver that is out of service and what still depends on it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    UNTIL_MS_FIELD_NUMBER: builtins.int
+    SINCE_MS_FIELD_NUMBER: builtins.int
+    USER_FIELD_NUMBER: builtins.int
+    CHUNKS_HELD_FIELD_NUMBER: builtins.int
+    CHUNKS_LEFT_FIELD_NUMBER: builtins.int
+    CHUNKS_STUCK_FIELD_NUMBER: builtins.int
+    STUCK_BECAUSE_FIELD_NUMBER: builtins.int
+    COUNTED_FIELD_NUMBER: builtins.int
+    MOVES_RUNNING_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    state: builtins.str
+    until_ms: builtins.int
+    since_ms: builtins.int
+    user: builtins.str
+    chunks_held: builtins.int
+    """wanted chunks with a replica there; exact once counted"""
+    chunks_left: builtins.int
+    """of them, those that must be copied away before it may go"""
+    chunks_stuck: builtins.int
+    stuck_because: builtins.str
+    """of those left"""
+    counted: builtins.bool
+    """everything that it holds was looked at since it is out"""
+    moves_running: builtins.int
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        state: builtins.str = ...,
+        until_ms: builtins.int = ...,
+        since_ms: builtins.int = ...,
+        user: builtins.str = ...,
+        chunks_held: builtins.int = ...,
+        chunks_left: builtins.int = ...,
+        chunks_stuck: builtins.int = ...,
+        stuck_because: builtins.str = ...,
+        counted: builtins.bool = ...,
+        moves_running: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunks_held", b"chunks_held", "chunks_left", b"chunks_left", "chunks_stuck", b"chunks_stuck", "counted", b"counted", "moves_running", b"moves_running", "node_id", b"node_id", "since_ms", b"since_ms", "state", b"state", "stuck_because", b"stuck_because", "until_ms", b"until_ms", "user", b"user"]) -> None: ...
+
+Global___DutyState: typing_extensions.TypeAlias = DutyState
+
+@typing.final
+class BalanceState(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ON_FIELD_NUMBER: builtins.int
+    THRESHOLD_PPM_FIELD_NUMBER: builtins.int
+    BYTES_PER_S_FIELD_NUMBER: builtins.int
+    SINCE_MS_FIELD_NUMBER: builtins.int
+    USER_FIELD_NUMBER: builtins.int
+    MOVED_CHUNKS_FIELD_NUMBER: builtins.int
+    MOVED_BYTES_FIELD_NUMBER: builtins.int
+    MOVES_RUNNING_FIELD_NUMBER: builtins.int
+    BYTES_LEFT_FIELD_NUMBER: builtins.int
+    MEAN_PPM_FIELD_NUMBER: builtins.int
+    SPREAD_PPM_FIELD_NUMBER: builtins.int
+    ENDED_BECAUSE_FIELD_NUMBER: builtins.int
+    on: builtins.bool
+    threshold_ppm: builtins.int
+    bytes_per_s: builtins.int
+    since_ms: builtins.int
+    user: builtins.str
+    moved_chunks: builtins.int
+    """Since the answering leader leads:"""
+    moved_bytes: builtins.int
+    moves_running: builtins.int
+    bytes_left: builtins.int
+    mean_ppm: builtins.int
+    spread_ppm: builtins.int
+    """used share of the live servers, and the farthest from it"""
+    ended_because: builtins.str
+    """of the last balance, when none is on"""
+    def __init__(
+        self,
+        *,
+        on: builtins.bool = ...,
+        threshold_ppm: builtins.int = ...,
+        bytes_per_s: builtins.int = ...,
+        since_ms: builtins.int = ...,
+        user: builtins.str = ...,
+        moved_chunks: builtins.int = ...,
+        moved_bytes: builtins.int = ...,
+        moves_running: builtins.int = ...,
+        bytes_left: builtins.int = ...,
+        mean_ppm: builtins.int = ...,
+        spread_ppm: builtins.int = ...,
+        ended_because: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes_left", b"bytes_left", "bytes_per_s", b"bytes_per_s", "ended_because", b"ended_because", "mean_ppm", b"mean_ppm", "moved_bytes", b"moved_bytes", "moved_chunks", b"moved_chunks", "moves_running", b"moves_running", "on", b"on", "since_ms", b"since_ms", "spread_ppm", b"spread_ppm", "threshold_ppm", b"threshold_ppm", "user", b"user"]) -> None: ...
+
+Global___BalanceState: typing_extensions.TypeAlias = BalanceState
+
+@typing.final
+class SafeModeState(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ON_FIELD_NUMBER: builtins.int
+    BY_OPERATOR_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    USER_FIELD_NUMBER: builtins.int
+    SINCE_MS_FIELD_NUMBER: builtins.int
+    CHUNKS_WANTED_FIELD_NUMBER: builtins.int
+    CHUNKS_REPORTED_FIELD_NUMBER: builtins.int
+    on: builtins.bool
+    by_operator: builtins.bool
+    reason: builtins.str
+    user: builtins.str
+    since_ms: builtins.int
+    chunks_wanted: builtins.int
+    chunks_reported: builtins.int
+    def __init__(
+        self,
+        *,
+        on: builtins.bool = ...,
+        by_operator: builtins.bool = ...,
+        reason: builtins.str = ...,
+        user: builtins.str = ...,
+        since_ms: builtins.int = ...,
+        chunks_wanted: builtins.int = ...,
+        chunks_reported: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["by_operator", b"by_operator", "chunks_reported", b"chunks_reported", "chunks_wanted", b"chunks_wanted", "on", b"on", "reason", b"reason", "since_ms", b"since_ms", "user", b"user"]) -> None: ...
+
+Global___SafeModeState: typing_extensions.TypeAlias = SafeModeState
+
+@typing.final
+class FleetStateRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___FleetStateRequest: typing_extensions.TypeAlias = FleetStateRequest
+
+@typing.final
+class FleetStateResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DUTIES_FIELD_NUMBER: builtins.int
+    BALANCE_FIELD_NUMBER: builtins.int
+    SAFE_MODE_FIELD_NUMBER: builtins.int
+    COPIES_RUNNING_FIELD_NUMBER: builtins.int
+    DELETIONS_RUNNING_FIELD_NUMBER: builtins.int
+    UNDER_REPLICATED_FIELD_NUMBER: builtins.int
+    MISSING_FIELD_NUMBER: builtins.int
+    copies_running: builtins.int
+    deletions_running: builtins.int
+    under_replicated: builtins.int
+    missing: builtins.int
+    @property
+    def duties(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___DutyState]: ...
+    @property
+    def balance(self) -> Global___BalanceState: ...
+    @property
+    def safe_mode(self) -> Global___SafeModeState: ...
+    def __init__(
+        self,
+        *,
+        duties: collections.abc.Iterable[Global___DutyState] | None = ...,
+        balance: Global___BalanceState | None = ...,
+        safe_mode: Global___SafeModeState | None = ...,
+        copies_running: builtins.int = ...,
+        deletions_running: builtins.int = ...,
+        under_replicated: builtins.int = ...,
+        missing: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["balance", b"balance", "safe_mode", b"safe_mode"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["balance", b"balance", "copies_running", b"copies_running", "deletions_running", b"deletions_running", "duties", b"duties", "missing", b"missing", "safe_mode", b"safe_mode", "under_replicated", b"under_replicated"]) -> None: ...
+
+Global___FleetStateResponse: typing_extensions.TypeAlias = FleetStateResponse
+
+@typing.final
+class FsckCursor(google.protobuf.message.Message):
+    """One bounded step of a walk; ask on with `next` until `more` is false, and add up."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: builtins.int
+    CHUNK_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    chunk: builtins.int
+    def __init__(
+        self,
+        *,
+        path: builtins.str = ...,
+        chunk: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk", b"chunk", "path", b"path"]) -> None: ...
+
+Global___FsckCursor: typing_extensions.TypeAlias = FsckCursor
+
+@typing.final
+class FsckRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: builtins.int
+    AFTER_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    @property
+    def after(self) -> Global___FsckCursor: ...
+    def __init__(
+        self,
+        *,
+        path: builtins.str = ...,
+        after: Global___FsckCursor | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["after", b"after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["after", b"after", "path", b"path"]) -> None: ...
+
+Global___FsckRequest: typing_extensions.TypeAlias = FsckRequest
+
+@typing.final
+class FsckFinding(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: builtins.int
+    PROBLEM_FIELD_NUMBER: builtins.int
+    CHUNKS_FIELD_NUMBER: builtins.int
+    BYTES_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    problem: builtins.str
+    chunks: builtins.int
+    bytes: builtins.int
+    def __init__(
+        self,
+        *,
+        path: builtins.str = ...,
+        problem: builtins.str = ...,
+        chunks: builtins.int = ...,
+        bytes: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "chunks", b"chunks", "path", b"path", "problem", b"problem"]) -> None: ...
+
+Global___FsckFinding: typing_extensions.TypeAlias = FsckFinding
+
+@typing.final
+class FsckCounts(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: builtins.int
+    DIRECTORIES_FIELD_NUMBER: builtins.int
+    BYTES_FIELD_NUMBER: builtins.int
+    OPEN_FILES_FIELD_NUMBER: builtins.int
+    INLINE_FILES_FIELD_NUMBER: builtins.int
+    CHUNKS_FIELD_NUMBER: builtins.int
+    REPLICAS_FIELD_NUMBER: builtins.int
+    REPLICAS_WANTED_FIELD_NUMBER: builtins.int
+    MISSING_FIELD_NUMBER: builtins.int
+    CORRUPT_FIELD_NUMBER: builtins.int
+    UNDER_REPLICATED_FIELD_NUMBER: builtins.int
+    OVER_REPLICATED_FIELD_NUMBER: builtins.int
+    MISPLACED_FIELD_NUMBER: builtins.int
+    CORRUPT_REPLICAS_FIELD_NUMBER: builtins.int
+    IN_MAINTENANCE_FIELD_NUMBER: builtins.int
+    files: builtins.int
+    directories: builtins.int
+    bytes: builtins.int
+    open_files: builtins.int
+    inline_files: builtins.int
+    chunks: builtins.int
+    replicas: builtins.int
+    replicas_wanted: builtins.int
+    missing: builtins.int
+    corrupt: builtins.int
+    under_replicated: builtins.int
+    over_replicated: builtins.int
+    misplaced: builtins.int
+    corrupt_replicas: builtins.int
+    in_maintenance: builtins.int
+    """short of replicas that a maintenance will bring back"""
+    def __init__(
+        self,
+        *,
+        files: builtins.int = ...,
+        directories: builtins.int = ...,
+        bytes: builtins.int = ...,
+        open_files: builtins.int = ...,
+        inline_files: builtins.int = ...,
+        chunks: builtins.int = ...,
+        replicas: builtins.int = ...,
+        replicas_wanted: builtins.int = ...,
+        missing: builtins.int = ...,
+        corrupt: builtins.int = ...,
+        under_replicated: builtins.int = ...,
+        over_replicated: builtins.int = ...,
+        misplaced: builtins.int = ...,
+        corrupt_replicas: builtins.int = ...,
+        in_maintenance: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "chunks", b"chunks", "corrupt", b"corrupt", "corrupt_replicas", b"corrupt_replicas", "directories", b"directories", "files", b"files", "in_maintenance", b"in_maintenance", "inline_files", b"inline_files", "misplaced", b"misplaced", "missing", b"missing", "open_files", b"open_files", "over_replicated", b"over_replicated", "replicas", b"replicas", "replicas_wanted", b"replicas_wanted", "under_replicated", b"under_replicated"]) -> None: ...
+
+Global___FsckCounts: typing_extensions.TypeAlias = FsckCounts
+
+@typing.final
+class FsckResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COUNTS_FIELD_NUMBER: builtins.int
+    FINDINGS_FIELD_NUMBER: builtins.int
+    MORE_FIELD_NUMBER: builtins.int
+    NEXT_FIELD_NUMBER: builtins.int
+    SAFE_MODE_FIELD_NUMBER: builtins.int
+    more: builtins.bool
+    safe_mode: builtins.bool
+    """the leader does not know all replicas yet"""
+    @property
+    def counts(self) -> Global___FsckCounts: ...
+    @property
+    def findings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___FsckFinding]: ...
+    @property
+    def next(self) -> Global___FsckCursor: ...
+    def __init__(
+        self,
+        *,
+        counts: Global___FsckCounts | None = ...,
+        findings: collections.abc.Iterable[Global___FsckFinding] | None = ...,
+        more: builtins.bool = ...,
+        next: Global___FsckCursor | None = ...,
+        safe_mode: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["counts", b"counts", "next", b"next"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["counts", b"counts", "findings", b"findings", "more", b"more", "next", b"next", "safe_mode", b"safe_mode"]) -> None: ...
+
+Global___FsckResponse: typing_extensions.TypeAlias = FsckResponse
 
 @typing.final
 class RaftPacket(google.protobuf.message.Message):
@@ -2658,6 +3202,7 @@ class HeartbeatRequest(google.protobuf.message.Message):
     DONE_FIELD_NUMBER: builtins.int
     CORRUPT_FIELD_NUMBER: builtins.int
     EPOCH_FIELD_NUMBER: builtins.int
+    LOAD_FIELD_NUMBER: builtins.int
     listen: builtins.str
     rack: builtins.str
     used_bytes: builtins.int
@@ -2680,6 +3225,10 @@ class HeartbeatRequest(google.protobuf.message.Message):
     def corrupt(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
         """chunks whose own copy failed verification"""
 
+    @property
+    def load(self) -> Global___ServerLoad:
+        """absent: from an old chunkserver"""
+
     def __init__(
         self,
         *,
@@ -2696,10 +3245,60 @@ class HeartbeatRequest(google.protobuf.message.Message):
         done: collections.abc.Iterable[Global___CommandDone] | None = ...,
         corrupt: collections.abc.Iterable[builtins.int] | None = ...,
         epoch: builtins.int = ...,
+        load: Global___ServerLoad | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["active_streams", b"active_streams", "added", b"added", "chunk_count", b"chunk_count", "corrupt", b"corrupt", "done", b"done", "epoch", b"epoch", "free_bytes", b"free_bytes", "incarnation", b"incarnation", "listen", b"listen", "rack", b"rack", "removed", b"removed", "report_seq", b"report_seq", "used_bytes", b"used_bytes"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["load", b"load"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["active_streams", b"active_streams", "added", b"added", "chunk_count", b"chunk_count", "corrupt", b"corrupt", "done", b"done", "epoch", b"epoch", "free_bytes", b"free_bytes", "incarnation", b"incarnation", "listen", b"listen", "load", b"load", "rack", b"rack", "removed", b"removed", "report_seq", b"report_seq", "used_bytes", b"used_bytes"]) -> None: ...
 
 Global___HeartbeatRequest: typing_extensions.TypeAlias = HeartbeatRequest
+
+@typing.final
+class ServerLoad(google.protobuf.message.Message):
+    """Latencies are of its disks over about the last ten seconds; 0: nothing was measured."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    QUEUED_FIELD_NUMBER: builtins.int
+    WRITE_P50_US_FIELD_NUMBER: builtins.int
+    WRITE_P99_US_FIELD_NUMBER: builtins.int
+    READ_P50_US_FIELD_NUMBER: builtins.int
+    READ_P99_US_FIELD_NUMBER: builtins.int
+    DISK_ERRORS_FIELD_NUMBER: builtins.int
+    DISKS_FIELD_NUMBER: builtins.int
+    FAILED_DISKS_FIELD_NUMBER: builtins.int
+    SCRUB_FIELD_NUMBER: builtins.int
+    queued: builtins.int
+    """orders that wait or run"""
+    write_p50_us: builtins.int
+    write_p99_us: builtins.int
+    read_p50_us: builtins.int
+    read_p99_us: builtins.int
+    disk_errors: builtins.int
+    """since the start of its process"""
+    disks: builtins.int
+    failed_disks: builtins.int
+    """read-only ones too"""
+    @property
+    def scrub(self) -> Global___ScrubState:
+        """absent: it does not verify in the background"""
+
+    def __init__(
+        self,
+        *,
+        queued: builtins.int = ...,
+        write_p50_us: builtins.int = ...,
+        write_p99_us: builtins.int = ...,
+        read_p50_us: builtins.int = ...,
+        read_p99_us: builtins.int = ...,
+        disk_errors: builtins.int = ...,
+        disks: builtins.int = ...,
+        failed_disks: builtins.int = ...,
+        scrub: Global___ScrubState | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["scrub", b"scrub"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["disk_errors", b"disk_errors", "disks", b"disks", "failed_disks", b"failed_disks", "queued", b"queued", "read_p50_us", b"read_p50_us", "read_p99_us", b"read_p99_us", "scrub", b"scrub", "write_p50_us", b"write_p50_us", "write_p99_us", b"write_p99_us"]) -> None: ...
+
+Global___ServerLoad: typing_extensions.TypeAlias = ServerLoad
 
 @typing.final
 class Command(google.protobuf.message.Message):

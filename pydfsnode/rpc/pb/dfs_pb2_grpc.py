@@ -1702,6 +1702,31 @@ class ClusterStub(object):
                 request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ClusterStatusRequest.SerializeToString,
                 response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ClusterStatusResponse.FromString,
                 _registered_method=True)
+        self.FleetState = channel.unary_unary(
+                '/pydfs.v1.Cluster/FleetState',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FleetStateRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FleetStateResponse.FromString,
+                _registered_method=True)
+        self.SetDuty = channel.unary_unary(
+                '/pydfs.v1.Cluster/SetDuty',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetDutyRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetDutyResponse.FromString,
+                _registered_method=True)
+        self.SetBalance = channel.unary_unary(
+                '/pydfs.v1.Cluster/SetBalance',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetBalanceRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetBalanceResponse.FromString,
+                _registered_method=True)
+        self.SetSafeMode = channel.unary_unary(
+                '/pydfs.v1.Cluster/SetSafeMode',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetSafeModeRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetSafeModeResponse.FromString,
+                _registered_method=True)
+        self.Fsck = channel.unary_unary(
+                '/pydfs.v1.Cluster/Fsck',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FsckRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FsckResponse.FromString,
+                _registered_method=True)
         self.Members = channel.unary_unary(
                 '/pydfs.v1.Cluster/Members',
                 request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.MembersRequest.SerializeToString,
@@ -1728,6 +1753,36 @@ class ClusterServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Status(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FleetState(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetDuty(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetBalance(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetSafeMode(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Fsck(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1764,6 +1819,31 @@ def add_ClusterServicer_to_server(servicer, server):
                     servicer.Status,
                     request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ClusterStatusRequest.FromString,
                     response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ClusterStatusResponse.SerializeToString,
+            ),
+            'FleetState': grpc.unary_unary_rpc_method_handler(
+                    servicer.FleetState,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FleetStateRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FleetStateResponse.SerializeToString,
+            ),
+            'SetDuty': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetDuty,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetDutyRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetDutyResponse.SerializeToString,
+            ),
+            'SetBalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBalance,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetBalanceRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetBalanceResponse.SerializeToString,
+            ),
+            'SetSafeMode': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSafeMode,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetSafeModeRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetSafeModeResponse.SerializeToString,
+            ),
+            'Fsck': grpc.unary_unary_rpc_method_handler(
+                    servicer.Fsck,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FsckRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FsckResponse.SerializeToString,
             ),
             'Members': grpc.unary_unary_rpc_method_handler(
                     servicer.Members,
@@ -1813,6 +1893,141 @@ class Cluster(object):
             '/pydfs.v1.Cluster/Status',
             pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ClusterStatusRequest.SerializeToString,
             pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ClusterStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FleetState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Cluster/FleetState',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FleetStateRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FleetStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetDuty(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Cluster/SetDuty',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetDutyRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetDutyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Cluster/SetBalance',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetBalanceRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetBalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSafeMode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Cluster/SetSafeMode',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetSafeModeRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetSafeModeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Fsck(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Cluster/Fsck',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FsckRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FsckResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -32,8 +32,11 @@ class FakeFile:
         self._content += data
         return len(data)
 
-    async def packets(self) -> AsyncIterator[bytes]:
-        yield bytes(self._content)
+    async def packets(self, start: int, end: int) -> AsyncIterator[bytes]:
+        yield bytes(self._content[start:end])
+
+    async def read_range(self, start: int, end: int) -> bytes:
+        return bytes(self._content[start:end])
 
 
 class FakeFileSystem:
@@ -127,7 +130,7 @@ def figures(*arguments: str) -> dict[str, Any]:
     return found
 
 
-UNITS = ("_per_s", "_ms", "_bytes", "_per_append", "_per_fsync")
+UNITS = ("_per_s", "_ms", "_bytes", "_per_append", "_per_fsync", "_percent")
 
 
 def test_meta_prints_one_object_whose_keys_end_in_their_unit(fake: type[FakeFileSystem]) -> None:
@@ -145,13 +148,28 @@ def test_meta_reads_with_the_consistency_asked_for(fake: type[FakeFileSystem]) -
 
 
 def test_io_writes_the_size_and_replication_asked_for(fake: type[FakeFileSystem]) -> None:
-    found = figures("io", "--size", "5MiB", "--replication", "2")
+    found = figures("io", "--size", "5MiB", "--replication", "2", "--no-baseline")
     assert found["size_bytes"] == 5 << 20
     assert found["write_mb_per_s"] > 0
     assert found["read_mb_per_s"] > 0
     assert [len(content) for content in fake.files.values()] == [5 << 20]
     assert fake.replications == [2]
+    assert found["read_several_mb_per_s"] > 0
+    assert found["random_read_p99_ms"] > 0
     assert all(key.endswith(UNITS) for key in found)
+    assert not any("tls" in key for key in found)
+
+
+def test_io_stands_beside_what_tls_alone_reaches(
+    fake: type[FakeFileSystem], tmp_path: Path
+) -> None:
+    found = figures("io", "--size", "2MiB", "--random-reads", "9", "--scratch", str(tmp_path))
+    for name in ("write", "read", "read_several"):
+        ours, tls = found[f"{name}_mb_per_s"], found[f"tls_{name}_mb_per_s"]
+        assert found[f"{name}_of_tls_percent"] == round(100 * ours / tls, 1)
+    assert found["tls_random_read_p50_ms"] > 0
+    assert all(key.endswith(UNITS) for key in found)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_small_uses_as_many_connections_as_clients(fake: type[FakeFileSystem]) -> None:
@@ -181,10 +199,13 @@ def test_a_failed_measurement_leaves_no_directory(
 
 
 def test_people_read_a_figure_a_line(fake: type[FakeFileSystem]) -> None:
-    done = CliRunner().invoke(bench.group, ["io", "--size", "1MB"])
+    done = CliRunner().invoke(bench.group, ["io", "--size", "1MB", "--no-baseline"])
     assert [line.split()[0] for line in done.output.splitlines()] == [
         "write_mb_per_s",
         "read_mb_per_s",
+        "read_several_mb_per_s",
+        "random_read_p50_ms",
+        "random_read_p99_ms",
         "size_bytes",
     ]
 

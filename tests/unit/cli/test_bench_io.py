@@ -21,6 +21,7 @@ class FakeFile:
     def __init__(self) -> None:
         self.content = bytearray()
         self.closed = False
+        self.ranges: list[tuple[int, int]] = []
 
     @asynccontextmanager
     async def open_writer(self) -> AsyncIterator[FakeFile]:
@@ -35,9 +36,13 @@ class FakeFile:
         self.content += data
         return len(data)
 
-    async def packets(self) -> AsyncIterator[bytes | memoryview]:
-        for start in range(0, len(self.content), 1 << 20):
-            yield memoryview(self.content)[start : start + (1 << 20)]
+    async def packets(self, start: int, end: int) -> AsyncIterator[bytes | memoryview]:
+        for first in range(start, end, 1 << 20):
+            yield memoryview(self.content)[first : min(first + (1 << 20), end)]
+
+    async def read_range(self, start: int, end: int) -> bytes:
+        self.ranges.append((start, end))
+        return bytes(self.content[start:end])
 
 
 class StepClock:
@@ -68,12 +73,57 @@ async def test_checking_is_not_part_of_the_read_figure(pieces: Pieces) -> None:
     file = FakeFile()
     await bench_io.write(file.open_writer, pieces)
     # Nine packets: each has two looks at the clock, one second apart, which must not count.
-    figure = await bench_io.read(file.open_reader, pieces, StepClock())
+    figure = await bench_io.read(file.open_reader, pieces, clock=StepClock())
     assert figure == bench_io.megabytes_per_s(SIZE, 10 * 1_000_000_000)
 
 
+@pytest.mark.parametrize("streams", [1, 2, 3, 7])
+async def test_several_streams_read_all_of_it_and_nothing_twice(
+    pieces: Pieces, streams: int
+) -> None:
+    file = FakeFile()
+    await bench_io.write(file.open_writer, pieces)
+    assert await bench_io.read(file.open_reader, pieces, streams) > 0
+    assert await bench_io.read(file.open_reader, Pieces(0, random.Random(1).randbytes), 3) == 0
+
+
+async def test_random_reads_are_aligned_spread_and_checked(pieces: Pieces) -> None:
+    file = FakeFile()
+    await bench_io.write(file.open_writer, pieces)
+    load = await bench_io.read_at_random(file.open_reader, pieces, 50)
+    assert load.count == 50
+    assert len(set(file.ranges)) > 40
+    assert all(start % 4096 == 0 and end - start == 4096 for start, end in file.ranges)
+    assert max(end for _, end in file.ranges) <= SIZE
+    start = file.ranges[-1][0]
+    file.content[start] ^= 1
+    with pytest.raises(CorruptionError, match="than were written"):
+        await bench_io.read_at_random(file.open_reader, pieces, 50)
+
+
+async def test_a_file_without_room_for_a_random_read_has_no_figure() -> None:
+    tiny = Pieces(4095, random.Random(1).randbytes)
+    load = await bench_io.read_at_random(FakeFile().open_reader, tiny, 50)
+    assert (load.count, load.quantile_ms(0.99)) == (0, 0.0)
+
+
+def test_shares_are_of_the_figure_with_the_same_name() -> None:
+    figures = {
+        "write_mb_per_s": 40.0,
+        "tls_write_mb_per_s": 50.0,
+        "read_mb_per_s": 3.0,
+        "tls_read_several_mb_per_s": 7.0,
+        "read_p99_ms": 1.0,
+        "tls_read_p99_ms": 1.0,
+    }
+    assert bench_io.shares(figures) == {"write_of_tls_percent": 80.0}
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "swap"])
-async def test_wrong_bytes_are_an_error_and_not_a_figure(pieces: Pieces, damage: str) -> None:
+@pytest.mark.parametrize("streams", [1, 3])
+async def test_wrong_bytes_are_an_error_and_not_a_figure(
+    pieces: Pieces, damage: str, streams: int
+) -> None:
     file = FakeFile()
     await bench_io.write(file.open_writer, pieces)
     if damage == "flip":
@@ -84,7 +134,7 @@ async def test_wrong_bytes_are_an_error_and_not_a_figure(pieces: Pieces, damage:
         first, second = file.content[:PIECE_BYTES], file.content[PIECE_BYTES : 2 * PIECE_BYTES]
         file.content[: 2 * PIECE_BYTES] = second + first
     with pytest.raises(CorruptionError, match="wrote"):
-        await bench_io.read(file.open_reader, pieces)
+        await bench_io.read(file.open_reader, pieces, streams)
 
 
 def test_pieces_are_the_same_on_each_walk_and_nothing_is_a_size_too(pieces: Pieces) -> None:

@@ -86,6 +86,20 @@ def test_get_of_one_path_goes_into_the_current_directory(
     assert run("fs", "get", "-f", "/a").code == 0
 
 
+def test_get_verify_compares_the_whole_file(
+    run: Run, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("fs", "put", source / "a", "/a")
+    assert run("fs", "get", "--verify", "/a", tmp_path / "good").code == 0
+    assert (tmp_path / "good").read_bytes() == b"hello"
+    monkeypatch.setattr("pydfsnode.client.copy.crc32c", lambda data, crc=0: 7)
+    refused = run("fs", "get", "--verify", "/a", tmp_path / "bad")
+    assert refused.code == 1
+    assert "checksum" in refused.err
+    assert not (tmp_path / "bad").exists()
+    assert run("fs", "get", "/a", tmp_path / "unasked").code == 0
+
+
 def test_ls_is_aligned_text_in_a_pipe(run: Run, source: Path) -> None:
     run("fs", "put", source, "/t")
     lines = run("fs", "ls", "/t").out.splitlines()

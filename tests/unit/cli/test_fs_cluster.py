@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -181,6 +182,9 @@ def test_the_trash(run: Run, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("fs", "rm", "-r", CURRENT).out.startswith(f"Deleted {CURRENT} and ")
     assert run("fs", "trash", "list").out == ""
     run("fs", "rm", "/d/f")
+    made = json.loads(run("fs", "expunge", "--json").out)["checkpoint"]
+    assert re.fullmatch(r"/user/ann/\.Trash/\d{12}", made)
+    assert made in run("fs", "trash", "list").out
     assert run("fs", "expunge", "-immediate").out.startswith("Deleted ")
     assert run("fs", "trash", "list").out == ""
 
@@ -196,6 +200,9 @@ def test_snapshots(run: Run, put: Put) -> None:
     )
     assert run("fs", "cat", "/d/.snapshot/s1/a").out == "x" * 5000
     assert run("fs", "test", "-w", "/d/.snapshot/s1/a").code == 1
+    assert run("fs", "find", "/d/.snapshot/s1", "-type", "f").out == (
+        "/d/.snapshot/s1/a\n/d/.snapshot/s1/b\n"
+    )
     assert sorted(run("fs", "snapshot", "diff", "/d", "s1").out.splitlines()[1:]) == [
         "+\t./c", "-\t./a", "R\t./b -> ./e",
     ]  # fmt: skip
@@ -205,6 +212,46 @@ def test_snapshots(run: Run, put: Put) -> None:
     assert run("fs", "snapshot", "list", "/d").out == ""
     result = run("fs", "snapshot", "delete", "/d", "s2")
     assert (result.code, result.err[-7:]) == (1, "[2001]\n")
+
+
+def test_looking_into_a_snapshot(run: Run, put: Put, tmp_path: Path) -> None:
+    put("/d/a", "/d/sub/b", content=b"x" * 5000)
+    run("fs", "setfattr", "-n", "user.a", "-v", "old", "/d/a")
+    run("fs", "setfacl", "-m", "user:bob:r--", "/d/a")
+    run("fs", "snapshot", "create", "/d", "s1")
+    run("fs", "setfattr", "-n", "user.a", "-v", "new", "/d/a")
+    run("fs", "setfacl", "-b", "/d/a")
+    run("fs", "rm", "-r", "-skipTrash", "/d/sub")
+    past = "/d/.snapshot/s1"
+    assert "user:bob:r--\n" in run("fs", "getfacl", f"{past}/a").out
+    assert 'user.a="old"' in run("fs", "getfattr", "-d", f"{past}/a").out
+    shown = json.loads(run("fs", "getfacl", "-R", "--json", "/d/.snapshot").out)
+    below = ["", "/s1", "/s1/a", "/s1/sub", "/s1/sub/b"]
+    assert [row["path"] for row in shown] == [f"/d/.snapshot{path}" for path in below]
+    assert run("fs", "find", "/d/.snapshot", "-name", "[sb]*").out.split() == [
+        past, f"{past}/sub", f"{past}/sub/b",
+    ]  # fmt: skip
+    assert run("fs", "get", past, tmp_path / "back").code == 0
+    assert (tmp_path / "back" / "sub" / "b").read_bytes() == b"x" * 5000
+    assert run("fs", "setfattr", "-x", "user.a", f"{past}/a").err[-7:] == "[2006]\n"
+
+
+def test_a_copy_is_refused_in_the_words_of_hdfs(
+    run: Run, put: Put, tmp_path: Path, become_bob: Callable[[], None]
+) -> None:
+    put("/closed/f", content=b"x")
+    run("fs", "chmod", "700", "/closed/f")
+    run("fs", "chmod", "755", "/closed")
+    become_bob()
+    for command in (("put", tmp_path / "content", "/closed/g"), ("get", "/closed/f", tmp_path)):
+        result = run("fs", *command)
+        assert (result.code, "1 failure" in result.out) == (1, True)
+        assert re.fullmatch(r"pydfsnode: .*Permission denied.* \[2014\]\n", result.err)
+
+
+def test_there_are_no_symbolic_links(run: Run) -> None:
+    result = run("fs", "ln", "-s", "/a", "/b")
+    assert (result.code, "No such command 'ln'" in result.err) == (2, True)
 
 
 def test_what_is_kept_by_the_masters_says_so(run: Run, put: Put) -> None:

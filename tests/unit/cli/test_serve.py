@@ -106,6 +106,29 @@ def test_a_missing_file_is_one_sentence(run: Run, roles: Roles, tmp_path: Path) 
     assert result.err == f"pydfsnode: {tmp_path / 'nothing.toml'}: no such configuration file\n"
 
 
+@pytest.mark.parametrize(
+    ("rack", "why"),
+    [("/dc1//r7", "'' is no name"), ("r 7", "'r 7' is no name"), ("/a" * 9, "9 levels, 8 are")],
+)
+def test_a_rack_that_is_none_is_refused(
+    run: Run, roles: Roles, config: Path, rack: str, why: str
+) -> None:
+    result = run("serve", "--config", config, "--rack", rack)
+    assert result.code == 2
+    assert f'{config}: rack = "{rack}": ' in result.err
+    assert why in result.err
+    assert 'write it as "/dc1/room2/r7"' in result.err
+    assert not roles.ran
+
+
+def test_a_rate_below_nothing_is_refused(run: Run, roles: Roles, tmp_path: Path) -> None:
+    path = tmp_path / "node.toml"
+    path.write_text(to_toml({**FIELDS, "repair_bytes_per_s": -1}))
+    result = run("serve", "--config", path)
+    assert result.code == 2
+    assert "repair_bytes_per_s is below 0; 0 means no limit" in result.err
+
+
 def test_a_full_disk_is_one_sentence(run: Run, roles: Roles, config: Path) -> None:
     roles.error = OSError(28, "No space left on device", "/data/x")
     result = run("serve", "--config", config)

@@ -14,6 +14,7 @@ from pydfsnode.client.filesystem import AsyncFileSystem
 from pydfsnode.client.filesystem_base import CREATION_DEFAULT, Creation
 from pydfsnode.client.model import AllocatedChunk, ChunkDone, ChunkLocation
 from pydfsnode.client.patience import Patience
+from pydfsnode.client.read_hedge import ReadCounts
 from pydfsnode.client.session import OpSession
 from pydfsnode.client.wire import MasterCalls
 from pydfsnode.errors import ChunkUnavailable, NoChunkservers, PipelineBroken, PydfsError
@@ -94,7 +95,7 @@ class FakeFleet:
         self.suspected: list[tuple[int, str]] = []
 
     def choose_targets(
-        self, replication: int, exclude: Sequence[str], _size: int
+        self, replication: int, exclude: Sequence[str], _size: int, _host: str = ""
     ) -> tuple[str, ...]:
         self.excluded.append(list(exclude))
         found = [name for name in self.servers if name not in exclude][:replication]
@@ -104,6 +105,12 @@ class FakeFleet:
 
     def listen_of(self, node_id: str) -> str:
         return f"{node_id}.test:7000"
+
+    def write_failed(self, _node_ids: Sequence[str]) -> None:
+        pass
+
+    def rack_of(self, _node_id: str) -> str:
+        return "/default"
 
     def readable(self, chunk_id: int) -> list[str]:
         return self.readable_by_chunk.get(chunk_id, self.servers)
@@ -203,6 +210,8 @@ class FakeChunks:
             lambda _step, _chunk, _sink: None
         )
         self.reads: list[tuple[int, int, int]] = []
+        self.read_ahead_bytes = limits.READ_AHEAD_BYTES_DEFAULT
+        self.counts = ReadCounts()
         self.before_read: Callable[[ChunkLocation], None] = lambda _chunk: None
 
     def maybe_break(self, step: str, chunk: AllocatedChunk, sink: FakeSink | None) -> None:

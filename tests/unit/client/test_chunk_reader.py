@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pydfsnode._fast import crc32c
+from pydfsnode.client import chunk_reader
 from pydfsnode.client.chunk_reader import read_chunk
 from pydfsnode.client.model import ChunkLocation, Replica
 from pydfsnode.errors import (
@@ -21,6 +22,8 @@ from pydfsnode.limits import BLOCK_BYTES, MIB
 from pydfsnode.rpc.chunk_packets import make_packet
 from tests.support.chunkservers import ChunkCluster, chunk_cluster
 from tests.support.memory_directory import memory_directory
+from tests.unit.client.chunk_peers import CONTENT as CONTENT_OF_PEERS
+from tests.unit.client.chunk_peers import Peers
 
 LENGTH = 3 * MIB + 4321
 CONTENT = (bytes(range(251)) * (LENGTH // 251 + 1))[:LENGTH]
@@ -155,6 +158,20 @@ async def test_a_server_that_hangs_is_left_for_another(cluster: ChunkCluster) ->
 
     assert await _all(read_chunk(hanging, 0, LENGTH, connect, stall_ms=200)) == CONTENT
     assert _Peer.cancelled == 1
+
+
+@pytest.mark.parametrize("sends", [0, 1])
+async def test_a_server_that_stops_is_left_soon_while_there_is_another(
+    monkeypatch: pytest.MonkeyPatch, sends: int
+) -> None:
+    monkeypatch.setattr(chunk_reader, "ELSEWHERE_MS", 1)
+    peers = Peers(("c1", "c2"))
+    peers["c1"].stops_after = sends
+    found = await _all(read_chunk(peers.chunk, 0, len(CONTENT_OF_PEERS), peers.connect))
+    assert found == CONTENT_OF_PEERS
+    rest = sends * MIB
+    assert peers["c2"].asked == [(rest, len(CONTENT_OF_PEERS) - rest)]
+    peers.assert_nothing_is_open()
 
 
 @pytest.mark.parametrize(

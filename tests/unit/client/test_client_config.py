@@ -25,6 +25,28 @@ def test_what_is_left_out_is_as_people_expect(tmp_path: Path) -> None:
     assert config.inline_bytes_max == limits.INLINE_BYTES_MAX
 
 
+def test_reads_are_hedged_and_ahead_unless_told_otherwise(tmp_path: Path) -> None:
+    config = load(tmp_path)
+    assert (config.rack, config.hedged_reads) == ("", True)
+    assert config.read_ahead_bytes == limits.READ_AHEAD_BYTES_DEFAULT
+    config = load(tmp_path, 'rack = "/dc1/r7"\nhedged_reads = false\nread_ahead_bytes = 1048576')
+    assert (config.rack, config.hedged_reads) == ("/dc1/r7", False)
+    assert config.read_ahead_bytes == limits.READ_AHEAD_BYTES_MIN
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'rack = "/a//b"',
+        f"read_ahead_bytes = {limits.READ_AHEAD_BYTES_MIN - 1}",
+        f"read_ahead_bytes = {limits.READ_AHEAD_BYTES_MAX + 1}",
+    ],
+)
+def test_what_no_reader_can_do_is_refused(tmp_path: Path, line: str) -> None:
+    with pytest.raises(ConfigError, match=line.partition(" ")[0]):
+        load(tmp_path, line)
+
+
 @pytest.mark.parametrize(("text", "bits"), [("022", 0o022), ("0", 0), ("0077", 0o077)])
 def test_a_umask_is_octal(tmp_path: Path, text: str, bits: int) -> None:
     assert load(tmp_path, f'umask = "{text}"').umask_bits() == bits

@@ -11,7 +11,13 @@ import pytest
 from pydfsnode import limits
 from pydfsnode.client import copy
 from pydfsnode.client.local_files import PartFile
-from pydfsnode.errors import AlreadyExists, ChunkUnavailable, NotADirectory, Unavailable
+from pydfsnode.errors import (
+    AlreadyExists,
+    ChunkUnavailable,
+    CorruptionError,
+    NotADirectory,
+    Unavailable,
+)
 from tests.unit.client.fakes import FakeCluster
 
 MIB = limits.MIB
@@ -89,6 +95,36 @@ async def test_an_existing_directory_takes_the_copy_inside(
     (tmp_path / "into").mkdir()
     await fs.get(["/d/f", "/d"], tmp_path / "into")
     assert sorted(content(tmp_path / "into")) == ["d/f", "d/g", "f"]
+
+
+@pytest.mark.parametrize("size", [0, 1, limits.INLINE_BYTES_MAX, 2 * MIB + 7])
+async def test_a_verified_copy_has_the_checksum_that_the_masters_know(
+    cluster: FakeCluster, tmp_path: Path, size: int
+) -> None:
+    fs, data = cluster.connect(), random.Random(size).randbytes(size)
+    await fs.pipe_file("/d/f", data)
+    await fs.get_file("/d/f", tmp_path / "f", verify=True)
+    assert (tmp_path / "f").read_bytes() == data
+    await fs.get("/d", tmp_path / "d", verify=True, watcher=Watcher())
+    assert (tmp_path / "d" / "f").read_bytes() == data
+
+
+async def test_a_verified_copy_that_differs_is_an_error_and_leaves_no_file(
+    cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = cluster.connect()
+    await fs.pipe_file("/f", b"right" * MIB)
+
+    async def other(_self: object, _chunk: object, _offset: int, length: int) -> list[bytes]:
+        return [bytes(length)]
+
+    monkeypatch.setattr(type(cluster.chunks), "read", other)
+    with pytest.raises(CorruptionError, match="the masters know"):
+        await fs.get_file("/f", tmp_path / "f", verify=True)
+    with pytest.raises(CorruptionError, match="the masters know"):
+        await fs.get("/f", tmp_path / "f", verify=True, watcher=Watcher())
+    assert list(tmp_path.iterdir()) == []
+    await fs.get_file("/f", tmp_path / "f")
 
 
 async def test_several_sources_need_a_directory(cluster: FakeCluster, tmp_path: Path) -> None:

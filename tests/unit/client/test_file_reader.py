@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import aclosing
 
 import pytest
 
@@ -74,14 +75,47 @@ async def test_a_single_read_after_a_seek_fetches_only_that(cluster: FakeCluster
     assert cluster.chunks.reads == [(2, 100, 10)]
 
 
-async def test_no_more_than_the_bound_is_fetched_ahead(cluster: FakeCluster) -> None:
-    fs = cluster.connect()
-    reader = await fs.open_reader("/f")
-    packets = reader.packets()
-    await anext(packets)
-    await asyncio.sleep(0)
-    assert len(cluster.chunks.reads) <= file_reader.SEGMENTS_AHEAD_MAX
-    await packets.aclose()
+@pytest.mark.parametrize(("bound", "segments"), [(MIB // 2, 1), (MIB, 2), (3 * MIB, 6)])
+async def test_what_is_fetched_ahead_is_bounded_in_bytes(
+    cluster: FakeCluster, bound: int, segments: int
+) -> None:
+    cluster.chunks.read_ahead_bytes = 4 * MIB  # for segments of the size above
+    reader = await cluster.connect().open_reader("/f")
+    cluster.chunks.read_ahead_bytes = bound
+    consumed = 0
+    async with aclosing(reader.packets()) as packets:
+        async for packet in packets:
+            await asyncio.sleep(0)
+            consumed += len(packet)
+            asked = sum(length for _, _, length in cluster.chunks.reads)
+            # The packet in hand is half of its segment, which counts as a whole until it is used.
+            before = consumed - len(packet)
+            assert asked - before <= bound + MIB // 4
+            assert asked >= min(before + bound, len(DATA)) - MIB // 2, "and it is used"
+            if consumed == len(packet):
+                assert len(cluster.chunks.reads) == segments, "all of the bound is used"
+    assert consumed == len(DATA)
+
+
+async def test_a_small_bound_makes_small_segments(cluster: FakeCluster) -> None:
+    cluster.chunks.read_ahead_bytes = MIB
+    reader = await cluster.connect().open_reader("/f")
+    assert b"".join([bytes(packet) async for packet in reader.packets()]) == DATA
+    assert max(length for _, _, length in cluster.chunks.reads) == MIB // 4
+
+
+async def test_a_range_inside_a_segment_is_one_request_for_it_alone(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_work: object) -> None:
+        raise AssertionError("a task for a single request")
+
+    async with await cluster.connect().open_reader("/f") as reader:
+        monkeypatch.setattr(asyncio, "ensure_future", fail)
+        for start in (4 * MIB + 8192, 0, 2 * MIB - 4096):
+            assert await reader.read_range(start, start + 4096) == DATA[start : start + 4096]
+    assert cluster.chunks.reads == [(3, 8192, 4096), (1, 0, 4096), (1, 2 * MIB - 4096, 4096)]
+    assert cluster.router.calls.count("Locate") == 1
 
 
 async def test_replicas_that_moved_are_found_by_asking_the_masters_again(

@@ -16,7 +16,7 @@ from pydfsnode.fleet.bounds import (
     FAILED_COPY_MS,
     ORPHAN_MS,
 )
-from pydfsnode.fleet.repair import Copy, Delete, RepairPlanner
+from pydfsnode.fleet.repair import Copy, Delete, RepairPlanner, RepairRates
 from pydfsnode.fleet.replicas import ReplicaMap
 from pydfsnode.fleet.reports import ReplicaReports
 from pydfsnode.fleet.servers import ServerTable
@@ -28,18 +28,22 @@ DEAD_AFTER_MS = 10_000
 class Leader:
     """A leader's tables; its servers say what they hold in heartbeats of their own."""
 
-    def __init__(self, count: int, warm_up_ms: int = 0) -> None:
+    def __init__(
+        self, count: int, warm_up_ms: int = 0, racks: int = 0, rates: RepairRates | None = None
+    ) -> None:
+        """*racks*: c1, c2, … stand in r1, r2, … and again from r1; 0: all in one."""
         self.now_ms = 0
         self.servers = ServerTable(DEAD_AFTER_MS)
         self.replicas = ReplicaMap()
         self.reports = ReplicaReports(self.replicas)
         self.planner = RepairPlanner(
-            self.servers, self.replicas, self.reports, 0, warm_up_ms=warm_up_ms
+            self.servers, self.replicas, self.reports, 0, warm_up_ms=warm_up_ms, rates=rates
         )
         self.rng = random.Random(1)
         self.garbage_below = 10**9
         self.free: dict[str, int] = {}
         self.names = [f"c{n}" for n in range(1, count + 1)]
+        self.racks = {f"c{n + 1}": f"/r{n % racks + 1}" for n in range(count)} if racks else {}
         for name in self.names:
             self.beat(name)
             self.reports.full_report_page(name, 1, 0, [], first=True, last=True)
@@ -54,7 +58,15 @@ class Leader:
         length: int = 10,
     ) -> None:
         if self.servers.heartbeat(
-            name, self.now_ms, f"{name}:1", "r", 0, self.free.get(name, GIB), 0, 0, 1
+            name,
+            self.now_ms,
+            f"{name}:1",
+            self.racks.get(name, "r"),
+            0,
+            self.free.get(name, GIB),
+            0,
+            0,
+            1,
         ):
             self.replicas.server_live(name)
         self.reports.heartbeat(name, 1, 0, [(c, 1, length) for c in added], removed)

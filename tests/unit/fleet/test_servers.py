@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pydfsnode.errors import Overloaded
-from pydfsnode.fleet.servers import ServerTable
+from pydfsnode.fleet.servers import GOOD, MAINTENANCE, ServerTable
 
 DEAD_AFTER_MS = 10_000
 
@@ -24,6 +24,45 @@ def test_the_first_heartbeat_makes_a_server_live_the_next_changes_nothing() -> N
     assert table.is_live("c1")
     assert table.listen_of("c1") == "c1:1"
     assert [server.free_bytes for server in table.live()] == [7]
+
+
+def test_what_operators_ordered_outlives_heartbeats_deaths_and_returns() -> None:
+    table = ServerTable(DEAD_AFTER_MS)
+    table.set_admin_state("c1", MAINTENANCE)  # never heard of
+    beat(table, "c1", 0)
+    table.set_admin_state("c1", MAINTENANCE)
+    beat(table, "c1", 1)
+    table.expire(DEAD_AFTER_MS + 1)
+    beat(table, "c1", 20_000)
+    found = table.get("c1")
+    assert found is not None
+    assert (found.admin_state, found.state) == (MAINTENANCE, "live")
+    assert table.placeable() == []
+    assert [len(candidates) for candidates in table.candidates] == [0, 0, 1]
+
+
+def test_servers_are_filed_by_class_rack_and_host_as_long_as_they_live() -> None:
+    table = ServerTable(DEAD_AFTER_MS)
+    for node_id in ("c2", "c1"):
+        beat(table, node_id, 0)
+    assert [server.node_id for server in table.at_host("c1")] == ["c1"]
+    assert table.spread().racks == {("r1",)}
+    table.heartbeat("c1", 1, "other:1", "/r2", 0, 7, 0, 0, 1)
+    assert (table.at_host("c1"), len(table.at_host("other"))) == ([], 1)
+    assert table.spread().racks == {("r1",), ("r2",)}
+    table.expire(DEAD_AFTER_MS)
+    assert table.spread().racks == {("r2",)}
+    table.forget("c1")
+    assert (len(table.candidates[GOOD]), table.at_host("other")) == (0, [])
+
+
+def test_readers_are_sent_to_who_has_little_to_do_unknown_servers_last() -> None:
+    table = ServerTable(DEAD_AFTER_MS)
+    for node_id, streams in (("busy", 40), ("a", 3), ("b", 0)):
+        table.heartbeat(node_id, 0, "h:1", "", 0, 7, 0, streams, 1)
+    assert table.for_readers(["gone", "busy", "a", "b"], 0) == ["a", "b", "busy", "gone"]
+    assert table.for_readers(["gone", "busy", "a", "b"], 3) == ["b", "a", "busy", "gone"]
+    assert table.for_readers([], 3) == []
 
 
 def test_silence_for_exactly_the_limit_is_death_told_once() -> None:

@@ -119,6 +119,9 @@ class Stream:
             "CreateSnapshot": (path, rng.choice("st")),
             "DeleteSnapshot": (path, rng.choice("st")),
             "RenameSnapshot": (path, "s", rng.choice("st")),
+            "SetDuty": (targets, rng.choice(["decommissioning", "maintenance", "in service"]), 9),
+            "SetSafeMode": (rng.random() < 0.02,),
+            "SetBalance": (rng.choice([0, *range(1, 20)]), 1 << 20),
         }
         return choices[name]
 

@@ -44,6 +44,9 @@ FIELDS: dict[str, tuple[int, list[tuple[Any, ...]]]] = {
     "CreateSnapshot": (31, [("/a", "s1")]),
     "DeleteSnapshot": (32, [("/a", "s1")]),
     "RenameSnapshot": (33, [("/a", "s1", "s2")]),
+    "SetDuty": (34, [(("c1", "c2"), "maintenance", 9)]),
+    "SetSafeMode": (35, [(True,)]),
+    "SetBalance": (36, [(100_000, 1 << 20)]),
 }
 """Tag and fields of each operation; neither ever changes, but for fields at the end."""
 EVERY_OP: list[ops.AnyOp] = [

@@ -6,6 +6,7 @@ import pytest
 
 from pydfsnode.errors import CorruptionError
 from pydfsnode.meta import attributes, ops, queries, rows
+from pydfsnode.meta.administration import TABLE_DUTY, TABLE_MODE
 from pydfsnode.meta.caller import NOBODY_ASKS
 from pydfsnode.meta.history_rows import TABLE_PAST_ENTRY, TABLE_PAST_INODE, TABLE_SNAPSHOT
 from pydfsnode.meta.inline import TABLE_INLINE, inline_key
@@ -22,6 +23,8 @@ NUMBERED = {
     TABLE_SNAPSHOT: ("snapshot of a directory", 1),
     TABLE_PAST_ENTRY: ("past entry", 2),
     TABLE_PAST_INODE: ("past inode", 1),
+    TABLE_DUTY: ("chunkserver out of service", 1),
+    TABLE_MODE: ("mode: balance", 2),
 }
 """Table to the beginning of its vector and the number that is its key."""
 
@@ -52,6 +55,8 @@ class Made:
         self.apply(ops.Create, "/w", 3, CHUNK_BYTES)
         self.apply(ops.AllocateChunk, 4, None, 0, ("c1", "c2"))
         self.apply(ops.Rename, "/d/a", "/d/b")
+        self.apply(ops.SetDuty, ("c4",), "maintenance", 99_000)
+        self.apply(ops.SetBalance, 100_000, 50 << 20)
         self.drain()
 
 

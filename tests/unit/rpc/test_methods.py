@@ -68,6 +68,11 @@ CLIENT_PATHS = NAMESPACE | {
     "/pydfs.v1.Node/Ping",
 }
 OPERATOR_PATHS = {
+    "/pydfs.v1.Cluster/FleetState",
+    "/pydfs.v1.Cluster/SetDuty",
+    "/pydfs.v1.Cluster/SetBalance",
+    "/pydfs.v1.Cluster/SetSafeMode",
+    "/pydfs.v1.Cluster/Fsck",
     "/pydfs.v1.Cluster/AddServer",
     "/pydfs.v1.Cluster/RemoveServer",
     "/pydfs.v1.Cluster/TransferLeadership",

@@ -19,8 +19,10 @@ from pydfsnode.errors import (
     StaleChunkVersion,
 )
 from pydfsnode.limits import BLOCK_BYTES, MIB, PACKET_BYTES
+from pydfsnode.storage import chunk_format
 from pydfsnode.storage.chunk_disk import ChunkDisk
 from pydfsnode.storage.chunk_index import Replica
+from pydfsnode.storage.chunk_replicas import ChunkReplicas
 from tests.support.memory_directory import memory_directory
 
 SIZES = [1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, PACKET_BYTES, 2 * PACKET_BYTES + 3]
@@ -32,8 +34,8 @@ def _content(length: int, seed: int = 1) -> bytes:
     ]
 
 
-def _opened(directory: Path, **more: object) -> ChunkDisk:
-    disk = ChunkDisk(directory, 0, lambda: None, **more)  # type: ignore[arg-type]
+def _opened(directory: Path) -> ChunkReplicas:
+    disk = ChunkReplicas([ChunkDisk(directory)], lambda: None)
     disk.open()
     return disk
 
@@ -46,11 +48,17 @@ def tmp_path() -> Iterator[Path]:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> ChunkDisk:
+def disk(tmp_path: Path) -> ChunkReplicas:
     return _opened(tmp_path)
 
 
-def _store(disk: ChunkDisk, chunk_id: int, content: bytes, version: int = 1, cut: int = 0) -> None:
+def _directory(disk: ChunkReplicas) -> Path:
+    return disk.disks.all[0].directory
+
+
+def _store(
+    disk: ChunkReplicas, chunk_id: int, content: bytes, version: int = 1, cut: int = 0
+) -> None:
     """Write in pieces of *cut* bytes (0: one)."""
     writer = disk.create(chunk_id, version, len(content))
     step = cut or len(content)
@@ -59,15 +67,15 @@ def _store(disk: ChunkDisk, chunk_id: int, content: bytes, version: int = 1, cut
     assert disk.finish(writer, crc32c(content)) == crc32c(content)
 
 
-def _read(disk: ChunkDisk, chunk_id: int, version: int = 1) -> bytes:
+def _read(disk: ChunkReplicas, chunk_id: int, version: int = 1) -> bytes:
     held = disk.find(chunk_id, version)
     with disk.reader(held) as reader:
         assert reader.tail.crc32c == crc32c(reader.read(0, held.length))
         return bytes(reader.read(0, held.length))
 
 
-def _file(disk: ChunkDisk, chunk_id: int, version: int = 1) -> Path:
-    return disk.directory / "chunks" / f"{chunk_id % 256:02x}" / f"{chunk_id:016x}.{version}"
+def _file(disk: ChunkReplicas, chunk_id: int, version: int = 1) -> Path:
+    return _directory(disk) / "chunks" / f"{chunk_id % 256:02x}" / f"{chunk_id:016x}.{version}"
 
 
 def _flip(path: Path, position: int) -> None:
@@ -78,18 +86,20 @@ def _flip(path: Path, position: int) -> None:
 
 @pytest.mark.parametrize("length", SIZES)
 @pytest.mark.parametrize("cut", [0, 1000 * 7, BLOCK_BYTES, PACKET_BYTES])
-def test_what_was_written_is_read_whatever_the_cuts(disk: ChunkDisk, length: int, cut: int) -> None:
+def test_what_was_written_is_read_whatever_the_cuts(
+    disk: ChunkReplicas, length: int, cut: int
+) -> None:
     content = _content(length)
     _store(disk, 5, content, cut=cut)
     assert _read(disk, 5) == content
-    assert list((disk.directory / "tmp").iterdir()) == []
+    assert list((_directory(disk) / "tmp").iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("offset", "length"),
     [(0, 1), (BLOCK_BYTES - 1, 2), (BLOCK_BYTES, 1), (7, 3 * BLOCK_BYTES), (3 * BLOCK_BYTES, 17)],
 )
-def test_any_range_is_read(disk: ChunkDisk, offset: int, length: int) -> None:
+def test_any_range_is_read(disk: ChunkReplicas, offset: int, length: int) -> None:
     content = _content(3 * BLOCK_BYTES + 17)
     _store(disk, 5, content)
     with disk.reader(disk.find(5, 1)) as reader:
@@ -97,7 +107,9 @@ def test_any_range_is_read(disk: ChunkDisk, offset: int, length: int) -> None:
 
 
 @pytest.mark.parametrize("block", [0, 1, 2, 3])
-def test_a_flipped_bit_stops_reads_of_its_block_and_only_those(disk: ChunkDisk, block: int) -> None:
+def test_a_flipped_bit_stops_reads_of_its_block_and_only_those(
+    disk: ChunkReplicas, block: int
+) -> None:
     content = _content(3 * BLOCK_BYTES + 17)
     _store(disk, 5, content)
     _flip(_file(disk, 5), block * BLOCK_BYTES + 3)
@@ -112,7 +124,7 @@ def test_a_flipped_bit_stops_reads_of_its_block_and_only_those(disk: ChunkDisk, 
 
 
 @pytest.mark.parametrize("from_end", [1, 4, 48, 49, 52])
-def test_a_damaged_tail_marks_the_replica_corrupt(disk: ChunkDisk, from_end: int) -> None:
+def test_a_damaged_tail_marks_the_replica_corrupt(disk: ChunkReplicas, from_end: int) -> None:
     _store(disk, 5, _content(100))
     path = _file(disk, 5)
     _flip(path, path.stat().st_size - from_end)
@@ -169,7 +181,7 @@ def test_a_strange_file_is_left_alone(tmp_path: Path) -> None:
     assert strange.read_text() == "mine"
 
 
-def test_older_and_equal_versions_are_refused_newer_ones_replace(disk: ChunkDisk) -> None:
+def test_older_and_equal_versions_are_refused_newer_ones_replace(disk: ChunkReplicas) -> None:
     _store(disk, 5, b"second", version=2)
     with pytest.raises(StaleChunkVersion):
         disk.create(5, 1, 10)
@@ -184,7 +196,7 @@ def test_older_and_equal_versions_are_refused_newer_ones_replace(disk: ChunkDisk
         disk.find(5, 4)
 
 
-def test_a_corrupt_replica_can_be_written_again(disk: ChunkDisk) -> None:
+def test_a_corrupt_replica_can_be_written_again(disk: ChunkReplicas) -> None:
     _store(disk, 5, b"content")
     disk.index.mark_corrupt(disk.find(5, 1))
     _store(disk, 5, b"content")
@@ -198,7 +210,7 @@ CUTS = [1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 2 * BLOCK_BYTES, 2 * B
 @pytest.mark.parametrize("length", CUTS)
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_seal_keeps_the_first_bytes_under_the_new_version(
-    disk: ChunkDisk, length: int, finished: bool
+    disk: ChunkReplicas, length: int, finished: bool
 ) -> None:
     content = _content(2 * BLOCK_BYTES + 9)
     writer = disk.create(5, 1, len(content))
@@ -209,10 +221,10 @@ def test_a_seal_keeps_the_first_bytes_under_the_new_version(
     assert _read(disk, 5, 2) == content[:length]
     assert not _file(disk, 5, 1).exists()
     assert len(disk.growing) == 0
-    assert list((disk.directory / "tmp").iterdir()) == []
+    assert list((_directory(disk) / "tmp").iterdir()) == []
 
 
-def test_a_second_seal_changes_nothing_and_another_length_is_refused(disk: ChunkDisk) -> None:
+def test_a_second_seal_changes_nothing_and_another_length_is_refused(disk: ChunkReplicas) -> None:
     disk.create(5, 1, 10).append([b"0123456789"])
     first = disk.seal(5, 1, 2, 4)
     assert disk.seal(5, 1, 2, 4) == first == crc32c(b"0123")
@@ -221,7 +233,7 @@ def test_a_second_seal_changes_nothing_and_another_length_is_refused(disk: Chunk
     assert _read(disk, 5, 2) == b"0123"
 
 
-def test_a_sealed_writer_can_do_nothing_more(disk: ChunkDisk) -> None:
+def test_a_sealed_writer_can_do_nothing_more(disk: ChunkReplicas) -> None:
     writer = disk.create(5, 1, 10)
     writer.append([b"0123456789"])
     disk.seal(5, 1, 2, 10)
@@ -237,7 +249,7 @@ def test_a_sealed_writer_can_do_nothing_more(disk: ChunkDisk) -> None:
 
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_seal_beyond_what_is_here_is_refused_and_harms_nothing(
-    disk: ChunkDisk, finished: bool
+    disk: ChunkReplicas, finished: bool
 ) -> None:
     writer = disk.create(5, 1, 10)
     writer.append([b"0123"])
@@ -250,7 +262,7 @@ def test_a_seal_beyond_what_is_here_is_refused_and_harms_nothing(
     assert _read(disk, 5) == b"0123"
 
 
-def test_a_seal_of_nothing_here_of_a_bad_version_and_of_no_bytes(disk: ChunkDisk) -> None:
+def test_a_seal_of_nothing_here_of_a_bad_version_and_of_no_bytes(disk: ChunkReplicas) -> None:
     with pytest.raises(ReplicaNotFound):
         disk.seal(5, 1, 2, 1)
     with pytest.raises(InvalidArgument):
@@ -258,11 +270,11 @@ def test_a_seal_of_nothing_here_of_a_bad_version_and_of_no_bytes(disk: ChunkDisk
     disk.create(5, 1, 10).append([b"0123"])
     assert disk.seal(5, 1, 2, 0) == 0
     assert disk.index.get(5) is None
-    assert list((disk.directory / "tmp").iterdir()) == []
+    assert list((_directory(disk) / "tmp").iterdir()) == []
 
 
 @pytest.mark.parametrize("block", [0, 1])
-def test_a_seal_never_sums_damaged_bytes_anew(disk: ChunkDisk, block: int) -> None:
+def test_a_seal_never_sums_damaged_bytes_anew(disk: ChunkReplicas, block: int) -> None:
     content = _content(2 * BLOCK_BYTES)
     _store(disk, 5, content)
     _flip(_file(disk, 5), block * BLOCK_BYTES)
@@ -271,15 +283,15 @@ def test_a_seal_never_sums_damaged_bytes_anew(disk: ChunkDisk, block: int) -> No
     assert disk.index.corrupt() == [5]
 
 
-def test_a_seal_of_a_growing_chunk_verifies_the_block_it_cuts(disk: ChunkDisk) -> None:
+def test_a_seal_of_a_growing_chunk_verifies_the_block_it_cuts(disk: ChunkReplicas) -> None:
     writer = disk.create(5, 1, 10)
     writer.append([_content(BLOCK_BYTES)])
-    _flip(next((disk.directory / "tmp").iterdir()), 3)
+    _flip(next((_directory(disk) / "tmp").iterdir()), 3)
     with pytest.raises(CorruptionError):
         disk.seal(5, 1, 2, 100)
 
 
-def test_deleting_respects_the_version(disk: ChunkDisk) -> None:
+def test_deleting_respects_the_version(disk: ChunkReplicas) -> None:
     _store(disk, 5, b"second", version=2)
     with pytest.raises(StaleChunkVersion):
         disk.delete(5, 1)
@@ -291,7 +303,7 @@ def test_deleting_respects_the_version(disk: ChunkDisk) -> None:
     assert not _file(disk, 5, 2).exists()
 
 
-def test_a_file_removed_behind_our_back_is_forgotten(disk: ChunkDisk) -> None:
+def test_a_file_removed_behind_our_back_is_forgotten(disk: ChunkReplicas) -> None:
     _store(disk, 5, b"content")
     _file(disk, 5).unlink()
     with pytest.raises(ReplicaNotFound):
@@ -304,11 +316,11 @@ def _statvfs(free_bytes: int) -> Callable[[Path], SimpleNamespace]:
 
 
 def test_a_write_without_room_is_refused_before_it_begins(tmp_path: Path) -> None:
-    disk = ChunkDisk(tmp_path, MIB, lambda: None, _statvfs(3 * MIB))
+    disk = ChunkReplicas([ChunkDisk(tmp_path, MIB, _statvfs(3 * MIB))], lambda: None)
     disk.open()
     assert disk.free_bytes() == 2 * MIB
     writer = disk.create(1, 1, MIB)
-    assert disk.free_bytes() == MIB
+    assert disk.free_bytes() == MIB - chunk_format.tail_bytes(MIB)
     with pytest.raises(DiskFull, match="free some"):
         disk.create(2, 1, MIB)
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -317,7 +329,7 @@ def test_a_write_without_room_is_refused_before_it_begins(tmp_path: Path) -> Non
 
 
 def test_a_disk_that_fills_up_in_the_middle_loses_only_that_chunk(
-    disk: ChunkDisk, monkeypatch: pytest.MonkeyPatch
+    disk: ChunkReplicas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = disk.create(5, 1, 10)
     writer.append([b"0123"])
@@ -325,7 +337,7 @@ def test_a_disk_that_fills_up_in_the_middle_loses_only_that_chunk(
         patched.setattr(os, "pwrite", _raise(errno.ENOSPC))
         with pytest.raises(DiskFull):
             writer.append([b"4567"])
-    assert list((disk.directory / "tmp").iterdir()) == []
+    assert list((_directory(disk) / "tmp").iterdir()) == []
     disk.drop(writer, "its stream failed")
     _store(disk, 5, b"again")
     assert _read(disk, 5) == b"again"
@@ -333,7 +345,7 @@ def test_a_disk_that_fills_up_in_the_middle_loses_only_that_chunk(
 
 @pytest.mark.parametrize("call", ["fdatasync", "fsync"])
 def test_a_failed_sync_is_fatal_and_the_chunk_is_not_listed(
-    disk: ChunkDisk, monkeypatch: pytest.MonkeyPatch, call: str
+    disk: ChunkReplicas, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     writer = disk.create(5, 1, 10)
     writer.append([b"0123"])
@@ -343,13 +355,13 @@ def test_a_failed_sync_is_fatal_and_the_chunk_is_not_listed(
     assert disk.index.get(5) is None
 
 
-def test_bytes_that_changed_in_memory_are_not_made_durable(disk: ChunkDisk) -> None:
+def test_bytes_that_changed_in_memory_are_not_made_durable(disk: ChunkReplicas) -> None:
     writer = disk.create(5, 1, 10)
     writer.append([b"0123"])
     with pytest.raises(CorruptionError, match="memory"):
         disk.finish(writer, crc32c(b"0124"))
     assert disk.index.get(5) is None
-    assert list((disk.directory / "tmp").iterdir()) == []
+    assert list((_directory(disk) / "tmp").iterdir()) == []
 
 
 def _raise(number: int) -> Callable[..., int]:

@@ -49,3 +49,22 @@ def test_an_epoch_that_is_not_durable_is_not_taken(
     with pytest.raises(DurabilityFailure):
         epoch.advance(9)
     assert epoch.highest == 0
+
+
+def test_the_highest_of_several_disks_counts_and_one_that_fails_is_told(tmp_path: Path) -> None:
+    disks = [tmp_path / name for name in "abc"]
+    for disk in disks:
+        disk.mkdir()
+    EpochFile(disks[1]).advance(7)
+    lost: list[Path] = []
+    epoch = EpochFile(*disks, on_failure=lambda disk, why: lost.append(disk))
+    assert epoch.highest == 7
+    disks[0].rmdir()
+    epoch.advance(9)
+    assert lost == [disks[0]]
+    assert EpochFile(disks[1]).highest == EpochFile(disks[2]).highest == 9
+    (disks[1] / "epoch").write_bytes(b"damaged")
+    assert EpochFile(*disks[1:]).highest == 9
+    (disks[2] / "epoch").unlink()
+    with pytest.raises(CorruptionError):
+        EpochFile(*disks[1:])

@@ -43,6 +43,7 @@ def test_folding_block_checksums_gives_the_checksum_of_the_whole(length: int) ->
 
 def test_the_written_vector_is_what_the_code_writes() -> None:
     text = (Path(pydfsnode.storage.__file__).parent / "FORMAT-chunks.md").read_text()
+    text = text[: text.index("## A segment")]
     vector = bytes.fromhex("".join(re.findall(r"^[0-9a-f]{32,64}$", text, re.MULTILINE)))
     assert vector == b"abc" + _tail(b"abc", 0x102, 3)
 

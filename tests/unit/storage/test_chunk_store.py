@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from pydfsnode.errors import (
 )
 from pydfsnode.limits import BLOCK_BYTES, MIB, PACKET_BYTES
 from pydfsnode.storage import chunk_store
+from pydfsnode.storage.chunk_disk import ChunkDisk
 from pydfsnode.storage.chunk_store import ChunkStore
 from tests.support.memory_directory import memory_directory
 
@@ -246,3 +248,77 @@ async def test_a_directory_that_cannot_be_used_is_a_configuration_error(tmp_path
     (tmp_path / "chunks").write_text("a file where a directory should be")
     with pytest.raises(ConfigError, match="chunks"):
         await ChunkStore.open(tmp_path, 0)
+
+
+async def test_small_chunks_finished_together_share_syncs_and_are_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packing = await ChunkStore.open_disks([ChunkDisk(tmp_path)], pack_bytes_max=MIB)
+    syncs: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", syncs.append)
+    chunks = [packing.create(chunk_id, 1) for chunk_id in range(1, 65)]
+    for chunk in chunks:
+        await chunk.append([CONTENT[: chunk.chunk_id]])
+    sums = await asyncio.gather(*(chunk.finish([b"end"], None) for chunk in chunks))
+    assert sums == [crc32c(CONTENT[: chunk.chunk_id] + b"end") for chunk in chunks]
+    assert len(syncs) <= 4
+    for chunk in chunks:
+        length = chunk.chunk_id + 3
+        (packet,) = [one async for one in packing.read(chunk.chunk_id, 1, 0, length)]
+        assert packet.data == CONTENT[: chunk.chunk_id] + b"end"
+    assert packing.growing() == 0
+    assert packing.foreground_bytes > 0
+    await packing.close()
+
+
+async def test_a_cancelled_finish_of_a_small_chunk_goes_on(tmp_path: Path) -> None:
+    packing = await ChunkStore.open_disks([ChunkDisk(tmp_path)], pack_bytes_max=MIB)
+    chunk = packing.create(7, 1)
+    finishing = asyncio.ensure_future(chunk.finish([b"content"], None))
+    await asyncio.sleep(0)
+    finishing.cancel()
+    await asyncio.wait([finishing])
+    chunk.keep(0)
+    assert await packing.seal(7, 1, 2, 4) == crc32c(b"cont")
+    assert packing.find(7, 2).length == 4
+    await packing.close()
+
+
+async def test_a_kept_small_chunk_is_sealed_and_a_failure_is_told_to_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packing = await ChunkStore.open_disks([ChunkDisk(tmp_path)], pack_bytes_max=MIB)
+    kept = packing.create(1, 1)
+    await kept.append([b"0123456789"])
+    kept.keep(0)
+    assert await packing.seal(1, 1, 2, 5) == crc32c(b"01234")
+
+    def failing(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", failing)
+    chunks = [packing.create(chunk_id, 1) for chunk_id in (2, 3, 4)]
+    found = await asyncio.gather(
+        *(chunk.finish([b"content"], None) for chunk in chunks), return_exceptions=True
+    )
+    assert {type(error) for error in found} == {DurabilityFailure}
+    assert isinstance(await packing.failed, DurabilityFailure)
+    await packing.close()
+
+
+async def test_one_of_two_disks_fails_and_the_signals_say_so(tmp_path: Path) -> None:
+    disks = [ChunkDisk(tmp_path / name, number=number) for number, name in enumerate("ab")]
+    both = await ChunkStore.open_disks(disks, pack_bytes_max=MIB)
+    for chunk_id in range(20):
+        await both.create(chunk_id, 1).finish([b"content"], None)
+    assert both.signals().failed_disks == 0
+    shutil.rmtree(tmp_path / "a")
+    await both.check_disks()
+    assert both.signals().failed_disks == 1
+    assert [disk.directory.name for disk in both.disks.failed] == ["a"]
+    assert not both.failed.done()
+    assert 0 < len(both.index) < 20
+    both.lose_disk(tmp_path / "a", "again")
+    for chunk_id in range(20, 30):
+        await both.create(chunk_id, 1).finish([b"content"], None)
+    await both.close()

@@ -10,7 +10,8 @@ import pytest
 
 from pydfsnode import limits
 from pydfsnode.errors import CorruptionError
-from pydfsnode.storage.chunk_file import ChunkFileReader, ChunkFileWriter
+from pydfsnode.storage.chunk_file_reader import ChunkFileReader
+from pydfsnode.storage.chunk_file_writer import ChunkFileWriter
 
 MIB = limits.MIB
 SIZES = (1, limits.BLOCK_BYTES, MIB - 1, MIB, MIB + 1, 3 * MIB + 12_345)

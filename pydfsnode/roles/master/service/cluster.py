@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 from pydfsnode.config import NodeConfig
 from pydfsnode.errors import DomainError, NotLeader, PydfsError, UnsafeChange
+from pydfsnode.fleet.health import AVOIDED
+from pydfsnode.meta.administration import DECOMMISSIONING, IN_SERVICE, SAFE_MODE
 from pydfsnode.meta.state import Namespace
 from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
@@ -14,6 +17,7 @@ from pydfsnode.raft.configuration import member_incarnation, member_name
 from pydfsnode.roles.master import health
 from pydfsnode.roles.master.fleet import Fleet
 from pydfsnode.roles.master.membership import Member, Membership
+from pydfsnode.roles.master.service.fleet_orders import safe_mode
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.server import Handlers
@@ -125,6 +129,17 @@ class ClusterService:
                     rack=s.rack,
                     listen=s.listen,
                     last_heartbeat_ms_ago=s.silent_ms,
+                    admin_state=s.admin_state,
+                    scrub=None if s.load.scrub is None else pb.ScrubState(**asdict(s.load.scrub)),
+                    health_score=s.health,
+                    condition=s.condition,
+                    health_reasons=s.reasons,
+                    streams=s.streams,
+                    queued=s.load.queued,
+                    disks=s.load.disks,
+                    failed_disks=s.load.failed_disks,
+                    write_p99_ms=s.load.write_p99_ms,
+                    read_p99_ms=s.load.read_p99_ms,
                 )
                 for s in chunkservers
             ],
@@ -134,6 +149,7 @@ class ClusterService:
             files=self._namespace.file_count,
             directories=self._namespace.directory_count,
             fsync=raft.fsync,
+            safe_mode=safe_mode(self._fleet.operations.view()),
             repairs_running=self._fleet.repairs_running,
             appends_sent=raft.appends_sent,
             entries_sent=raft.entries_sent,
@@ -150,13 +166,27 @@ class ClusterService:
             changing=self._driver.configuration.is_joint,
             fsync=raft.fsync,
             live_chunkservers=sum(s.state == "live" for s in servers),
-            dead_chunkservers=[s.node_id for s in servers if s.state != "live"],
+            dead_chunkservers=[
+                s.node_id
+                for s in servers
+                if s.state != "live" and s.admin_state in (IN_SERVICE, DECOMMISSIONING)
+            ],
             chunks=self._namespace.chunk_count,
             under_replicated=self._fleet.under_replicated,
             missing=self._fleet.missing,
             replication=self._config.replication,
             warming_up=self._fleet.warming_up,
+            read_only_by=self._read_only_by(),
+            poor_chunkservers=[
+                (s.node_id, ", ".join(s.reasons))
+                for s in servers
+                if s.state == "live" and s.condition == AVOIDED
+            ],
         )
+
+    def _read_only_by(self) -> str:
+        order = self._namespace.tree.administration.mode(SAFE_MODE)
+        return "" if order is None else order.user
 
     def _masters(self) -> list[pb.MasterState]:
         return [

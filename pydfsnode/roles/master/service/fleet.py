@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
+from pydfsnode.fleet.health import Load, Scrub
 from pydfsnode.fleet.repair import Copy, Delete
 from pydfsnode.meta.state import Namespace
 from pydfsnode.raft.configuration import member_name
@@ -106,4 +109,23 @@ def _heartbeat(request: pb.HeartbeatRequest, call: CallContext) -> Heartbeat:
         removed=list(request.removed),
         corrupt=list(request.corrupt),
         copied=[(d.chunk_id, d.ok) for d in request.done if d.kind == "replicate"],
+        load=_load(request.load) if request.HasField("load") else None,
     )
+
+
+def _load(load: pb.ServerLoad) -> Load:
+    return Load(
+        queued=load.queued,
+        write_p50_ms=load.write_p50_us / 1000,
+        write_p99_ms=load.write_p99_us / 1000,
+        read_p50_ms=load.read_p50_us / 1000,
+        read_p99_ms=load.read_p99_us / 1000,
+        disk_errors=load.disk_errors,
+        disks=load.disks,
+        failed_disks=load.failed_disks,
+        scrub=_scrub(load.scrub) if load.HasField("scrub") else None,
+    )
+
+
+def _scrub(scrub: pb.ScrubState) -> Scrub:
+    return Scrub(**{each.name: getattr(scrub, each.name) for each in fields(Scrub)})

@@ -54,7 +54,11 @@ class Locating:
     def addresses(self, node_ids: Iterable[str]) -> list[pb.Address]:
         """Where clients reach these chunkservers."""
         return [
-            pb.Address(node_id=node_id, listen=self._fleet.listen_of(node_id))
+            pb.Address(
+                node_id=node_id,
+                listen=self._fleet.listen_of(node_id),
+                rack=self._fleet.rack_of(node_id),
+            )
             for node_id in node_ids
         ]
 

@@ -141,7 +141,7 @@ class WritingHandlers:
         self, request: pb.AllocateChunkRequest, call: CallContext
     ) -> pb.AllocateChunkResponse:
         """Choose a pipeline and record the chunk."""
-        targets = await self._allocation.choose(request.inode_id, list(request.exclude))
+        targets = await self._allocation.choose(request.inode_id, list(request.exclude), call.peer)
         op = ops.AllocateChunk(
             *self._head(request.op, call),
             request.inode_id,

@@ -43,6 +43,7 @@ def test_a_healthy_cluster_has_no_findings() -> None:
         ({"live_chunkservers": 0}, "NO_CHUNKSERVERS", ERROR),
         ({"live_chunkservers": 2}, "FEW_CHUNKSERVERS", WARN),
         ({"dead_chunkservers": ["c1"]}, "CHUNKSERVER_DOWN", WARN),
+        ({"poor_chunkservers": [("c1", "1 of 2 disks failed")]}, "CHUNKSERVER_AVOIDED", WARN),
         ({"under_replicated": 1}, "UNDER_REPLICATED", WARN),
         ({"missing": 1}, "MISSING_CHUNKS", ERROR),
         ({"missing": 1, "under_replicated": 2, "warming_up": True}, "WARMING_UP", WARN),

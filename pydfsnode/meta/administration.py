@@ -1,0 +1,87 @@
+"""What operators decided about the fleet, replicated: it survives a failover and a restart.
+
+In which administrative state each chunkserver is, and what the cluster as a whole is told to do:
+to take no changes (safe mode), to even out its chunkservers (balance).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from pydfsnode.meta.tables import AnyTable, Table
+
+TABLE_DUTY = 27
+"""Chunkservers that are not simply in service, by a number of their own."""
+TABLE_MODE = 28
+"""What the cluster is told to do, by the keys below."""
+SAFE_MODE, BALANCE = 1, 2
+
+DutyState = Literal["decommissioning", "decommissioned", "maintenance"]
+IN_SERVICE = "in service"
+DECOMMISSIONING: DutyState = "decommissioning"
+DECOMMISSIONED: DutyState = "decommissioned"
+MAINTENANCE: DutyState = "maintenance"
+
+
+class Duty(msgspec.Struct, frozen=True, array_like=True):
+    """A chunkserver that an operator took out of service; `until_ms` ends a maintenance, else 0."""
+
+    node_id: str
+    state: DutyState
+    until_ms: int
+    since_ms: int
+    user: str
+
+
+class Mode(msgspec.Struct, frozen=True, array_like=True):
+    """Since when and by whom; of a balance also how even, in parts per million, and how fast."""
+
+    since_ms: int
+    user: str
+    threshold_ppm: int = 0
+    bytes_per_s: int = 0
+
+
+class Administration:
+    """Part of `Tree`; change through `set_duty` and `set_mode` only."""
+
+    def __init__(self) -> None:
+        self._duties: Table[Duty] = Table(TABLE_DUTY, Duty)
+        self._modes: Table[Mode] = Table(TABLE_MODE, Mode)
+
+    @property
+    def tables(self) -> tuple[AnyTable, ...]:
+        """Every table of it."""
+        return (self._duties, self._modes)
+
+    @property
+    def duties(self) -> dict[str, Duty]:
+        """Who is not in service, by name."""
+        return {duty.node_id: duty for duty in self._duties.rows.values()}
+
+    def mode(self, key: int) -> Mode | None:
+        """SAFE_MODE or BALANCE, None while it is off."""
+        return self._modes.rows.get(key)
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the namespace takes no changes."""
+        return SAFE_MODE in self._modes.rows
+
+    def set_duty(self, node_id: str, duty: Duty | None) -> None:
+        """What *node_id* is from now on; None: in service."""
+        rows = self._duties.rows
+        key = next((key for key, held in rows.items() if held.node_id == node_id), 0)
+        if duty is not None:
+            self._duties.put(key or max(rows, default=0) + 1, duty)
+        elif key:
+            self._duties.drop(key)
+
+    def set_mode(self, key: int, mode: Mode | None) -> None:
+        """Turn SAFE_MODE or BALANCE on, or off by None."""
+        if mode is None:
+            self._modes.drop(key)
+        else:
+            self._modes.put(key, mode)

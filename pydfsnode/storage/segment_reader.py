@@ -1,0 +1,37 @@
+"""Verified reads of a small chunk in a segment file. Blocking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydfsnode.storage import segment_format
+from pydfsnode.storage.chunk_file_reader import ChunkFileReader
+from pydfsnode.storage.chunk_format import Tail
+from pydfsnode.storage.segment_format import CHUNK, Entry
+
+
+class PackedReader(ChunkFileReader):
+    """As `ChunkFileReader`, for the record at an offset of a segment."""
+
+    def __init__(self, path: Path, salt: int, entry: Entry) -> None:
+        """Open *path*; raises as `ChunkFileReader`."""
+        self._salt = salt
+        self._entry = entry
+        super().__init__(path, entry.chunk_id, entry.version, entry.length)
+
+    def _load_tail(self, version: int) -> Tail:
+        wanted = self._entry
+        size = segment_format.head_bytes(wanted.length)
+        head = self._read(wanted.offset, size)
+        found = segment_format.decode_head(head, self._salt, wanted.offset)
+        if found is None:
+            raise segment_format.broken(wanted.chunk_id, "its record is damaged")
+        entry, tail = found
+        if entry.kind != CHUNK or entry != wanted:
+            raise segment_format.broken(
+                wanted.chunk_id,
+                f"its record is of chunk {entry.chunk_id} version {entry.version} with "
+                f"{entry.length} bytes",
+            )
+        self._base = wanted.offset + size
+        return tail

@@ -1,0 +1,59 @@
+"""The model's orders of operators: who is out of service, safe mode, a balance that runs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tests.reference.namespace_model_base import User, refuse_unless
+from tests.reference.namespace_model_tree import Trees
+
+STATES = {"in service", "decommissioning", "decommissioned", "maintenance"}
+IN_SAFE_MODE = {"RenewLease", "SetBalance", "SetDuty", "SetSafeMode"}
+
+
+class Order(NamedTuple):
+    """Since when and by whom, and what."""
+
+    since_ms: int
+    user: str
+    what: tuple[object, ...]
+
+
+class Administration(Trees):
+    """Operations 34 to 36. `duties`: by chunkserver, its state and when a maintenance ends."""
+
+    def __init__(self, dropped_at_once_max: int) -> None:
+        super().__init__(dropped_at_once_max)
+        self.duties: dict[str, Order] = {}
+        self.safe_mode: Order | None = None
+        self.balance: Order | None = None
+
+    def set_duty(self, user: User, names: tuple[str, ...], state: str, until_ms: int) -> None:
+        refuse_unless(user.is_super, "AccessDenied")
+        refuse_unless(state in STATES and names, "InvalidArgument")
+        refuse_unless(all(0 < len(name) <= 64 for name in names), "InvalidArgument")
+        refuse_unless(state != "maintenance" or until_ms > 0, "InvalidArgument")
+        for name in names:
+            before = self.duties.get(name)
+            was = before.what[0] if before else "in service"
+            if state == "in service":
+                self.duties.pop(name, None)
+            elif state == "maintenance":
+                self.duties[name] = Order(self.clock, user.name, (state, until_ms))
+            elif state == "decommissioning" and was in ("in service", "maintenance"):
+                self.duties[name] = Order(self.clock, user.name, (state, 0))
+            elif state == "decommissioned" and was == "decommissioning" and before:
+                self.duties[name] = before._replace(what=(state, 0))
+
+    def set_safe_mode(self, user: User, on: bool) -> None:
+        refuse_unless(user.is_super, "AccessDenied")
+        if on != (self.safe_mode is not None):
+            self.safe_mode = Order(self.clock, user.name, ()) if on else None
+
+    def set_balance(self, user: User, threshold_ppm: int, bytes_per_s: int) -> None:
+        refuse_unless(user.is_super, "AccessDenied")
+        refuse_unless(0 <= threshold_ppm <= 1_000_000, "InvalidArgument")
+        refuse_unless(not threshold_ppm or 0 < bytes_per_s < 1 << 63, "InvalidArgument")
+        since_ms = self.balance.since_ms if self.balance else self.clock
+        what = threshold_ppm, bytes_per_s
+        self.balance = Order(since_ms, user.name, what) if threshold_ppm else None
