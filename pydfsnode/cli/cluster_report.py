@@ -54,7 +54,7 @@ def _json(status: ClusterStatus, fleet: FleetState) -> dict[str, Any]:
         "capacity_bytes": total,
         "used_bytes": used,
         "free_bytes": free,
-        "chunks": status.chunks,
+        "chunks": fleet.safe_mode.chunks_wanted,
         "under_replicated": status.under_replicated,
         "missing": status.missing,
         "safe_mode": fleet.safe_mode,
@@ -74,7 +74,7 @@ def _print(status: ClusterStatus, fleet: FleetState) -> None:
     _row("DFS Remaining", f"{free} ({binary_size(free)})")
     _row("DFS Used", f"{used} ({binary_size(used)})")
     _row("DFS Used%", _share(used, total))
-    _row("Blocks", f"{status.chunks:,}")
+    _row("Blocks", f"{fleet.safe_mode.chunks_wanted:,}")
     _row("Under replicated blocks", f"{status.under_replicated:,}")
     _row("Missing blocks", f"{status.missing:,}")
     click.echo()

@@ -326,6 +326,11 @@ class ReplicaMap:
         self._queues.defer(chunk_id)
 
     @property
+    def memory_bytes(self) -> int:
+        """Of the compiled table, where healthy chunks are."""
+        return self._table.memory_bytes()
+
+    @property
     def under_replicated_count(self) -> int:
         """Chunks that `under_replicated` gives."""
         return sum(map(self._queues.short_count, range(1, limits.REPLICATION_MAX)))

@@ -37,7 +37,7 @@ DUTY = Duty(
     chunks_held=40, chunks_left=12, chunks_stuck=2, stuck_because="nobody has room",
     moves_running=4,
 )  # fmt: skip
-OFF = SafeMode(False, False, "", "", 0, 10, 10)
+OFF = SafeMode(False, False, "", "", 0, 90, 90)
 STATE = FleetState([DUTY], BALANCE, OFF, 5, 6, 7, 0)
 STATUS = ClusterStatus(
     cluster_id="x", health="OK", checks=[], leader="m1", term=1, commit_index=1, applied_index=1,
@@ -85,6 +85,7 @@ def test_the_report_has_the_words_of_dfsadmin(run: Run, answers: Callable[..., A
     for line in (
         "Configured Capacity: 4194304 (4.0 MiB)",
         "DFS Used%: 25.00%",
+        "Blocks: 90",
         "Copies of endangered blocks: 5",
         "Live chunkservers (1):",
         "Name: c1 (h1:1)",
