@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-SHARED_ENTRIES_MAX = 64
+SHARED_ENTRIES_MAX = 32
 """Of a group while several clients send: what the next one waits for."""
 IN_LOG_ENTRIES_MAX = 512
 """Of those in the log and not applied: they are first, whoever comes."""
-SHARED_IN_LOG_ENTRIES_MAX = 96
+SHARED_IN_LOG_ENTRIES_MAX = 48
 """The same while several clients send."""
 RECENT_TAKES = 64
 """A client counts as sending for so many groups after its last operation."""

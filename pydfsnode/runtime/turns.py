@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from pydfsnode.runtime.clock import stopwatch_s
 
-SLICE_S = 0.001
+SLICE_S = 0.0005
 """What a turn may take before it ends: less than the round trip of a small call."""
 
 
