@@ -13,6 +13,7 @@ import argparse
 import gc
 import os
 import sys
+from typing import cast
 
 from pydfsnode.fleet.replicas import ReplicaMap
 from pydfsnode.meta import ops
@@ -48,8 +49,9 @@ class Master:
     def apply(self, kind: type[Op], *fields: object) -> None:
         """Apply one operation; it must succeed."""
         self._seq += 1
-        op = kind(7, self._seq, self._seq, 1_700_000_000_000 + self._seq, USER, *fields)
-        outcome = self.namespace.apply(op, self.namespace.applied_index + 1)  # type: ignore[arg-type]
+        at_ms = 1_700_000_000_000 + self._seq
+        op = cast(ops.AnyOp, kind(7, self._seq, self._seq, at_ms, USER, *fields))
+        outcome = self.namespace.apply(op, self.namespace.applied_index + 1)
         assert isinstance(outcome, Applied), outcome
         if self._seq % DRAIN_EVERY == 0:
             self.namespace.drain_rows()
