@@ -9,6 +9,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from pydfsnode._fast.protobuf_fields cimport put_varint, varint_size
+
 cdef enum:
     FRAME_HEAD = 10
     REQUEST = 1
@@ -36,23 +38,6 @@ cdef inline void store_u32(uint8_t* p, uint32_t value) noexcept nogil:
     p[1] = <uint8_t>(value >> 16)
     p[2] = <uint8_t>(value >> 8)
     p[3] = <uint8_t>value
-
-
-cdef inline int varint_size(uint64_t value) noexcept nogil:
-    cdef int size = 1
-    while value >= 0x80:
-        value >>= 7
-        size += 1
-    return size
-
-
-cdef inline uint8_t* put_varint(uint8_t* p, uint64_t value) noexcept nogil:
-    while value >= 0x80:
-        p[0] = <uint8_t>(value | 0x80)
-        value >>= 7
-        p += 1
-    p[0] = <uint8_t>value
-    return p + 1
 
 
 cdef inline uint8_t* put_bytes(uint8_t* p, const char* data, Py_ssize_t size) noexcept nogil:

@@ -15,6 +15,7 @@ from pydfsnode._fast.inode_records cimport (
     chunks_of,
     name_of,
 )
+from pydfsnode._fast.protobuf_fields cimport put_varint
 
 cdef enum:
     ROW_FORMAT = 1
@@ -28,15 +29,6 @@ cdef struct Reader:
 
 
 # ---- writing: each returns where to go on
-
-
-cdef inline uint8_t* put_varint(uint8_t* p, uint64_t value) noexcept nogil:
-    while value > 127:
-        p[0] = <uint8_t>(value | 128)
-        p += 1
-        value >>= 7
-    p[0] = <uint8_t>value
-    return p + 1
 
 
 cdef inline uint8_t* put_zigzag(uint8_t* p, int64_t value) noexcept nogil:

@@ -1,4 +1,4 @@
-"""Fields of protobuf messages in memory: written, and taken one by one."""
+"""Fields of protobuf messages in memory: written, and taken one by one; varints for others too."""
 
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy

@@ -9,6 +9,8 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from pydfsnode._fast.protobuf_fields cimport varint_size
+
 cdef enum:
     NUMBERS = 16  # of the fields whose tag is one byte
     FIELDS_MAX = 9  # a short array of msgpack has 15 elements: a tag, a head of 5, and these
@@ -284,14 +286,6 @@ def only_text(bytes request not None):
         return PyUnicode_DecodeUTF8(<const char*>p, size, NULL)
     except UnicodeDecodeError:
         return None
-
-
-cdef inline int varint_size(uint64_t value) noexcept nogil:
-    cdef int size = 1
-    while value >= 0x80:
-        value >>= 7
-        size += 1
-    return size
 
 
 cdef inline Py_ssize_t field_size(Py_ssize_t size) noexcept nogil:

@@ -9,6 +9,8 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from pydfsnode._fast.protobuf_fields cimport put_number, put_varint
+
 cdef enum:
     FILE = 1
     DIRECTORY = 2
@@ -17,22 +19,6 @@ cdef enum:
 
 cdef const char* HEX = "0123456789abcdef"
 cdef const char* CHECKSUM_HEAD = "crc32c:"
-
-
-cdef inline uint8_t* put_varint(uint8_t* p, uint64_t value) noexcept nogil:
-    while value >= 0x80:
-        p[0] = <uint8_t>(value | 0x80)
-        p += 1
-        value >>= 7
-    p[0] = <uint8_t>value
-    return p + 1
-
-
-cdef inline uint8_t* put_number(uint8_t* p, int field, uint64_t value) noexcept nogil:
-    if value:
-        p = put_varint(p, <uint64_t>field << 3)
-        p = put_varint(p, value)
-    return p
 
 
 cdef inline uint8_t* put_text(
