@@ -7,15 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from pydfsnode._fast import crc32c
 from pydfsnode.limits import BLOCK_BYTES
-from pydfsnode.storage.chunk_disk import ChunkDisk
-from pydfsnode.storage.chunk_file_writer import ChunkFileWriter
 from pydfsnode.storage.chunk_replicas import ChunkReplicas
 from pydfsnode.storage.segment_format import Record
 from tests.support.memory_directory import memory_directory
-
-PACK_MAX = 256 * 1024
+from tests.support.packed_chunks import (
+    PACK_MAX,
+    chunk_content,
+    crashed_copy,
+    open_replicas,
+    read_chunk,
+    segment_files,
+    write_chunk,
+)
 
 
 @pytest.fixture
@@ -25,50 +29,9 @@ def tmp_path() -> Iterator[Path]:
         yield directory
 
 
-def _content(length: int, seed: int = 1) -> bytes:
-    return (bytes((n * seed * 31 + n // 256) % 256 for n in range(4096)) * (length // 4096 + 1))[
-        :length
-    ]
-
-
-def _opened(directory: Path) -> ChunkReplicas:
-    found = ChunkReplicas([ChunkDisk(directory)], lambda: None, pack_bytes_max=PACK_MAX)
-    found.open()
-    return found
-
-
 @pytest.fixture
 def held(tmp_path: Path) -> ChunkReplicas:
-    return _opened(tmp_path)
-
-
-def _begin(held: ChunkReplicas, chunk_id: int, content: bytes, version: int = 1) -> ChunkFileWriter:
-    writer = held.create(chunk_id, version, len(content))
-    held.append(writer, [content[:100], content[100:]])
-    return writer
-
-
-def _write(held: ChunkReplicas, chunk_id: int, content: bytes, version: int = 1) -> None:
-    assert held.finish(_begin(held, chunk_id, content, version)) == crc32c(content)
-
-
-def _read(held: ChunkReplicas, chunk_id: int, version: int = 1) -> bytes:
-    replica = held.find(chunk_id, version)
-    with held.reader(replica) as reader:
-        content = bytes(held.read(reader, replica, 0, replica.length))
-        assert reader.tail.crc32c == crc32c(content)
-        return content
-
-
-def _segments(directory: Path) -> list[Path]:
-    return sorted((directory / "segments").iterdir())
-
-
-def _crashed(directory: Path, into: Path) -> ChunkReplicas:
-    """What a process finds after this one was killed now."""
-    shutil.rmtree(into, ignore_errors=True)
-    shutil.copytree(directory, into)
-    return _opened(into)
+    return open_replicas(tmp_path)
 
 
 def _compact(held: ChunkReplicas) -> None:
@@ -78,26 +41,26 @@ def _compact(held: ChunkReplicas) -> None:
 
 
 def test_compaction_frees_what_is_dead_and_loses_nothing(tmp_path: Path) -> None:
-    held = _opened(tmp_path / "d")
+    held = open_replicas(tmp_path / "d")
     segments = held.disks.all[0].segments
     segments.segment_bytes = 4 * BLOCK_BYTES
     for chunk_id in range(40):
-        _write(held, chunk_id, _content(BLOCK_BYTES, chunk_id))
+        write_chunk(held, chunk_id, chunk_content(BLOCK_BYTES, chunk_id))
     for chunk_id in range(40):
         if chunk_id % 4:
             held.delete(chunk_id, 1)
     dead = segments.dead_bytes
     _compact(held)
     assert segments.dead_bytes < dead / 4
-    assert sum(path.stat().st_size for path in _segments(tmp_path / "d")) < 20 * BLOCK_BYTES
-    for found in (held, _crashed(tmp_path / "d", tmp_path / "after")):
+    assert sum(path.stat().st_size for path in segment_files(tmp_path / "d")) < 20 * BLOCK_BYTES
+    for found in (held, crashed_copy(tmp_path / "d", tmp_path / "after")):
         left = {replica.chunk_id for replica in found.index.listing()[1]}
         assert left == set(range(0, 40, 4))
-        assert all(_read(found, n) == _content(BLOCK_BYTES, n) for n in left)
+        assert all(read_chunk(found, n) == chunk_content(BLOCK_BYTES, n) for n in left)
 
 
 def _opened_with_small_segments(directory: Path) -> ChunkReplicas:
-    held = _opened(directory)
+    held = open_replicas(directory)
     held.disks.all[0].segments.segment_bytes = 2 * PACK_MAX
     return held
 
@@ -105,20 +68,20 @@ def _opened_with_small_segments(directory: Path) -> ChunkReplicas:
 def test_compaction_merges_small_segments_and_keeps_tombstones_that_count(tmp_path: Path) -> None:
     directory = tmp_path / "d"
     held = _opened_with_small_segments(directory)
-    _write(held, 1, _content(PACK_MAX))
-    _write(held, 2, b"dead soon")
+    write_chunk(held, 1, chunk_content(PACK_MAX))
+    write_chunk(held, 2, b"dead soon")
     for chunk_id in (11, 12):  # each start closes a segment
         held.close()
         held = _opened_with_small_segments(directory)
         if chunk_id == 12:  # told in the segment that is compacted last
             held.delete(2, 1)
-        _write(held, chunk_id, _content(1000))
+        write_chunk(held, chunk_id, chunk_content(1000))
     held.close()
     held = _opened_with_small_segments(directory)
-    assert len(_segments(directory)) == 3
+    assert len(segment_files(directory)) == 3
     _compact(held)
-    assert len(_segments(directory)) == 2  # the first one is not worth it
-    again = _crashed(directory, tmp_path / "after")
+    assert len(segment_files(directory)) == 2  # the first one is not worth it
+    again = crashed_copy(directory, tmp_path / "after")
     assert {replica.chunk_id for replica in again.index.listing()[1]} == {1, 11, 12}
 
 
@@ -126,10 +89,10 @@ def test_a_crash_at_every_write_of_a_compaction_loses_and_wakes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = tmp_path / "d"
-    held = _opened(directory)
+    held = open_replicas(directory)
     held.disks.all[0].segments.segment_bytes = 2 * BLOCK_BYTES
     for chunk_id in range(8):
-        _write(held, chunk_id, _content(BLOCK_BYTES // 2, chunk_id))
+        write_chunk(held, chunk_id, chunk_content(BLOCK_BYTES // 2, chunk_id))
     for chunk_id in (1, 2, 5, 6):
         held.delete(chunk_id, 1)
     held.flush()
@@ -152,11 +115,11 @@ def test_a_crash_at_every_write_of_a_compaction_loses_and_wakes_nothing(
     snapshot()
     assert len(shots) > 8
     for shot in shots:
-        again = _opened(shot)
+        again = open_replicas(shot)
         assert {replica.chunk_id for replica in again.index.listing()[1]} == {0, 3, 4, 7}, shot
-        assert all(_read(again, n) == _content(BLOCK_BYTES // 2, n) for n in (0, 3, 4, 7))
+        assert all(read_chunk(again, n) == chunk_content(BLOCK_BYTES // 2, n) for n in (0, 3, 4, 7))
         _compact(again)
-        assert all(_read(again, n) == _content(BLOCK_BYTES // 2, n) for n in (0, 3, 4, 7))
+        assert all(read_chunk(again, n) == chunk_content(BLOCK_BYTES // 2, n) for n in (0, 3, 4, 7))
 
 
 def test_a_chunk_deleted_while_it_moves_stays_deleted(
@@ -165,7 +128,7 @@ def test_a_chunk_deleted_while_it_moves_stays_deleted(
     segments = held.disks.all[0].segments
     segments.segment_bytes = BLOCK_BYTES
     for chunk_id in range(4):
-        _write(held, chunk_id, _content(BLOCK_BYTES // 4, chunk_id))
+        write_chunk(held, chunk_id, chunk_content(BLOCK_BYTES // 4, chunk_id))
     held.delete(0, 1)
     held.delete(1, 1)
     append = segments.append
@@ -179,7 +142,7 @@ def test_a_chunk_deleted_while_it_moves_stays_deleted(
     _compact(held)
     monkeypatch.undo()
     held.close()
-    again = _opened(held.disks.all[0].directory)
+    again = open_replicas(held.disks.all[0].directory)
     assert [replica.chunk_id for replica in again.index.listing()[1]] == [3]
 
 
@@ -187,8 +150,8 @@ def test_a_damaged_chunk_keeps_its_segment_until_it_is_deleted(held: ChunkReplic
     segments = held.disks.all[0].segments
     segments.segment_bytes = BLOCK_BYTES
     for chunk_id in range(4):
-        _write(held, chunk_id, _content(BLOCK_BYTES // 4, chunk_id + 1))
-    (path,) = _segments(held.disks.all[0].directory)
+        write_chunk(held, chunk_id, chunk_content(BLOCK_BYTES // 4, chunk_id + 1))
+    (path,) = segment_files(held.disks.all[0].directory)
     content = bytearray(path.read_bytes())
     content[3 * (BLOCK_BYTES // 4 + 60) + 100] ^= 1  # in the last of them
     path.write_bytes(content)
@@ -200,4 +163,4 @@ def test_a_damaged_chunk_keeps_its_segment_until_it_is_deleted(held: ChunkReplic
     held.delete(3, 1)
     _compact(held)
     assert not path.exists()
-    assert _read(held, 2) == _content(BLOCK_BYTES // 4, 3)
+    assert read_chunk(held, 2) == chunk_content(BLOCK_BYTES // 4, 3)

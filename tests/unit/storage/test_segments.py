@@ -22,13 +22,21 @@ from pydfsnode.errors import (
 from pydfsnode.limits import BLOCK_BYTES, MIB
 from pydfsnode.storage import segment_format
 from pydfsnode.storage.chunk_disk import ChunkDisk
-from pydfsnode.storage.chunk_file_writer import ChunkFileWriter
 from pydfsnode.storage.chunk_format import Tail
 from pydfsnode.storage.chunk_replicas import ChunkReplicas
 from pydfsnode.storage.segment_format import CHUNK, TOMBSTONE, Entry, SegmentName
 from tests.support.memory_directory import memory_directory
+from tests.support.packed_chunks import (
+    PACK_MAX,
+    begin_chunk,
+    chunk_content,
+    crashed_copy,
+    open_replicas,
+    read_chunk,
+    segment_files,
+    write_chunk,
+)
 
-PACK_MAX = 256 * 1024
 SIZES = [1, 7, 1000, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES + 5, PACK_MAX]
 
 
@@ -39,54 +47,13 @@ def tmp_path() -> Iterator[Path]:
         yield directory
 
 
-def _content(length: int, seed: int = 1) -> bytes:
-    return (bytes((n * seed * 31 + n // 256) % 256 for n in range(4096)) * (length // 4096 + 1))[
-        :length
-    ]
-
-
-def _opened(directory: Path) -> ChunkReplicas:
-    found = ChunkReplicas([ChunkDisk(directory)], lambda: None, pack_bytes_max=PACK_MAX)
-    found.open()
-    return found
-
-
 @pytest.fixture
 def held(tmp_path: Path) -> ChunkReplicas:
-    return _opened(tmp_path)
-
-
-def _begin(held: ChunkReplicas, chunk_id: int, content: bytes, version: int = 1) -> ChunkFileWriter:
-    writer = held.create(chunk_id, version, len(content))
-    held.append(writer, [content[:100], content[100:]])
-    return writer
-
-
-def _write(held: ChunkReplicas, chunk_id: int, content: bytes, version: int = 1) -> None:
-    assert held.finish(_begin(held, chunk_id, content, version)) == crc32c(content)
-
-
-def _read(held: ChunkReplicas, chunk_id: int, version: int = 1) -> bytes:
-    replica = held.find(chunk_id, version)
-    with held.reader(replica) as reader:
-        content = bytes(held.read(reader, replica, 0, replica.length))
-        assert reader.tail.crc32c == crc32c(content)
-        return content
-
-
-def _segments(directory: Path) -> list[Path]:
-    return sorted((directory / "segments").iterdir())
+    return open_replicas(tmp_path)
 
 
 def _chunk_files(directory: Path) -> list[Path]:
     return [path for path in (directory / "chunks").rglob("*") if path.is_file()]
-
-
-def _crashed(directory: Path, into: Path) -> ChunkReplicas:
-    """What a process finds after this one was killed now."""
-    shutil.rmtree(into, ignore_errors=True)
-    shutil.copytree(directory, into)
-    return _opened(into)
 
 
 @pytest.mark.parametrize("closed", [False, True])
@@ -94,50 +61,51 @@ def test_small_chunks_are_read_back_before_and_after_a_restart(
     tmp_path: Path, closed: bool
 ) -> None:
     directory = tmp_path / "d"
-    held = _opened(directory)
+    held = open_replicas(directory)
     for number, size in enumerate(SIZES):
-        _write(held, number, _content(size, number))
+        write_chunk(held, number, chunk_content(size, number))
     if closed:
         held.close()
-    for found in (held, _crashed(directory, tmp_path / "after")):
+    for found in (held, crashed_copy(directory, tmp_path / "after")):
         for number, size in enumerate(SIZES):
-            assert _read(found, number) == _content(size, number)
+            assert read_chunk(found, number) == chunk_content(size, number)
             replica = found.find(number, 1)
             with found.reader(replica) as reader:
                 middle = size // 2
-                assert reader.read(middle, 1) == _content(size, number)[middle : middle + 1]
+                assert reader.read(middle, 1) == chunk_content(size, number)[middle : middle + 1]
     assert _chunk_files(directory) == []
-    assert len(_segments(directory)) == 1
+    assert len(segment_files(directory)) == 1
 
 
 def test_larger_chunks_are_files_and_are_summed_as_they_came(held: ChunkReplicas) -> None:
-    content = _content(PACK_MAX + 1)
-    _write(held, 5, content)
-    assert _read(held, 5) == content
+    content = chunk_content(PACK_MAX + 1)
+    write_chunk(held, 5, content)
+    assert read_chunk(held, 5) == content
     assert len(_chunk_files(held.disks.all[0].directory)) == 1
 
 
 def test_many_share_one_sync(held: ChunkReplicas, monkeypatch: pytest.MonkeyPatch) -> None:
-    _write(held, 0, b"the segment is there")
+    write_chunk(held, 0, b"the segment is there")
     writers = [
-        (_begin(held, chunk_id, _content(5000, chunk_id)), None) for chunk_id in range(1, 90)
+        (begin_chunk(held, chunk_id, chunk_content(5000, chunk_id)), None)
+        for chunk_id in range(1, 90)
     ]
     synced: list[int] = []
     monkeypatch.setattr(os, "fdatasync", synced.append)
     results = held.finish_all(writers)
-    assert results == [crc32c(_content(5000, n)) for n in range(1, 90)]
+    assert results == [crc32c(chunk_content(5000, n)) for n in range(1, 90)]
     assert len(synced) == 1
-    assert all(_read(held, n) == _content(5000, n) for n in range(1, 90))
+    assert all(read_chunk(held, n) == chunk_content(5000, n) for n in range(1, 90))
 
 
 def test_one_that_cannot_be_finished_does_not_harm_the_others(held: ChunkReplicas) -> None:
-    good, bad, taken = (_begin(held, n, b"content %d" % n) for n in (1, 2, 3))
+    good, bad, taken = (begin_chunk(held, n, b"content %d" % n) for n in (1, 2, 3))
     held.drop(taken, "its stream ended")
     results = held.finish_all([(good, None), (bad, 77), (taken, None)])
     assert results[0] == crc32c(b"content 1")
     assert isinstance(results[1], CorruptionError)
     assert isinstance(results[2], StaleChunkVersion)
-    assert _read(held, 1) == b"content 1"
+    assert read_chunk(held, 1) == b"content 1"
     assert held.index.get(2) is None
     assert len(held.growing) == 0
 
@@ -145,14 +113,14 @@ def test_one_that_cannot_be_finished_does_not_harm_the_others(held: ChunkReplica
 @pytest.mark.parametrize("finished", [False, True])
 @pytest.mark.parametrize("length", [1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 9])
 def test_a_seal_cuts_a_small_chunk(tmp_path: Path, finished: bool, length: int) -> None:
-    held = _opened(tmp_path / "d")
-    content = _content(2 * BLOCK_BYTES)
-    writer = _begin(held, 5, content)
+    held = open_replicas(tmp_path / "d")
+    content = chunk_content(2 * BLOCK_BYTES)
+    writer = begin_chunk(held, 5, content)
     if finished:
         held.finish(writer)
     assert held.seal(5, 1, 2, length) == crc32c(content[:length])
-    for found in (held, _crashed(tmp_path / "d", tmp_path / "after")):
-        assert _read(found, 5, 2) == content[:length]
+    for found in (held, crashed_copy(tmp_path / "d", tmp_path / "after")):
+        assert read_chunk(found, 5, 2) == content[:length]
         with pytest.raises(StaleChunkVersion):
             found.find(5, 1)
     with pytest.raises(StaleChunkVersion):
@@ -160,18 +128,18 @@ def test_a_seal_cuts_a_small_chunk(tmp_path: Path, finished: bool, length: int) 
 
 
 def test_deleted_and_replaced_chunks_stay_so_when_that_was_written(tmp_path: Path) -> None:
-    held = _opened(tmp_path / "d")
+    held = open_replicas(tmp_path / "d")
     for chunk_id in range(10):
-        _write(held, chunk_id, b"old %d" % chunk_id)
+        write_chunk(held, chunk_id, b"old %d" % chunk_id)
     held.delete(3, 1)
-    _write(held, 4, b"newer", 2)
+    write_chunk(held, 4, b"newer", 2)
     held.delete(5, 1)
-    _write(held, 5, b"again")
+    write_chunk(held, 5, b"again")
     held.flush()
-    again = _crashed(tmp_path / "d", tmp_path / "after")
+    again = crashed_copy(tmp_path / "d", tmp_path / "after")
     assert again.index.get(3) is None
-    assert _read(again, 4, 2) == b"newer"
-    assert _read(again, 5) == b"again"
+    assert read_chunk(again, 4, 2) == b"newer"
+    assert read_chunk(again, 5) == b"again"
     assert len(again.index) == 9
     assert again.disks.all[0].segments.dead_bytes == held.disks.all[0].segments.dead_bytes
 
@@ -179,38 +147,38 @@ def test_deleted_and_replaced_chunks_stay_so_when_that_was_written(tmp_path: Pat
 def test_the_packed_copy_of_a_version_that_was_a_file_replaces_it(tmp_path: Path) -> None:
     plain = ChunkReplicas([ChunkDisk(tmp_path)], lambda: None)
     plain.open()
-    _write(plain, 5, b"in a file")
-    _write(plain, 6, b"stays in its file")
-    held = _opened(tmp_path)
-    assert _read(held, 6) == b"stays in its file"
-    _write(held, 5, b"packed", 2)
+    write_chunk(plain, 5, b"in a file")
+    write_chunk(plain, 6, b"stays in its file")
+    held = open_replicas(tmp_path)
+    assert read_chunk(held, 6) == b"stays in its file"
+    write_chunk(held, 5, b"packed", 2)
     assert [path.name for path in _chunk_files(tmp_path)] == [f"{6:016x}.1"]
     held.delete(6, 1)
     assert _chunk_files(tmp_path) == []
 
 
 def test_a_full_segment_is_closed_and_the_next_one_begun(tmp_path: Path) -> None:
-    held = _opened(tmp_path / "d")
+    held = open_replicas(tmp_path / "d")
     held.disks.all[0].segments.segment_bytes = 3 * BLOCK_BYTES
     for chunk_id in range(12):
-        _write(held, chunk_id, _content(BLOCK_BYTES, chunk_id))
-    assert len(_segments(tmp_path / "d")) == 4
-    again = _crashed(tmp_path / "d", tmp_path / "after")
-    assert all(_read(again, n) == _content(BLOCK_BYTES, n) for n in range(12))
+        write_chunk(held, chunk_id, chunk_content(BLOCK_BYTES, chunk_id))
+    assert len(segment_files(tmp_path / "d")) == 4
+    again = crashed_copy(tmp_path / "d", tmp_path / "after")
+    assert all(read_chunk(again, n) == chunk_content(BLOCK_BYTES, n) for n in range(12))
 
 
 def test_a_start_after_a_crash_forgets_a_torn_end_and_tells_damage_before_it(
     tmp_path: Path,
 ) -> None:
-    held = _opened(tmp_path / "d")
+    held = open_replicas(tmp_path / "d")
     for chunk_id in range(4):
-        _write(held, chunk_id, _content(1000, chunk_id + 1))
-    (path,) = _segments(tmp_path / "d")
+        write_chunk(held, chunk_id, chunk_content(1000, chunk_id + 1))
+    (path,) = segment_files(tmp_path / "d")
     content = bytearray(path.read_bytes())
     content[-500:] = bytes(500)  # the size was written, the data not
     content[40 + 1064 + 500] ^= 1  # in the second chunk
     path.write_bytes(content)
-    again = _crashed(tmp_path / "d", tmp_path / "after")
+    again = crashed_copy(tmp_path / "d", tmp_path / "after")
     assert [replica.chunk_id for replica in again.index.listing()[1]] == [0, 1, 2]
     assert again.index.corrupt() == [1]
 
@@ -221,37 +189,37 @@ def _cut_points(path: Path) -> range:
 
 def test_a_segment_cut_anywhere_gives_the_chunks_before_the_cut_whole(tmp_path: Path) -> None:
     directory = tmp_path / "d"
-    held = _opened(directory)
+    held = open_replicas(directory)
     ends = []
     for chunk_id in range(5):
-        _write(held, chunk_id, _content(300 + chunk_id, chunk_id + 1))
-        ends.append(_segments(directory)[0].stat().st_size)
-    whole = _segments(directory)[0].read_bytes()
-    for cut in (*_cut_points(_segments(directory)[0]), *ends):
+        write_chunk(held, chunk_id, chunk_content(300 + chunk_id, chunk_id + 1))
+        ends.append(segment_files(directory)[0].stat().st_size)
+    whole = segment_files(directory)[0].read_bytes()
+    for cut in (*_cut_points(segment_files(directory)[0]), *ends):
         after = tmp_path / "after"
         shutil.rmtree(after, ignore_errors=True)
         (after / "segments").mkdir(parents=True)
         (after / "segments" / f"{1:016x}.seg").write_bytes(whole[:cut])
-        again = _opened(after)
+        again = open_replicas(after)
         found = {replica.chunk_id for replica in again.index.listing()[1]}
         assert found >= {n for n in range(5) if ends[n] <= cut}
         for chunk_id in found:
-            assert _read(again, chunk_id) == _content(300 + chunk_id, chunk_id + 1)
-        _write(again, 99, b"goes on")
-        assert _read(_opened(after), 99) == b"goes on"
+            assert read_chunk(again, chunk_id) == chunk_content(300 + chunk_id, chunk_id + 1)
+        write_chunk(again, 99, b"goes on")
+        assert read_chunk(open_replicas(after), 99) == b"goes on"
 
 
 @pytest.mark.parametrize("closed", [False, True])
 def test_no_flipped_bit_gives_a_wrong_byte(tmp_path: Path, closed: bool) -> None:
     directory = tmp_path / "d"
-    held = _opened(directory)
+    held = open_replicas(directory)
     for chunk_id in range(4):
-        _write(held, chunk_id, _content(200, chunk_id + 1))
+        write_chunk(held, chunk_id, chunk_content(200, chunk_id + 1))
     held.delete(2, 1)
     held.flush()
     if closed:
         held.close()
-    (path,) = _segments(directory)
+    (path,) = segment_files(directory)
     whole = path.read_bytes()
     after = tmp_path / "after"
     wrong = 0
@@ -261,10 +229,12 @@ def test_no_flipped_bit_gives_a_wrong_byte(tmp_path: Path, closed: bool) -> None
         damaged = bytearray(whole)
         damaged[position] ^= 1 << position % 8
         (after / "segments" / path.name).write_bytes(damaged)
-        again = _opened(after)
+        again = open_replicas(after)
         for replica in again.index.listing()[1]:
             try:
-                assert _read(again, replica.chunk_id) == _content(200, replica.chunk_id + 1)
+                assert read_chunk(again, replica.chunk_id) == chunk_content(
+                    200, replica.chunk_id + 1
+                )
             except CorruptionError:
                 wrong += 1
                 assert replica.chunk_id in again.index.corrupt()
@@ -272,7 +242,7 @@ def test_no_flipped_bit_gives_a_wrong_byte(tmp_path: Path, closed: bool) -> None
 
 
 def test_what_somebody_stored_does_not_pass_for_a_record(tmp_path: Path) -> None:
-    held = _opened(tmp_path)
+    held = open_replicas(tmp_path)
     forged = b""
     for salt in (0, 1, 2**64 - 1):
         data = b"forged"
@@ -280,36 +250,36 @@ def test_what_somebody_stored_does_not_pass_for_a_record(tmp_path: Path) -> None
         for offset in range(0, 4096, 8):
             entry = Entry(77, 9, 0, offset, len(data), CHUNK)
             forged += segment_format.encode_head(salt, entry, tail) + data + bytes(6)
-    _write(held, 1, forged[:PACK_MAX])
-    (path,) = _segments(tmp_path)
+    write_chunk(held, 1, forged[:PACK_MAX])
+    (path,) = segment_files(tmp_path)
     damaged = bytearray(path.read_bytes())
     damaged[segment_format.HEADER_BYTES + 3] ^= 1
     path.write_bytes(damaged)
-    assert _opened(tmp_path).index.get(77) is None
+    assert open_replicas(tmp_path).index.get(77) is None
 
 
 @pytest.mark.parametrize("call", ["pwrite", "fdatasync"])
 def test_a_full_disk_refuses_the_batch_and_gives_the_room_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    held = _opened(tmp_path)
-    _write(held, 1, b"before")
-    size = _segments(tmp_path)[0].stat().st_size
+    held = open_replicas(tmp_path)
+    write_chunk(held, 1, b"before")
+    size = segment_files(tmp_path)[0].stat().st_size
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    writers = [(_begin(held, n, _content(9000, n)), None) for n in (2, 3)]
+    writers = [(begin_chunk(held, n, chunk_content(9000, n)), None) for n in (2, 3)]
     with monkeypatch.context() as patched:
         patched.setattr(os, call, full)
         results = held.finish_all(writers)
     assert [type(result) for result in results] == [DiskFull, DiskFull]
-    assert [path.stat().st_size for path in _segments(tmp_path)] == [size]
+    assert [path.stat().st_size for path in segment_files(tmp_path)] == [size]
     assert held.disks.failed == []
-    _write(held, 2, b"again")
-    assert (_read(held, 1), _read(held, 2)) == (b"before", b"again")
-    again = _opened(tmp_path)
-    assert (_read(again, 1), _read(again, 2)) == (b"before", b"again")
+    write_chunk(held, 2, b"again")
+    assert (read_chunk(held, 1), read_chunk(held, 2)) == (b"before", b"again")
+    again = open_replicas(tmp_path)
+    assert (read_chunk(again, 1), read_chunk(again, 2)) == (b"before", b"again")
     assert again.index.get(3) is None
 
 
@@ -322,7 +292,7 @@ def test_a_failed_sync_of_a_segment_ends_the_disk_and_is_not_retried(
         synced.append(fd)
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    writer = _begin(held, 1, b"content")
+    writer = begin_chunk(held, 1, b"content")
     monkeypatch.setattr(os, "fdatasync", failing)
     with pytest.raises(DurabilityFailure):
         held.finish(writer)
@@ -332,18 +302,18 @@ def test_a_failed_sync_of_a_segment_ends_the_disk_and_is_not_retried(
 
 
 def test_a_segment_removed_behind_our_back_is_forgotten(held: ChunkReplicas) -> None:
-    _write(held, 1, b"content")
+    write_chunk(held, 1, b"content")
     held.close()
-    again = _opened(held.disks.all[0].directory)
-    _segments(held.disks.all[0].directory)[0].unlink()
+    again = open_replicas(held.disks.all[0].directory)
+    segment_files(held.disks.all[0].directory)[0].unlink()
     with pytest.raises(ReplicaNotFound):
-        _read(again, 1)
+        read_chunk(again, 1)
     assert again.index.get(1) is None
 
 
 def test_memory_of_chunks_that_wait_is_bounded(tmp_path: Path) -> None:
-    held = _opened(tmp_path)
-    content = _content(PACK_MAX)
+    held = open_replicas(tmp_path)
+    content = chunk_content(PACK_MAX)
     for chunk_id in range(64 * MIB // PACK_MAX + 3):
         held.append(held.create(chunk_id, 1, PACK_MAX), [content])
     assert len(list((tmp_path / "tmp").iterdir())) == 3
