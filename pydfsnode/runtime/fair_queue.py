@@ -1,13 +1,18 @@
 """Operations that wait for the log, by client: each has its turn, however many another one sends.
 
 A client alone gets groups as large as it can fill. With others about, groups stay small enough that
-one that comes next waits for a few milliseconds of their work, not for all that was sent before.
+one that comes next waits for a few milliseconds of their work, not for all that was sent before;
+and who has far more waiting than goes into a group rests between two (`flood_rest`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+
+from pydfsnode.runtime.clock import stopwatch_s
+from pydfsnode.runtime.flood_rest import FloodRest
 
 SHARED_ENTRIES_MAX = 32
 """Of a group while several clients send: what the next one waits for."""
@@ -15,6 +20,8 @@ IN_LOG_ENTRIES_MAX = 512
 """Of those in the log and not applied: they are first, whoever comes."""
 SHARED_IN_LOG_ENTRIES_MAX = 48
 """The same while several clients send."""
+FLOOD_ENTRIES = 64
+"""Who has more than this waiting, while others send, floods."""
 RECENT_TAKES = 64
 """A client counts as sending for so many groups after its last operation."""
 
@@ -26,7 +33,11 @@ Waiting = tuple[bytes, int, asyncio.Future[object]]
 class FairQueue:
     """See the module; first in, first out for each client."""
 
-    def __init__(self) -> None:
+    def __init__(self, stopwatch_s: Callable[[], float] = stopwatch_s) -> None:
+        self._time = stopwatch_s
+        self._flood_rest = FloodRest()
+        self.rest_s = 0.0
+        """After `take`: in how long more will be given, if all that waits rests; 0: nobody does."""
         self._queues: dict[int, deque[Waiting]] = {}
         self._recent: dict[int, int] = {}
         self._takes = 0
@@ -56,9 +67,30 @@ class FairQueue:
         At least one if there is any, unless too many of those taken before, *in_log*, still wait
         to be applied: what comes next must not wait for all of them.
         """
-        entries_max = IN_LOG_ENTRIES_MAX - in_log
-        if self._is_shared():
-            entries_max = min(SHARED_ENTRIES_MAX, SHARED_IN_LOG_ENTRIES_MAX - in_log)
+        self.rest_s = 0.0
+        if not self._is_shared():
+            return self._take(IN_LOG_ENTRIES_MAX - in_log, bytes_max)
+        entries_max = min(SHARED_ENTRIES_MAX, SHARED_IN_LOG_ENTRIES_MAX - in_log)
+        resting = self._set_floods_aside(in_log) if entries_max > 0 else {}
+        taken = self._take(entries_max, bytes_max)
+        self._queues.update(resting)
+        return taken
+
+    def _set_floods_aside(self, in_log: int) -> dict[int, deque[Waiting]]:
+        """Take the queues of those that flood out, unless their rest is over."""
+        queues = self._queues
+        floods = [client for client, queue in queues.items() if len(queue) > FLOOD_ENTRIES]
+        if not floods:
+            return {}
+        now_s = self._time()
+        self.rest_s = self._flood_rest.remaining_s(now_s, in_log)
+        if self.rest_s:
+            return {client: queues.pop(client) for client in floods}
+        self._flood_rest.taken(now_s)
+        self.rest_s = self._flood_rest.remaining_s(now_s, 1)
+        return {}
+
+    def _take(self, entries_max: int, bytes_max: int) -> list[Waiting]:
         if entries_max <= 0:
             return []
         self._takes += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pydfsnode import limits
@@ -13,6 +13,7 @@ from pydfsnode._fast import ENTRY_HEAD_BYTES
 from pydfsnode.errors import MessageTooLarge, OutcomeUnknown, Overloaded, PydfsError
 from pydfsnode.raft.types import KIND_OPERATION
 from pydfsnode.runtime.answers import refuse
+from pydfsnode.runtime.clock import stopwatch_s
 from pydfsnode.runtime.entry_compression import COMPRESS_FROM_BYTES, pack
 from pydfsnode.runtime.fair_queue import FairQueue
 
@@ -51,9 +52,11 @@ class _Group:
 class Proposals:
     """See the module. Everything runs on the loop's thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, stopwatch_s: Callable[[], float] = stopwatch_s
+    ) -> None:
         self._loop = loop
-        self._queue = FairQueue()
+        self._queue = FairQueue(stopwatch_s)
         self._groups: deque[_Group] = deque()
         self._resolved_index = 0
 
@@ -101,6 +104,11 @@ class Proposals:
             return 0
         first = max(self._groups[0].first_index, self._resolved_index + 1)
         return self._groups[-1].last_index + 1 - first
+
+    @property
+    def rest_s(self) -> float:
+        """After `take`: in how many seconds to try again at the latest; 0: when more comes."""
+        return self._queue.rest_s
 
     def take(self) -> tuple[list[bytes], list[int], list[Outcome]]:
         """The next batch to enter the log, with the entries' kinds; maybe empty.

@@ -132,7 +132,7 @@ class RaftTurn:
         self._configuration_callbacks: list[ConfigurationCallback] = []
         self.snapshots_installed = 0
         self._applier = Applier(core, machine, self._on_applied, stopwatch_s)
-        self._proposals = Proposals(self._loop)
+        self._proposals = Proposals(self._loop, stopwatch_s)
         self._reads = ReadBarriers(self._loop)
         self._inbox: list[Message] = []
         self._unsent: deque[tuple[int, str, Promise]] = deque()
@@ -140,6 +140,7 @@ class RaftTurn:
         self._reported_io = 0
         self._tick_due = False
         self._turn_due = False
+        self._alarm: asyncio.TimerHandle | None = None
         self._running = False
         self._role = (core.role, core.term)
         self._role_callbacks: list[RoleCallback] = []
@@ -172,6 +173,8 @@ class RaftTurn:
         self._running = False
         for ticker in self._tickers:
             ticker.stop()
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._inbox.clear()
         self._unsent.clear()
         self._proposals.fail_all(error)
@@ -247,6 +250,11 @@ class RaftTurn:
             self._turn_due = True
             self._loop.call_soon(self._turn)
 
+    def _wake_after(self, wait_s: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_later(wait_s, self._turn)
+
     def _turn(self) -> None:
         self._turn_due = False
         if not self._running:
@@ -299,6 +307,8 @@ class RaftTurn:
 
     def _propose(self) -> None:
         payloads, kinds, futures = self._proposals.take()
+        if self._proposals.rest_s:
+            self._wake_after(self._proposals.rest_s)
         if not payloads:
             return
         error: PydfsError

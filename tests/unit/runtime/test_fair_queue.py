@@ -8,12 +8,14 @@ from collections import Counter
 import pytest
 
 from pydfsnode.runtime.fair_queue import (
+    FLOOD_ENTRIES,
     IN_LOG_ENTRIES_MAX,
     RECENT_TAKES,
     SHARED_ENTRIES_MAX,
     SHARED_IN_LOG_ENTRIES_MAX,
     FairQueue,
 )
+from pydfsnode.runtime.flood_rest import BETWEEN_GROUPS_S_MAX
 
 NO_LIMIT = 1 << 40
 
@@ -22,7 +24,8 @@ class Bench:
     """A queue whose operations name their client."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.queue = FairQueue()
+        self.now_s = 100.0
+        self.queue = FairQueue(lambda: self.now_s)
         self._loop = loop
 
     def put(self, client: int, count: int, size: int = 10) -> None:
@@ -62,6 +65,44 @@ async def test_a_flood_leaves_room_for_the_others_in_every_group(bench: Bench) -
     assert len(group) <= SHARED_ENTRIES_MAX
     bench.put(2, 1)
     assert clients_of(bench.take())[b"2"] == 1
+
+
+async def test_a_flood_rests_as_long_as_its_group_took_and_the_others_do_not(bench: Bench) -> None:
+    bench.put(1, 10_000)
+    bench.put(2, 1)
+    assert clients_of(bench.take())[b"1"] > 1
+    assert bench.queue.rest_s == pytest.approx(BETWEEN_GROUPS_S_MAX)
+    bench.now_s += 0.004  # its group is applied after so long
+    bench.put(2, 3)
+    assert clients_of(bench.take()) == {b"2": 3}
+    assert bench.queue.rest_s == pytest.approx(0.004)
+    bench.now_s += 0.003
+    assert bench.take() == []
+    bench.now_s += 0.0011
+    assert clients_of(bench.take()) == {b"1": SHARED_ENTRIES_MAX}
+    assert len(bench.queue) == 10_000 + 4 - 4 - 2 * SHARED_ENTRIES_MAX + 1
+
+
+async def test_a_flood_comes_to_its_turn_though_the_log_is_never_empty(bench: Bench) -> None:
+    bench.put(1, 10_000)
+    bench.put(2, 1)
+    bench.take()
+    bench.now_s += BETWEEN_GROUPS_S_MAX / 2
+    assert bench.take(in_log=1) == []
+    bench.now_s += BETWEEN_GROUPS_S_MAX
+    assert clients_of(bench.take(in_log=1))[b"1"] > 1
+
+
+async def test_neither_one_alone_nor_many_with_a_little_each_rest(bench: Bench) -> None:
+    bench.put(1, 10_000)
+    assert bench.take()
+    assert bench.take()
+    assert not bench.queue.rest_s
+    bench.queue.clear()
+    for client in range(10):
+        bench.put(client, FLOOD_ENTRIES)
+    assert len(bench.take()) == len(bench.take()) == SHARED_ENTRIES_MAX
+    assert not bench.queue.rest_s
 
 
 async def test_shares_are_equal_and_what_one_leaves_goes_to_the_others(bench: Bench) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
-from pydfsnode.runtime.turns import SLICE_S, Turns
+from pydfsnode.runtime.turns import REST_S_MAX, SLICE_S, Turns
 
 
 class Stopwatch:
@@ -88,3 +89,51 @@ async def test_who_gave_up_holds_nobody_up(turns: Turns) -> None:
     first.cancel()
     await second
     assert first.cancelled()
+
+
+async def test_with_others_about_who_wants_turn_after_turn_rests_between_them(
+    turns: Turns, stopwatch: Stopwatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, order = asyncio.get_running_loop(), list[str]()
+    rests: list[tuple[float, Callable[[], object]]] = []
+    monkeypatch.setattr(
+        loop, "call_later", lambda s, end, *args: rests.append((s, lambda: end(*args)))
+    )
+
+    async def work(client: str) -> None:
+        turns.note(client)
+        await turns.next(client)
+        order.append(client)
+        stopwatch.now_s += REST_S_MAX  # what it does takes so long
+
+    turns.note("b")
+    flood = [asyncio.ensure_future(work("a")) for _ in range(3)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(rests) == 1
+    for _ in range(5):  # rounds of the loop, none of which is the flood's
+        await work("b")
+    assert order == list("abbbbb")
+    while rests:
+        rest_s, end = rests.pop()
+        assert rest_s == REST_S_MAX
+        end()
+        for _ in range(5):
+            await asyncio.sleep(0)
+    await asyncio.gather(*flood)
+    assert order == list("abbbbbaa")
+
+
+async def test_one_alone_never_rests(turns: Turns, stopwatch: Stopwatch) -> None:
+    rounds = 0
+
+    async def work() -> None:
+        turns.note("a")
+        await turns.next("a")
+        stopwatch.now_s += REST_S_MAX
+
+    works = asyncio.gather(*(work() for _ in range(20)))
+    while not works.done():
+        await asyncio.sleep(0)
+        rounds += 1
+    assert rounds < 100  # a rest would be thousands

@@ -62,6 +62,7 @@ class BatchItems:
         self._known = known
         self._consensus = way.consensus
         self._turns = way.turns
+        way.turns.note(call.peer)
         self._plain_barrier = way.plain_barrier
         self._caller = way.callers.of(call.identity)
         self._changes: list[tuple[int, QuickChange, asyncio.Future[object]]] = []

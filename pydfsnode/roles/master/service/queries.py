@@ -133,6 +133,7 @@ class QueryHandlers:
 
     async def _read_in_turn(self, request: Any, call: CallContext, view: View) -> Any:
         """As `_read`, of what takes long: when it is the caller's turn, and it takes the answer."""
+        self._turns.note(call.peer)
         if not self._plain_by_default or request.HasField("read"):
             await self._turn(call)
             return await self._read(request, call, view)
@@ -150,6 +151,7 @@ class QueryHandlers:
 
     async def _read(self, request: Any, call: CallContext, view: View) -> Any:
         """What *view* makes of the namespace, as fresh as *request* says."""
+        self._turns.note(call.peer)
         caller = self._callers.of(call.identity).caller
         if self._plain_by_default and not request.HasField("read"):
             # The hot path: one await, no label.
