@@ -26,7 +26,7 @@ FRAME_ROWS_BYTES = 256 * limits.KIB
 """Packed rows that a frame aims at."""
 FRAME_ROWS_BYTES_MAX = limits.ENTRY_BYTES_MAX
 """Packed rows in the largest frame: a single row that is larger than the aim."""
-SLICE_ROWS, SLICE_BYTES = 256, 256 * limits.KIB
+SLICE_ROWS, SLICE_BYTES = 64, 64 * limits.KIB
 """Either ends a slice: less than a millisecond of work."""
 TABLE_FIRST, TABLE_LAST = 16, 79
 """The tables of the state machine; a frame with another one is refused."""

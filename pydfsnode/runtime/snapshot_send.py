@@ -31,11 +31,12 @@ from pydfsnode.runtime.snapshot_frames import (
 )
 from pydfsnode.runtime.supervisor import Supervisor
 
-RESTS = 10
+RESTS = 8
 """How many times its working time the sender rests: clients' writes must hardly notice it.
 
 p99 of writes, 4 masters and a client on 2 cores, 200,000 entries behind (`bench.macro.raft`):
-20 to 150 ms for 6 s without a rest, 3.9 to 15 ms for 9 s with 3, 3.5 to 10 ms for 16 s with 10.
+20 to 150 ms for 6 s without a rest, 3.9 to 15 ms for 9 s with 3, 3.5 to 10 ms for 16 s with 10,
+in slices of 256 rows, which hold the interpreter for 3 ms; with 64 rows they hold it for one.
 """
 REDIAL_MS, REDIAL_MS_MAX = 100, 5_000
 FRUITLESS_ATTEMPTS_MAX = 8

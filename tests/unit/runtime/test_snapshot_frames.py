@@ -71,7 +71,7 @@ def test_work_comes_in_slices() -> None:
     assert cutter.work() is None
     frames = all_frames(state_rows(1_000, 8), FRAME_ROWS_BYTES)
     ends = [end.row_count for _, end in frame_slices(frames[0], RowsSoFar())]
-    assert ends == [256, 512, 768, 1000]
+    assert ends == [*range(SLICE_ROWS, 1_000, SLICE_ROWS), 1_000]
 
 
 def test_frames_are_about_as_large_as_they_should_be() -> None:
