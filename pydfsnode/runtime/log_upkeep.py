@@ -8,15 +8,19 @@ from pydfsnode.raft.core import RaftCore
 from pydfsnode.runtime.compaction import Compaction
 from pydfsnode.runtime.ports import LogStorage
 
-COMPACT_STEP_ENTRIES = 4096
-"""Removed in one job, so that appends never queue behind a long one."""
+COMPACT_STEP_ENTRIES = 512
+"""Removed in one job: an append that queues behind one waits for two milliseconds more.
+
+4,096 took 8 ms of CPU and up to 20 ms of time, so long also for the writes behind them. A step
+with each tick of 20 ms removes 25,000 entries a second, more than are written.
+"""
 
 Run = Callable[[Callable[[], object], Callable[[object], None]], None]
 """(job, then): run *job* on the storage thread and hand its result to *then* on the loop."""
 
 
 class LogUpkeep:
-    """Called now and then by the driver; one job at a time on the storage thread."""
+    """Called by the driver with its ticks; one job at a time on the storage thread."""
 
     def __init__(self, core: RaftCore, log: LogStorage, compaction: Compaction, run: Run) -> None:
         self.compactions = 0
@@ -31,6 +35,11 @@ class LogUpkeep:
     def state_replaced(self) -> None:
         """The old state waits to be removed."""
         self._dirty = True
+
+    def go_on(self, now_ms: int) -> None:
+        """`step` if the head that should go has not gone yet; cheap, for every tick."""
+        if self._goal >= self._core.first_index:
+            self.step(now_ms)
 
     def step(self, now_ms: int) -> None:
         """Begin the next job, if there is one and none runs."""

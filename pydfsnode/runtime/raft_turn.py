@@ -286,6 +286,8 @@ class RaftTurn:
             # After the messages: a leader that was heard of must not be voted out.
             self._tick_due = False
             core.tick(self._clock.monotonic_ms())
+            if not self._installations.under_way:
+                self._upkeep.go_on(self._clock.monotonic_ms())
         if core.role == "candidate":
             return  # what callers ask waits until the votes are counted
         if self._reads.has_new:

@@ -95,12 +95,18 @@ def test_the_head_goes_in_steps_one_job_at_a_time(
     assert core.first_index == COMPACT_STEP_ENTRIES + 1  # the core knows before the disk does
     while jobs.waiting:
         jobs.finish()
-        upkeep.step(0)
+        upkeep.go_on(0)
     steps = [t for t, _ in log.compacted]
     assert steps[-1] == 19_900
     assert all(b - a <= COMPACT_STEP_ENTRIES for a, b in zip([0, *steps], steps, strict=False))
     assert log.compacted[0] == (COMPACT_STEP_ENTRIES, b"base at %d" % COMPACT_STEP_ENTRIES)
     assert upkeep.compactions == 1
+
+
+def test_going_on_begins_nothing_by_itself(parts: tuple[LogUpkeep, Core, Log, Jobs]) -> None:
+    upkeep, _, log, jobs = parts
+    upkeep.go_on(0)
+    assert (jobs.waiting, log.compacted) == ([], [])
 
 
 def test_what_a_replaced_state_left_is_removed_until_nothing_is(
