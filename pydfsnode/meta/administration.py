@@ -1,7 +1,7 @@
 """What operators decided about the fleet, replicated: it survives a failover and a restart.
 
 In which administrative state each chunkserver is, and what the cluster as a whole is told to do:
-to take no changes (safe mode), to even out its chunkservers (balance).
+to take no changes (safe mode), to even out its chunkservers (balance); what chunks are sealed with.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ TABLE_DUTY = 27
 TABLE_MODE = 28
 """What the cluster is told to do, by the keys below."""
 SAFE_MODE, BALANCE = 1, 2
+TABLE_CHUNK_KEY = 37
+"""What chunkservers seal chunks with, by epoch."""
 
 DutyState = Literal["decommissioning", "decommissioned", "maintenance"]
 IN_SERVICE = "in service"
@@ -44,17 +46,28 @@ class Mode(msgspec.Struct, frozen=True, array_like=True):
     bytes_per_s: int = 0
 
 
+class ChunkKey(msgspec.Struct, frozen=True, array_like=True):
+    """A key of an epoch; a secret: it is never shown."""
+
+    key: bytes
+    made_ms: int
+
+    def __repr__(self) -> str:
+        return f"ChunkKey(made_ms={self.made_ms})"
+
+
 class Administration:
-    """Part of `Tree`; change through `set_duty` and `set_mode` only."""
+    """Part of `Tree`; change through its methods only."""
 
     def __init__(self) -> None:
         self._duties: Table[Duty] = Table(TABLE_DUTY, Duty)
         self._modes: Table[Mode] = Table(TABLE_MODE, Mode)
+        self._chunk_keys: Table[ChunkKey] = Table(TABLE_CHUNK_KEY, ChunkKey)
 
     @property
     def tables(self) -> tuple[AnyTable, ...]:
         """Every table of it."""
-        return (self._duties, self._modes)
+        return (self._duties, self._modes, self._chunk_keys)
 
     @property
     def duties(self) -> dict[str, Duty]:
@@ -64,6 +77,20 @@ class Administration:
     def mode(self, key: int) -> Mode | None:
         """SAFE_MODE or BALANCE, None while it is off."""
         return self._modes.rows.get(key)
+
+    @property
+    def chunk_keys(self) -> dict[int, bytes]:
+        """Every key that chunks may be sealed with, by epoch."""
+        return {epoch: row.key for epoch, row in self._chunk_keys.rows.items()}
+
+    @property
+    def chunk_key_epoch(self) -> int:
+        """What new chunks are sealed with; 0: there is no key yet."""
+        return max(self._chunk_keys.rows, default=0)
+
+    def add_chunk_key(self, epoch: int, key: ChunkKey) -> None:
+        """Seal new chunks with *key* from now on."""
+        self._chunk_keys.put(epoch, key)
 
     @property
     def is_read_only(self) -> bool:

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from pydfsnode.errors import DomainError, SafeMode
-from pydfsnode.meta.ops import RULES, AnyOp, RenewLease, SetBalance, SetDuty, SetSafeMode
+from pydfsnode.meta.ops import (
+    RULES,
+    AddChunkKey,
+    AddJoinToken,
+    AnyOp,
+    RenewLease,
+    RevokeCertificates,
+    SetAuthority,
+    SetBalance,
+    SetDuty,
+    SetSafeMode,
+    UseJoinToken,
+)
 from pydfsnode.meta.results import Applied, Outcome, rejected
 from pydfsnode.meta.tree import Tree
 
-_IN_SAFE_MODE = frozenset({RenewLease, SetBalance, SetDuty, SetSafeMode})
+_IN_SAFE_MODE = frozenset(
+    {
+        RenewLease, SetBalance, SetDuty, SetSafeMode,
+        RevokeCertificates, AddJoinToken, UseJoinToken, SetAuthority, AddChunkKey,
+    }
+)  # fmt: skip
 """What changes no file: writers stay alive, operators go on."""
 
 

@@ -29,6 +29,8 @@ class OpenFile(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `targets` is the pipeline. `replaces_inline`: the writer was given the inline content and writes
     it again, so that it goes when the first chunk is finished. `reopened`: there was a file before.
+    `replaces`: the finished last chunk whose bytes the open one begins with; 0: none. It stays the
+    file's, with its replicas, until the open one is finished in its place.
     """
 
     holder: Natural
@@ -37,6 +39,11 @@ class OpenFile(msgspec.Struct, frozen=True, array_like=True, gc=False):
     targets: tuple[str, ...] = ()
     replaces_inline: bool = False
     reopened: bool = False
+    replaces: Natural = 0
+
+
+RECOVERING = 0
+"""As `OpenFile.holder`: the writer is gone, and the masters find out what it left."""
 
 
 class Extras(msgspec.Struct, frozen=True, array_like=True):

@@ -1,8 +1,10 @@
 """Leases of writers: one writer a file, for as long as its client is heard of.
 
 Every operation of a client renews all its leases. After the soft limit another client may take the
-file over; after the hard one the masters close it. Either way it ends with the chunks that were
-acknowledged: the open one is dropped.
+file over; after the hard one the masters close it. What its writer left of an open chunk is then
+found on the chunkservers by the leader: `RecoverLease` or `ExpireLeases` take the file from the
+writer (`RECOVERING`), `FinishRecovery` closes it with what was found, which is at least what the
+writer had flushed.
 """
 
 from __future__ import annotations
@@ -50,9 +52,31 @@ def require_free(tree: Tree, file: Inode, client_id: int, path: str) -> None:
     )
 
 
-def recover(tree: Tree, file: Inode) -> None:
-    """Take the lease of *file* from its writer, if it has one, and close it as it is recorded."""
-    if tree.holder(file) is not None:
+def recover(tree: Tree, file: Inode, path: str) -> None:
+    """Take the lease of *file* from its writer, if it has one, and close it as it is recorded.
+
+    Raises:
+        FileUnderConstruction: it has an open chunk: that has to be recovered first.
+    """
+    opened = tree.holder(file)
+    if opened is None:
+        return
+    if opened.chunk_id:
+        raise FileUnderConstruction(
+            f"{paths.shown(path)} is being recovered from a writer that is gone: try again",
+            path=path,
+        )
+    tree.close(file)
+
+
+def close_or_recover(tree: Tree, file: Inode) -> None:
+    """Close *file*, if somebody writes it; with an open chunk, begin its recovery."""
+    opened = tree.holder(file)
+    if opened is None:
+        return
+    if opened.chunk_id:
+        tree.begin_recovery(file)
+    else:
         tree.close(file)
 
 

@@ -103,6 +103,13 @@ class Loader:
                 "restore this master from its peers"
             )
 
+    def _is_last_chunk(self, inode_id: int, chunk_id: int) -> bool:
+        table = self._tree.table
+        file = table.get(inode_id)
+        if file is None or not file.is_file or not file.chunk_count:
+            return False
+        return bool(table.chunk(file, file.chunk_count - 1)[0] == chunk_id)
+
     def _derive(self, head: rows.Head) -> None:
         tree = self._tree
         for inode_id, opened in tree.open_files.rows.items():
@@ -113,6 +120,10 @@ class Loader:
                         rows.TABLE_OPEN, rows.KEY.pack(inode_id), "holds a chunk that is another's"
                     )
                 tree.open_chunks[opened.chunk_id] = inode_id
+            if opened.replaces and not self._is_last_chunk(inode_id, opened.replaces):
+                raise rows.broken(
+                    rows.TABLE_OPEN, rows.KEY.pack(inode_id), "continues a chunk that is another's"
+                )
         tree.quota_count = sum(
             1 for extras in tree.extras.rows.values() if extras.names_max or extras.bytes_max
         )

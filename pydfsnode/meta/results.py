@@ -34,11 +34,18 @@ class FileView(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", t
 
 
 class ChunkAllocated(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag=2):
-    """A new chunk and its pipeline; a retry gets the same ones."""
+    """A new chunk and its pipeline; a retry gets the same ones.
+
+    `base_id`: the file's last chunk, with whose bytes it begins; 0: it begins empty.
+    """
 
     chunk_id: int
     version: int
     targets: tuple[str, ...]
+    base_id: int = 0
+    base_version: int = 0
+    base_length: int = 0
+    base_crc32c: int = 0
 
 
 class Removed(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag=3, gc=False):

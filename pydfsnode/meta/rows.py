@@ -11,12 +11,13 @@ import struct
 import msgspec
 
 from pydfsnode.errors import CorruptionError
-from pydfsnode.meta.administration import TABLE_DUTY, TABLE_MODE
+from pydfsnode.meta.administration import TABLE_CHUNK_KEY, TABLE_DUTY, TABLE_MODE
 from pydfsnode.meta.history import TABLES as HISTORY_TABLES
 from pydfsnode.meta.inodes import Natural
 from pydfsnode.meta.sessions import Dormant, Remembered
 from pydfsnode.meta.tables import KEY, Row, broken, decode, encode
 from pydfsnode.meta.tree import TABLE_DOOMED, TABLE_EXTRAS, TABLE_OPEN
+from pydfsnode.meta.trust import TABLE_AUTHORITY, TABLE_JOIN_TOKEN, TABLE_REVOKED
 
 TABLE_HEAD = 16
 """One row: applied index, counters and clock."""
@@ -28,7 +29,8 @@ TABLE_SESSION = 19
 """By client id and seq; seq 0 is a dormant session."""
 TABLES = (
     TABLE_HEAD, TABLE_BLOCK, TABLE_PAGE, TABLE_SESSION, TABLE_OPEN, TABLE_EXTRAS, TABLE_DOOMED,
-    *HISTORY_TABLES, TABLE_DUTY, TABLE_MODE,
+    *HISTORY_TABLES, TABLE_DUTY, TABLE_MODE, TABLE_AUTHORITY, TABLE_REVOKED, TABLE_JOIN_TOKEN,
+    TABLE_CHUNK_KEY,
 )  # fmt: skip
 """What is read at a start; contents of small files (`inline.TABLE_INLINE`) stay on disk."""
 HEAD_KEY = bytes(8)

@@ -31,6 +31,7 @@ from pydfsnode.meta.inodes import (
     INLINE,
     IS_INLINE,
     IS_OPEN,
+    RECOVERING,
     Chunk,
     Doomed,
     Extras,
@@ -40,6 +41,7 @@ from pydfsnode.meta.looking import Looking
 from pydfsnode.meta.results import WantedChunk
 from pydfsnode.meta.tables import AnyTable, Table
 from pydfsnode.meta.touched import Touched
+from pydfsnode.meta.trust import Trust
 
 ROOT_MODE = 0o755
 RECLAIMED_AT_ONCE_MAX = 256
@@ -67,6 +69,7 @@ class Tree(Looking):
         self.touched = Touched()
         self.history = History(self)
         self.administration = Administration()
+        self.trust = Trust()
         self.open_chunks: dict[int, int] = {}
         self.next_inode_id = ROOT_INODE_ID + 1
         self.next_chunk_id = 1
@@ -82,7 +85,7 @@ class Tree(Looking):
     def tables(self) -> tuple[AnyTable, ...]:
         """Every table of rare rows."""
         rare = (self.open_files, self.extras, self.doomed)
-        return (*rare, *self.history.tables, *self.administration.tables)
+        return (*rare, *self.history.tables, *self.administration.tables, *self.trust.tables)
 
     # ---- entries
 
@@ -284,27 +287,31 @@ class Tree(Looking):
                 return Chunk(chunk_id, inode_id, version, length, crc, True)
         raise InvariantViolation(f"file {inode_id} does not hold its chunk {chunk_id}")
 
-    def add_chunk(self, file: Inode, targets: tuple[str, ...]) -> Chunk:
-        """Begin a chunk behind the others of the open *file*, which writes none now."""
+    def add_chunk(self, file: Inode, targets: tuple[str, ...], replaces: int = 0) -> Chunk:
+        """Begin a chunk behind the others of the open *file*, which writes none now.
+
+        *replaces*: id of its last chunk, in whose place this one comes; 0: none.
+        """
         chunk_id, inode_id = self.next_chunk_id, file.inode_id
         self.next_chunk_id = chunk_id + 1
         opened = self._opened(file)
         self.open_chunks[chunk_id] = inode_id
         self.open_files.put(
-            inode_id, replace(opened, chunk_id=chunk_id, version=1, targets=targets)
+            inode_id,
+            replace(opened, chunk_id=chunk_id, version=1, targets=targets, replaces=replaces),
         )
         return Chunk(chunk_id, inode_id, 1, 0, 0, False, targets)
 
     def finish_chunk(self, file: Inode, version: int, length: int, crc32c: int) -> None:
         """The open chunk of *file* is complete."""
         inode_id, opened = file.inode_id, self._opened(file)
-        if opened.replaces_inline:
+        if opened.replaces_inline or opened.replaces:
             self.pop_chunks(file, 1)
         self.append_chunk(file, opened.chunk_id, version, length, crc32c)
         del self.open_chunks[opened.chunk_id]
         self.open_files.put(
             inode_id,
-            replace(opened, chunk_id=0, version=0, targets=(), replaces_inline=False),
+            replace(opened, chunk_id=0, version=0, targets=(), replaces_inline=False, replaces=0),
         )
         self.wanted[opened.chunk_id] = WantedChunk(
             opened.chunk_id, version, length, file.replication, opened.targets
@@ -316,7 +323,27 @@ class Tree(Looking):
         if opened.chunk_id:
             del self.open_chunks[opened.chunk_id]
             self.freed.append(opened.chunk_id)
-            self.open_files.put(file.inode_id, replace(opened, chunk_id=0, version=0, targets=()))
+            self.open_files.put(
+                file.inode_id, replace(opened, chunk_id=0, version=0, targets=(), replaces=0)
+            )
+
+    def resume_chunk(self, file: Inode, targets: tuple[str, ...]) -> Chunk:
+        """The open chunk of *file* goes on as its next version on *targets*."""
+        opened = self._opened(file)
+        version = opened.version + 1
+        self.open_files.put(file.inode_id, replace(opened, version=version, targets=targets))
+        return Chunk(opened.chunk_id, file.inode_id, version, 0, 0, False, targets)
+
+    def begin_recovery(self, file: Inode) -> None:
+        """Take *file* from its writer, whose open chunk is to be found and ended by the masters.
+
+        The next version is theirs: who writes an older one is refused from then on (INV-FENCE).
+        """
+        opened = self._opened(file)
+        if opened.holder != RECOVERING:
+            self.open_files.put(
+                file.inode_id, replace(opened, holder=RECOVERING, version=opened.version + 1)
+            )
 
     def append_chunk(
         self, file: Inode, chunk_id: int, version: int, length: int, crc32c: int

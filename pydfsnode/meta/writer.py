@@ -40,6 +40,11 @@ def held_file(tree: Tree, inode_id: int, client_id: int) -> Inode:
     return file
 
 
+def last_chunk(tree: Tree, file: Inode) -> tuple[int, int, int, int]:
+    """(id, version, length, crc32c) of the last finished chunk of *file*, which has one."""
+    return tree.table.chunk(file, file.chunk_count - 1)
+
+
 class LastChunk:
     """How an operation leaves the open last chunk: checked when made, done by `settle`."""
 
@@ -74,7 +79,11 @@ class LastChunk:
         if self._finish is None:
             return 0
         opened = self._tree.open_files.rows[self._file.inode_id]
-        return self._finish.length - (self._file.size if opened.replaces_inline else 0)
+        if opened.replaces_inline:
+            return self._finish.length - self._file.size
+        if opened.replaces:
+            return self._finish.length - last_chunk(self._tree, self._file)[2]
+        return self._finish.length
 
     def settle(self) -> None:
         """Record the finished chunk, drop the abandoned one."""
@@ -100,6 +109,12 @@ class LastChunk:
                 f"chunk {chunk.chunk_id} has version {chunk.version}, reported was {done.version}",
                 chunk_id=chunk.chunk_id, version=chunk.version,
             )  # fmt: skip
+        begun_bytes = self._begun_bytes()
+        if done.length < begun_bytes:
+            raise InvalidArgument(
+                f"chunk {chunk.chunk_id} begins with {begun_bytes} bytes of the one before and "
+                f"cannot have {done.length}", chunk_id=chunk.chunk_id, length=done.length,
+            )  # fmt: skip
         if not 0 < done.length <= self._file.chunk_bytes:
             raise InvalidArgument(
                 f"chunk {chunk.chunk_id} cannot have {done.length} bytes: "
@@ -112,6 +127,11 @@ class LastChunk:
                 "is out of range", chunk_id=chunk.chunk_id,
             )  # fmt: skip
         return done
+
+    def _begun_bytes(self) -> int:
+        """With how many bytes of the last finished chunk the open one begins."""
+        opened = self._tree.open_files.rows[self._file.inode_id]
+        return last_chunk(self._tree, self._file)[2] if opened.replaces else 0
 
     def _check_abandoned(self, abandoned: int, open_chunk: Chunk | None) -> None:
         chunk = self._chunk_of_file(abandoned)

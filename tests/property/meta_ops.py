@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from pydfsnode.meta.trust import Signer
 from tests.reference.namespace_model import NamespaceModel
 from tests.reference.namespace_model_base import Node
 
@@ -210,7 +211,28 @@ class OpDraw:
         targets: tuple[str, ...] = self.choose.of([("c1", "c2"), ("c3",)])
         if self.one_in(20):
             targets = self.choose.of([(), ("c1", "c1")])
-        return Drawn(client, user, (file.id if file else 1, *self.word(file), targets))
+        word = (None, 0) if self.one_in(3) else self.word(file)
+        return Drawn(client, user, (file.id if file else 1, *word, targets, self.one_in(2)))
+
+    def record_chunk(self) -> Drawn:
+        client, user, file = self.writer()
+        word, _ = self.word(file)
+        return Drawn(client, user, (file.id if file else 99, word or (1, 1, b"x")))
+
+    def resume_chunk(self) -> Drawn:
+        client, user, file = self.writer()
+        opened = file.open_chunk if file else None
+        chunk_id = opened[0] if opened and not self.one_in(10) else self.choose.of([0, 1, 99])
+        targets: tuple[str, ...] = self.choose.of([("c1", "c2"), ("c4",), ("c4",), ()])
+        return Drawn(client, user, (file.id if file else 1, chunk_id, targets))
+
+    def finish_recovery(self) -> Drawn:
+        files = [node for node in self.model.root.walk() if node.is_file]
+        taken = [node for node in files if node.holder == 0]
+        pool = taken if taken and not self.one_in(10) else files
+        file = self.choose.of(sorted(pool, key=lambda node: node.id)) if pool else None
+        user = self.choose.of(["root", "root", "root", "carol"])
+        return Drawn(9, user, (file.id if file else 99, self.word(file)[0]))
 
     def complete(self) -> Drawn:
         client, user, file = self.writer()
@@ -264,7 +286,8 @@ class OpDraw:
     def expire_leases(self) -> Any:
         held = [node.id for node in self.model.root.walk() if node.holder is not None]
         user = self.choose.of(["root", "root", "root", "carol"])
-        return Drawn(9, user, (tuple(self.choose.of([*held, 1, 99]) for _ in range(3)),))
+        inode_ids = tuple(self.choose.of([*held, 1, 99]) for _ in range(3))
+        return Drawn(9, user, (inode_ids, self.one_in(2)))
 
     # ---- attributes
 
@@ -364,6 +387,38 @@ class OpDraw:
     def set_balance(self) -> Any:
         threshold_ppm = self.choose.of([-1, 0, 1, 100_000, 1_000_000, 1_000_001])
         return Drawn(1, self.operator(), (threshold_ppm, self.choose.of([-1, 0, 1, 1 << 62])))
+
+    def add_chunk_key(self) -> Any:
+        key = bytes([self.choose.below(256)]) * self.choose.of([32, 32, 32, 31, 0])
+        epoch = self.model.chunk_key_epoch + self.choose.of([1, 1, 1, 0, -1, 2])
+        return Drawn(1, self.operator(), (epoch, key))
+
+    # ---- whom the cluster believes
+
+    def revoke_certificates(self) -> Any:
+        serials = self.choose.of([("1f",), ("2a", "1f"), ("ffee",), (), ("0f",), ("1F",)])
+        return Drawn(1, self.operator(), (serials, self.choose.of(["", "lost", "x" * 201])))
+
+    def add_join_token(self) -> Any:
+        role = self.choose.of(["master", "chunkserver", "gateway", "chunkserver", "user"])
+        name = self.choose.of(["c4", "c4", "c5", "..", ""])
+        expires_ms = self.model.clock + self.choose.of([0, 10, 2000, 7 * 86_400_000 + 1])
+        fields = f"{self.choose.below(3):016x}", "1" * 64, role, name, ("h1",), expires_ms
+        return Drawn(1, self.operator(), fields)
+
+    def use_join_token(self) -> Any:
+        token = self.choose.of([*sorted(self.model.tokens), "f" * 16])
+        secret, key = self.choose.of(["1", "1", "1", "2"]) * 64, self.choose.of("ab") * 64
+        return Drawn(1, self.operator(), (token, secret, key))
+
+    def set_authority(self) -> Any:
+        step = self.choose.of(
+            ["install", "trust", "reissue", "drop", "abort", "renew", "renew", "leap"]
+        )
+        with_signer = step in ("install", "trust") or self.one_in(8)
+        signer = Signer(self.choose.of(["r1", "r2", "r3"]), "c", "k") if with_signer else None
+        nodes = self.choose.of([(), (), ("c1",), ("c1", "c2")])
+        return Drawn(1, self.operator(), (step, signer, nodes))
 
     def operator(self) -> str:
         """Mostly one who may."""

@@ -34,7 +34,14 @@ GROWING = [
     "SetReplication", "SetReplication", "MoveToTrash", "RestoreTrash", "Mkdirs",
 ]  # fmt: skip
 """What takes room under a quota."""
-OF_WRITERS = {"AllocateChunk", "Complete", "CompleteInline", "Truncate"}
+OF_WRITERS = {
+    "AllocateChunk",
+    "Complete",
+    "CompleteInline",
+    "Truncate",
+    "ResumeChunk",
+    "RecordChunk",
+}
 """They find something to do only when a file is open."""
 
 
@@ -111,7 +118,9 @@ class MetaSteps:
             return
         file = choose.of(opened)
         # Exactly at the limit, or just past it, somebody wants the file.
-        self.clock = max(self.clock, self.model.heard[file.holder] + limit_ms + choose.below(2))
+        self.clock = max(
+            self.clock, self.model.heard.get(file.holder, 0) + limit_ms + choose.below(2)
+        )
         path, client = self.model.path_of(file.id), choose.of(CLIENTS)
         kind, user, fields = choose.of(
             [
@@ -120,6 +129,7 @@ class MetaSteps:
                 ("Truncate", "root", (path, 0, None)),
                 ("Create", "root", (path, 1, 1 << 20, 0, True, False)),
                 ("ExpireLeases", "root", ((file.id,),)),
+                ("ExpireLeases", "root", ((file.id,), True)),
             ]
         )
         self.both(kind, client, user, fields)
@@ -231,6 +241,7 @@ class MetaSteps:
                     self.ask("diff", path, "root", first, second)
         self.ask("find_names", "/", "root", "", "")
         self.check_administration()
+        self.check_trust()
         for path in self.model.past_paths():
             for question in QUESTIONS[:-3]:
                 self.ask_whole(question, path)
@@ -245,6 +256,19 @@ class MetaSteps:
         more = ("", 1000) if question == "list_directory" else ()
         self.ask(question, path, "root", *more)
 
+    def check_trust(self) -> None:
+        found, model = self.namespace.tree.trust, self.model
+        revoked = {s: (row.reason, row.since_ms, row.user) for s, row in found.revoked.items()}
+        assert revoked == model.revoked
+        tokens = {t: msgspec.structs.astuple(row)[1:] for t, row in found.tokens.items()}
+        assert tokens == model.tokens
+        authority = found.authority
+        assert (authority is None) == (model.signer is None)
+        if authority is not None:
+            assert (authority.phase, authority.roots) == (model.phase, model.roots)
+            assert (authority.signer, authority.coming) == (model.signer, model.coming)
+            assert (authority.renew_ms, dict(authority.renew_nodes)) == model.renew
+
     def check_administration(self) -> None:
         """Who is out of service, and what the cluster is told to do."""
         found, model = self.namespace.tree.administration, self.model
@@ -257,6 +281,8 @@ class MetaSteps:
         assert (safe_mode and (safe_mode.since_ms, safe_mode.user, ())) == model.safe_mode
         told = balance and (balance.threshold_ppm, balance.bytes_per_s)
         assert (balance and (balance.since_ms, balance.user, told)) == model.balance
+        assert found.chunk_keys == model.chunk_keys
+        assert found.chunk_key_epoch == model.chunk_key_epoch
 
     def check_chunks(self) -> None:
         """What chunkservers and the state table are told to keep is what files need."""
@@ -301,7 +327,7 @@ def bare(chunks: dict[int, WantedChunk]) -> dict[int, tuple[int, int, int]]:
 
 def told(kind: str, fields: tuple[Any, ...]) -> tuple[Any, ...]:
     """*fields* as the operation carries them: of what was written only length and checksum."""
-    if kind not in ("AllocateChunk", "Complete", "Truncate"):
+    if kind not in ("AllocateChunk", "Complete", "Truncate", "RecordChunk", "FinishRecovery"):
         return fields
     at = 2 if kind == "Truncate" else 1
     word = fields[at]

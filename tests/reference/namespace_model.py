@@ -2,7 +2,8 @@
 
 It shares no code with the product. `apply` takes an operation by the name of its type and either
 answers or raises `Refused` with the name of the error class. What is in each part:
-`namespace_model_tree`, `_files`, `_attributes`, `_snapshots`, `_trash`, `_administration`.
+`namespace_model_tree`, `_files`, `_attributes`, `_snapshots`, `_trash`, `_administration`,
+`_trust`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from tests.reference.namespace_model_administration import IN_SAFE_MODE, Adminis
 from tests.reference.namespace_model_base import Node, Refused, user_of
 from tests.reference.namespace_model_snapshots import Snapshots
 from tests.reference.namespace_model_trash import Trash
+from tests.reference.namespace_model_trust import Trust
 
 QUESTIONS = (
     "stat",
@@ -29,7 +31,7 @@ QUESTIONS = (
 )
 
 
-class NamespaceModel(Snapshots, Trash, Administration):
+class NamespaceModel(Snapshots, Trash, Administration, Trust):
     """See the module."""
 
     def apply(self, kind: str, client: int, user: str, at_ms: int, fields: tuple[Any, ...]) -> Any:

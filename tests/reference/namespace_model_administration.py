@@ -8,7 +8,11 @@ from tests.reference.namespace_model_base import User, refuse_unless
 from tests.reference.namespace_model_tree import Trees
 
 STATES = {"in service", "decommissioning", "decommissioned", "maintenance"}
-IN_SAFE_MODE = {"RenewLease", "SetBalance", "SetDuty", "SetSafeMode"}
+IN_SAFE_MODE = {
+    "RenewLease", "SetBalance", "SetDuty", "SetSafeMode",
+    "RevokeCertificates", "AddJoinToken", "UseJoinToken", "SetAuthority",
+    "AddChunkKey",
+}  # fmt: skip
 
 
 class Order(NamedTuple):
@@ -20,13 +24,24 @@ class Order(NamedTuple):
 
 
 class Administration(Trees):
-    """Operations 34 to 36. `duties`: by chunkserver, its state and when a maintenance ends."""
+    """Operations 34 to 36, and 44. `duties`: by chunkserver, its state and a maintenance's end."""
 
     def __init__(self, dropped_at_once_max: int) -> None:
         super().__init__(dropped_at_once_max)
         self.duties: dict[str, Order] = {}
         self.safe_mode: Order | None = None
         self.balance: Order | None = None
+        self.chunk_keys: dict[int, bytes] = {}
+
+    @property
+    def chunk_key_epoch(self) -> int:
+        return len(self.chunk_keys)
+
+    def add_chunk_key(self, user: User, epoch: int, key: bytes) -> None:
+        refuse_unless(user.is_super, "AccessDenied")
+        refuse_unless(len(key) == 32, "InvalidArgument")
+        refuse_unless(0 < epoch <= self.chunk_key_epoch + 1, "InvalidArgument")
+        self.chunk_keys.setdefault(epoch, key)
 
     def set_duty(self, user: User, names: tuple[str, ...], state: str, until_ms: int) -> None:
         refuse_unless(user.is_super, "AccessDenied")

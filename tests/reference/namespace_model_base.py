@@ -73,6 +73,7 @@ class Node:
         self.reopened = False
         self.open_chunk: tuple[int, int] | None = None  # id, version
         self.replaces_inline = False
+        self.replaces = False  # the open chunk, the last finished one
         self.snapshots: dict[str, tuple[int, Node]] = {}  # name to time and copy
 
     @property

@@ -5,17 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tests.reference.namespace_model_base import READ, WRITE, Chunk, Node, User, refuse_unless
+from tests.reference.namespace_model_base import (
+    READ,
+    WRITE,
+    Chunk,
+    Node,
+    User,
+    checksum,
+    refuse_unless,
+)
 from tests.reference.namespace_model_tree import INLINE_BYTES_MAX, SOFT_LEASE_MS, Trees
 
 HARD_LEASE_MS = 600_000
 CONCAT_SOURCES_MAX = 512
+RECOVERING = 0
+"""Who holds a file whose writer is gone."""
 Word = tuple[int, int, bytes]
 """A writer's word on a chunk: id, version, and the bytes that it wrote."""
 
 
 class Files(Trees):
-    """Operations 3, 4, 5, 9, 10, 11, 20, 21, 22 and 26."""
+    """Operations 3, 4, 5, 9, 10, 11, 20, 21, 22, 26, 37, 38 and 39."""
 
     # ---- the one writer
 
@@ -40,6 +50,8 @@ class Files(Trees):
             else:
                 assert opened is not None
                 refuse_unless(done[1] >= opened[1], "StaleChunkVersion")
+                begun = len(file.chunks[-1].content) if file.replaces else 0
+                refuse_unless(begun <= len(done[2]), "InvalidArgument")
                 refuse_unless(0 < len(done[2]) <= file.chunk_bytes, "InvalidArgument")
                 finishes = True
         if abandon:
@@ -54,13 +66,16 @@ class Files(Trees):
             if file.replaces_inline:
                 file.chunks.clear()
                 file.replaces_inline = False
+            if file.replaces:
+                file.chunks.pop()
             file.chunks.append(Chunk(*done))
         if finishes or abandon:
             file.open_chunk = None
+            file.replaces = False
 
     def close(self, file: Node) -> None:
         file.holder = file.open_chunk = None
-        file.replaces_inline = file.reopened = False
+        file.replaces_inline = file.reopened = file.replaces = False
         self.touch(file)
 
     def set_inline(self, file: Node, content: bytes) -> None:
@@ -68,8 +83,9 @@ class Files(Trees):
         self.next_chunk += len(file.chunks)
 
     def allocate_chunk(
-        self, user: User, inode_id: int, done: Word | None, abandon: int, targets: Sequence[str]
-    ) -> tuple[int, int, tuple[str, ...]]:
+        self, user: User, inode_id: int, done: Word | None, abandon: int, targets: Sequence[str],
+        continues: bool = False,
+    ) -> tuple[Any, ...]:  # fmt: skip
         chain = self.held(inode_id)
         file = chain[-1]
         refuse_unless(1 <= len(set(targets)) == len(targets) <= 16, "InvalidArgument")
@@ -77,11 +93,37 @@ class Files(Trees):
         written = len(done[2]) if done is not None and finishes else 0
         if finishes and file.replaces_inline:
             written -= len(file.content)
-        self.require_quota(chain[:-1], 0, (written + file.chunk_bytes) * file.replication)
+        if finishes and file.replaces:
+            written -= len(file.chunks[-1].content)
+        base = (0, 0, b"")
+        if continues and done is None and file.chunks and not file.inline:
+            last = file.chunks[-1]
+            if len(last.content) < file.chunk_bytes:
+                base = last.chunk_id, last.version, last.content
+        more = file.chunk_bytes - len(base[2])
+        self.require_quota(chain[:-1], 0, (written + more) * file.replication)
         self._settle(file, done, finishes, abandon)
         file.open_chunk = (self.next_chunk, 1)
+        file.replaces = base[0] != 0
         self.next_chunk += 1
-        return file.open_chunk[0], 1, tuple(targets)
+        return file.open_chunk[0], 1, tuple(targets), *base[:2], len(base[2]), checksum(base[2])
+
+    def record_chunk(self, user: User, inode_id: int, done: Word) -> dict[str, Any]:
+        file = self.held(inode_id)[-1]
+        self._settle(file, done, self._check(file, done, 0), 0)
+        self.touch(file)
+        return self.view(file, self.path_of(inode_id))
+
+    def resume_chunk(
+        self, user: User, inode_id: int, chunk_id: int, targets: Sequence[str]
+    ) -> tuple[Any, ...]:
+        file = self.held(inode_id)[-1]
+        refuse_unless(1 <= len(set(targets)) == len(targets) <= 16, "InvalidArgument")
+        opened = file.open_chunk
+        refuse_unless(opened is not None and opened[0] == chunk_id, "UnknownChunk")
+        assert opened is not None
+        file.open_chunk = (opened[0], opened[1] + 1)
+        return *file.open_chunk, tuple(targets), 0, 0, 0, 0
 
     def complete(
         self, user: User, inode_id: int, done: Word | None, abandon: int
@@ -126,19 +168,42 @@ class Files(Trees):
         self.require(file, user, WRITE)
         if not (user.is_super or user.name == file.owner or file.holder == self.client):
             self._require_free(file)
-        self._recover(file)
+        self._close_or_recover(file)
         return self.view(file, path)
 
     def _recover(self, file: Node) -> None:
         if file.holder is not None:
+            refuse_unless(not file.open_chunk, "FileUnderConstruction")
             self.close(file)
 
-    def expire_leases(self, user: User, inode_ids: Sequence[int]) -> None:
+    def _close_or_recover(self, file: Node) -> None:
+        if file.holder is None:
+            return
+        if not file.open_chunk:
+            self.close(file)
+        elif file.holder != RECOVERING:
+            file.holder = RECOVERING
+            file.open_chunk = (file.open_chunk[0], file.open_chunk[1] + 1)
+
+    def expire_leases(self, user: User, inode_ids: Sequence[int], soft: bool = False) -> None:
         refuse_unless(user.is_super, "AccessDenied")
+        limit_ms = SOFT_LEASE_MS if soft else HARD_LEASE_MS
         for inode_id in inode_ids:
             for file in self.chain_of(inode_id)[-1:]:
-                if file.holder is not None and self.is_silent(file.holder, HARD_LEASE_MS):
-                    self.close(file)
+                if file.holder is not None and self.is_silent(file.holder, limit_ms):
+                    self._close_or_recover(file)
+
+    def finish_recovery(self, user: User, inode_id: int, found: Word | None) -> dict[str, Any]:
+        refuse_unless(user.is_super, "AccessDenied")
+        chain = self.chain_of(inode_id)
+        refuse_unless(chain and chain[-1].is_file, "LeaseExpired")
+        file = chain[-1]
+        if file.holder is not None:
+            refuse_unless(file.holder == RECOVERING, "LeaseExpired")
+            abandon = file.open_chunk[0] if file.open_chunk and found is None else 0
+            self._settle(file, found, self._check(file, found, abandon), abandon)
+            self.close(file)
+        return self.view(file, self.path_of(inode_id))
 
     # ---- content that is there
 
@@ -164,7 +229,7 @@ class Files(Trees):
             size -= len(kept[-1].content)
         if size:
             apt = held and tail is not None and file.open_chunk and tail[0] == file.open_chunk[0]
-            refuse_unless(not file.inline and apt, "InvalidArgument")
+            refuse_unless(not file.inline and apt and not file.replaces, "InvalidArgument")
             assert tail is not None
             refuse_unless(len(tail[2]) == size, "InvalidArgument")
         else:

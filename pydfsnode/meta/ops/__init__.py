@@ -8,6 +8,8 @@ from typing import Any
 from pydfsnode.meta.inodes import ChunkDone
 from pydfsnode.meta.ops import (
     abandon,
+    add_chunk_key,
+    add_join_token,
     allocate_chunk,
     append,
     complete,
@@ -20,17 +22,22 @@ from pydfsnode.meta.ops import (
     delete_snapshot,
     empty_trash,
     expire_leases,
+    finish_recovery,
     mkdirs,
     move_to_trash,
     reclaim,
+    record_chunk,
     recover_lease,
     remove_xattr,
     rename,
     rename_snapshot,
     renew_lease,
     restore_trash,
+    resume_chunk,
+    revoke_certificates,
     roll_trash,
     set_acl,
+    set_authority,
     set_balance,
     set_duty,
     set_mode,
@@ -41,8 +48,11 @@ from pydfsnode.meta.ops import (
     set_times,
     set_xattr,
     truncate,
+    use_join_token,
 )
 from pydfsnode.meta.ops.abandon import Abandon
+from pydfsnode.meta.ops.add_chunk_key import AddChunkKey
+from pydfsnode.meta.ops.add_join_token import AddJoinToken
 from pydfsnode.meta.ops.allocate_chunk import AllocateChunk
 from pydfsnode.meta.ops.append import Append
 from pydfsnode.meta.ops.base import Op
@@ -56,17 +66,22 @@ from pydfsnode.meta.ops.delete import Delete
 from pydfsnode.meta.ops.delete_snapshot import DeleteSnapshot
 from pydfsnode.meta.ops.empty_trash import EmptyTrash
 from pydfsnode.meta.ops.expire_leases import ExpireLeases
+from pydfsnode.meta.ops.finish_recovery import FinishRecovery
 from pydfsnode.meta.ops.mkdirs import Mkdirs
 from pydfsnode.meta.ops.move_to_trash import MoveToTrash
 from pydfsnode.meta.ops.reclaim import Reclaim
+from pydfsnode.meta.ops.record_chunk import RecordChunk
 from pydfsnode.meta.ops.recover_lease import RecoverLease
 from pydfsnode.meta.ops.remove_xattr import RemoveXattr
 from pydfsnode.meta.ops.rename import Rename
 from pydfsnode.meta.ops.rename_snapshot import RenameSnapshot
 from pydfsnode.meta.ops.renew_lease import RenewLease
 from pydfsnode.meta.ops.restore_trash import RestoreTrash
+from pydfsnode.meta.ops.resume_chunk import ResumeChunk
+from pydfsnode.meta.ops.revoke_certificates import RevokeCertificates
 from pydfsnode.meta.ops.roll_trash import RollTrash
 from pydfsnode.meta.ops.set_acl import SetAcl
+from pydfsnode.meta.ops.set_authority import SetAuthority
 from pydfsnode.meta.ops.set_balance import SetBalance
 from pydfsnode.meta.ops.set_duty import SetDuty
 from pydfsnode.meta.ops.set_mode import SetMode
@@ -77,6 +92,7 @@ from pydfsnode.meta.ops.set_safe_mode import SetSafeMode
 from pydfsnode.meta.ops.set_times import SetTimes
 from pydfsnode.meta.ops.set_xattr import SetXattr
 from pydfsnode.meta.ops.truncate import Truncate
+from pydfsnode.meta.ops.use_join_token import UseJoinToken
 from pydfsnode.meta.results import Result
 from pydfsnode.meta.tree import Tree
 
@@ -115,6 +131,14 @@ AnyOp = (
     | SetDuty
     | SetSafeMode
     | SetBalance
+    | RecordChunk
+    | ResumeChunk
+    | FinishRecovery
+    | RevokeCertificates
+    | AddJoinToken
+    | UseJoinToken
+    | SetAuthority
+    | AddChunkKey
 )
 
 OPS: dict[int, type[Op]] = {
@@ -152,6 +176,14 @@ OPS: dict[int, type[Op]] = {
     34: SetDuty,
     35: SetSafeMode,
     36: SetBalance,
+    37: RecordChunk,
+    38: ResumeChunk,
+    39: FinishRecovery,
+    40: RevokeCertificates,
+    41: AddJoinToken,
+    42: UseJoinToken,
+    43: SetAuthority,
+    44: AddChunkKey,
 }
 """Tag in the log to type; a tag is never reused."""
 
@@ -190,12 +222,22 @@ RULES: dict[type[Op], Callable[[Tree, Any], Result]] = {
     SetDuty: set_duty.apply,
     SetSafeMode: set_safe_mode.apply,
     SetBalance: set_balance.apply,
+    RecordChunk: record_chunk.apply,
+    ResumeChunk: resume_chunk.apply,
+    FinishRecovery: finish_recovery.apply,
+    RevokeCertificates: revoke_certificates.apply,
+    AddJoinToken: add_join_token.apply,
+    UseJoinToken: use_join_token.apply,
+    SetAuthority: set_authority.apply,
+    AddChunkKey: add_chunk_key.apply,
 }
 
 __all__ = [
     "OPS",
     "RULES",
     "Abandon",
+    "AddChunkKey",
+    "AddJoinToken",
     "AllocateChunk",
     "AnyOp",
     "Append",
@@ -210,18 +252,23 @@ __all__ = [
     "DeleteSnapshot",
     "EmptyTrash",
     "ExpireLeases",
+    "FinishRecovery",
     "Mkdirs",
     "MoveToTrash",
     "Op",
     "Reclaim",
+    "RecordChunk",
     "RecoverLease",
     "RemoveXattr",
     "Rename",
     "RenameSnapshot",
     "RenewLease",
     "RestoreTrash",
+    "ResumeChunk",
+    "RevokeCertificates",
     "RollTrash",
     "SetAcl",
+    "SetAuthority",
     "SetBalance",
     "SetDuty",
     "SetMode",
@@ -232,4 +279,5 @@ __all__ = [
     "SetTimes",
     "SetXattr",
     "Truncate",
+    "UseJoinToken",
 ]

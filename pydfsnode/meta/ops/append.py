@@ -42,7 +42,7 @@ def apply(tree: Tree, op: Append) -> Appended:
             f"{paths.shown(op.path)} is already being written by this client: close it first",
             path=op.path,
         )
-    recover(tree, file)
+    recover(tree, file, op.path)
     is_inline = bool(file.flags & IS_INLINE)
     tree.open(file, op.client_id, replaces_inline=is_inline, reopened=True)
     content_id = tree.table.chunk(file, 0)[0] if is_inline else 0

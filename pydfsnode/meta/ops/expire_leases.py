@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from pydfsnode.meta.leases import is_hard_expired
+from pydfsnode.meta.leases import close_or_recover, is_hard_expired, is_soft_expired
 from pydfsnode.meta.ops.base import Op
 from pydfsnode.meta.results import Done
 from pydfsnode.meta.tree import Tree
 
 
 class ExpireLeases(Op, frozen=True, array_like=True, tag=22):
-    """The leader names files that it found; one whose writer came back meanwhile stays open."""
+    """The leader names files that it found; one whose writer came back meanwhile stays open.
+
+    `soft`: the soft limit is enough, as somebody else wants to write them.
+    """
 
     inode_ids: tuple[int, ...]
+    soft: bool = False
 
 
 def apply(tree: Tree, op: ExpireLeases) -> Done:
-    """They are closed at the length that was acknowledged; their open chunks are dropped.
+    """They are closed, or, with a chunk open, taken from their writers: see FinishRecovery.
 
     Raises:
         AccessDenied: only the masters themselves may ask.
@@ -24,6 +28,10 @@ def apply(tree: Tree, op: ExpireLeases) -> Done:
     for inode_id in op.inode_ids:
         opened = tree.open_files.get(inode_id)
         file = tree.table.get(inode_id)
-        if opened is not None and file is not None and is_hard_expired(tree, opened, tree.clock_ms):
-            tree.close(file)
+        if opened is None or file is None:
+            continue
+        if is_hard_expired(tree, opened, tree.clock_ms) or (
+            op.soft and is_soft_expired(tree, opened)
+        ):
+            close_or_recover(tree, file)
     return Done()

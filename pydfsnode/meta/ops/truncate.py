@@ -51,7 +51,7 @@ def apply(tree: Tree, op: Truncate) -> FileView:
     _require_tail(op, file, held, op.size - begin)
     last = None if held is None else LastChunk(tree, file, op.tail, 0)
     if last is None:
-        recover(tree, file)
+        recover(tree, file, op.path)
     if dropped:
         tree.pop_chunks(file, dropped)
         file.mtime_ms = file.ctime_ms = tree.clock_ms
@@ -77,6 +77,11 @@ def _require_tail(op: Truncate, file: Inode, held: OpenFile | None, kept_bytes: 
             path=op.path,
         )
     done = op.tail
+    if held is not None and held.replaces:
+        raise InvalidArgument(
+            f"{paths.shown(op.path)}: its open chunk continues another and is no tail",
+            path=op.path,
+        )
     if done is None or held is None or done.chunk_id != held.chunk_id or done.length != kept_bytes:
         raise InvalidArgument(
             f"{paths.shown(op.path)} cannot be cut inside a chunk without a tail: append to it, "

@@ -11,6 +11,7 @@ from pydfsnode.meta.codec import decode_op, encode_op
 from pydfsnode.meta.results import Appended, Applied, ChunkAllocated, FileView, Outcome
 from pydfsnode.meta.sessions import SessionBounds
 from pydfsnode.meta.state import Namespace
+from pydfsnode.meta.trust import Signer
 
 BOUNDS = SessionBounds(
     sessions=6, outcomes=40, outcomes_per_session=8, dormant=4, idle_ms=300, idle_ms_min=30
@@ -87,10 +88,15 @@ class Stream:
         layout = path, rng.randrange(1, 4), MIB, 0, *flags
         targets = (f"c{rng.randrange(5)}",)
         origin = rng.choice(["Current", "231114221320"])
+        step = rng.choice(["install", "trust", "reissue", "drop", "abort", "renew"])
+        signer = Signer(rng.choice("rst"), "c", "k")
         choices: dict[str, tuple[Any, ...]] = {
             "Mkdirs": (path, rng.randrange(0o1000) | 0o700),
             "Create": layout,
-            "AllocateChunk": (inode_id, done, 0, targets),
+            "AllocateChunk": (inode_id, rng.choice([done, None]), 0, targets, flags[0]),
+            "RecordChunk": (inode_id, word),
+            "ResumeChunk": (inode_id, chunk_id, targets),
+            "FinishRecovery": (inode_id, rng.choice([done, None])),
             "Complete": (inode_id, *rng.choice([(done, 0), (done, 0), (None, chunk_id)])),
             "Abandon": (inode_id,),
             "Delete": (path, flags[0]),
@@ -109,7 +115,7 @@ class Stream:
             "SetQuota": (path, rng.choice([0, 0, 30]), rng.choice([0, 0, 30 * MIB])),
             "RenewLease": (),
             "RecoverLease": (held if flags[0] else path,),
-            "ExpireLeases": ((inode_id, rng.randrange(1, 99)),),
+            "ExpireLeases": ((inode_id, rng.randrange(1, 99)), flags[0]),
             "Reclaim": (rng.randrange(1, 9),),
             "MoveToTrash": (path,),
             "CompleteInline": (inode_id, rng.randbytes(rng.randrange(9))),
@@ -122,6 +128,14 @@ class Stream:
             "SetDuty": (targets, rng.choice(["decommissioning", "maintenance", "in service"]), 9),
             "SetSafeMode": (rng.random() < 0.02,),
             "SetBalance": (rng.choice([0, *range(1, 20)]), 1 << 20),
+            "RevokeCertificates": ((f"{rng.randrange(1, 99):x}",), "lost"),
+            "AddJoinToken": (
+                f"{rng.randrange(3):016x}", "1" * 64, "chunkserver", "c4", (),
+                START_MS + rng.randrange(9_999_999),
+            ),
+            "UseJoinToken": (f"{rng.randrange(3):016x}", "1" * 64, f"{rng.randrange(2):064x}"),
+            "AddChunkKey": (rng.randrange(1, 4), bytes([rng.randrange(256)]) * 32),
+            "SetAuthority": (step, signer if step in ("install", "trust") else None),
         }
         return choices[name]
 

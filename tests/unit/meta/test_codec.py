@@ -9,13 +9,14 @@ import pytest
 from pydfsnode.errors import CorruptionError, InvalidPath
 from pydfsnode.meta import ops
 from pydfsnode.meta.codec import decode_op, encode_op
+from pydfsnode.meta.trust import Signer
 
 HEAD = (0x1122334455667788, 7, 3, 1_700_000_000_000, "alice")
 DONE = ops.ChunkDone(1, 2, 3, 4)
 FIELDS: dict[str, tuple[int, list[tuple[Any, ...]]]] = {
     "Mkdirs": (1, [("/a", 0o755)]),
     "Create": (2, [("/a/f", 3, 1 << 26, 0o600, True, True)]),
-    "AllocateChunk": (3, [(9, DONE, 5, ("c1", "c2")), (9, None, 0, ("c1",))]),
+    "AllocateChunk": (3, [(9, DONE, 5, ("c1", "c2")), (9, None, 0, ("c1",), True)]),
     "Complete": (4, [(9, DONE, 5)]),
     "Abandon": (5, [(9,)]),
     "Delete": (6, [("/a", True)]),
@@ -34,7 +35,7 @@ FIELDS: dict[str, tuple[int, list[tuple[Any, ...]]]] = {
     "SetQuota": (19, [("/a", 10, 1 << 40)]),
     "RenewLease": (20, [()]),
     "RecoverLease": (21, [("/a/f",)]),
-    "ExpireLeases": (22, [((9, 10),)]),
+    "ExpireLeases": (22, [((9, 10),), ((9,), True)]),
     "Reclaim": (23, [(1000,)]),
     "MoveToTrash": (24, [("/a",)]),
     "CompleteInline": (26, [(9, b"\0\xff")]),
@@ -47,6 +48,14 @@ FIELDS: dict[str, tuple[int, list[tuple[Any, ...]]]] = {
     "SetDuty": (34, [(("c1", "c2"), "maintenance", 9)]),
     "SetSafeMode": (35, [(True,)]),
     "SetBalance": (36, [(100_000, 1 << 20)]),
+    "RecordChunk": (37, [(9, DONE)]),
+    "ResumeChunk": (38, [(9, 5, ("c1", "c4"))]),
+    "FinishRecovery": (39, [(9, DONE), (9, None)]),
+    "RevokeCertificates": (40, [(("1f", "2a"), "lost")]),
+    "AddJoinToken": (41, [("0" * 16, "1" * 64, "chunkserver", "c4", ("h",), 9)]),
+    "UseJoinToken": (42, [("0" * 16, "1" * 64, "2" * 64)]),
+    "AddChunkKey": (44, [(1, bytes(range(32)))]),
+    "SetAuthority": (43, [("drop",), ("trust", Signer("r", "c", "k")), ("renew", None, ("u",))]),
 }
 """Tag and fields of each operation; neither ever changes, but for fields at the end."""
 EVERY_OP: list[ops.AnyOp] = [

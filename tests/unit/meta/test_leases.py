@@ -6,6 +6,7 @@ import pytest
 
 from pydfsnode.errors import AccessDenied, FileUnderConstruction, IsADirectory, LeaseExpired
 from pydfsnode.meta import ops
+from pydfsnode.meta.inodes import RECOVERING
 from pydfsnode.meta.leases import HARD_LEASE_MS, SOFT_LEASE_MS, LeaseScan
 from pydfsnode.meta.results import Done
 
@@ -19,6 +20,12 @@ def half_written(harness: Harness, client: int = 2, user: str = "bob") -> tuple[
     first = harness.allocate(inode_id, client=client)
     done = ops.ChunkDone(first.chunk_id, 1, 10, 7)
     return inode_id, harness.allocate(inode_id, done, client=client).chunk_id
+
+
+def recover(harness: Harness, inode_id: int, found: ops.ChunkDone | None = None) -> None:
+    """As the leader does it for somebody who wants to write the file."""
+    harness.run(ops.ExpireLeases, (inode_id,), True, user="root")
+    harness.run(ops.FinishRecovery, inode_id, found, user="root")
 
 
 def test_within_the_soft_limit_nobody_else_takes_the_file() -> None:
@@ -35,6 +42,9 @@ def test_after_the_soft_limit_another_client_takes_it_at_the_acknowledged_length
     harness = Harness()
     inode_id, open_chunk = half_written(harness)
     harness.now_ms += SOFT_LEASE_MS + 1
+    being_recovered = harness.refusal(ops.Append, "/tmp/f")
+    assert isinstance(being_recovered, FileUnderConstruction)
+    recover(harness, inode_id)
     assert harness.run(ops.Append, "/tmp/f").view.size == 10
     # The abandoned chunk is collected: what was written of it is garbage on the chunkservers.
     assert harness.namespace.drain_freed() == [open_chunk]
@@ -48,8 +58,10 @@ def test_after_the_soft_limit_another_client_takes_it_at_the_acknowledged_length
 
 def test_truncate_takes_over_too() -> None:
     harness = Harness()
-    _, open_chunk = half_written(harness)
+    inode_id, open_chunk = half_written(harness)
     harness.now_ms += SOFT_LEASE_MS + 1
+    assert isinstance(harness.refusal(ops.Truncate, "/tmp/f", 0, None), FileUnderConstruction)
+    recover(harness, inode_id)
     view = harness.run(ops.Truncate, "/tmp/f", 0, None)
     assert (view.size, view.under_construction) == (0, False)
     assert harness.namespace.drain_freed() == [open_chunk, 1]
@@ -58,7 +70,7 @@ def test_truncate_takes_over_too() -> None:
 @pytest.mark.parametrize("restarted", [False, True])
 def test_any_operation_of_the_client_renews_its_leases(restarted: bool) -> None:
     harness = Harness()
-    half_written(harness)
+    inode_id, _ = half_written(harness)
     for _ in range(3):
         harness.now_ms += SOFT_LEASE_MS
         assert harness.run(ops.RenewLease, client=2) == Done()
@@ -66,7 +78,10 @@ def test_any_operation_of_the_client_renews_its_leases(restarted: bool) -> None:
             harness.restart()
     harness.now_ms += SOFT_LEASE_MS
     assert isinstance(harness.refusal(ops.Append, "/tmp/f"), FileUnderConstruction)
+    harness.run(ops.ExpireLeases, (inode_id,), True, user="root")
+    assert harness.namespace.tree.open_files.rows[inode_id].holder == 2
     harness.now_ms += 1
+    recover(harness, inode_id)
     harness.run(ops.Append, "/tmp/f")
 
 
@@ -85,15 +100,19 @@ def test_recovering_a_lease_waits_for_the_soft_limit() -> None:
     assert isinstance(error, FileUnderConstruction)
     harness.now_ms += SOFT_LEASE_MS + 1
     view = harness.run(ops.RecoverLease, "/tmp/f", user="carol", client=3)
+    assert (view.size, view.under_construction) == (10, True)
+    view = harness.run(ops.FinishRecovery, view.inode_id, None)
     assert (view.size, view.under_construction, view.mtime_ms) == (10, False, harness.now_ms)
 
 
 @pytest.mark.parametrize(("user", "client"), [("bob", 3), ("root", 3), ("carol", 2)])
 def test_the_owner_a_superuser_and_the_writer_need_not_wait(user: str, client: int) -> None:
     harness = Harness()
-    _, open_chunk = half_written(harness)
+    inode_id, open_chunk = half_written(harness)
     harness.run(ops.SetMode, "/tmp/f", 0o666)
-    assert not harness.run(ops.RecoverLease, "/tmp/f", user=user, client=client).under_construction
+    harness.run(ops.RecoverLease, "/tmp/f", user=user, client=client)
+    assert harness.namespace.tree.open_files.rows[inode_id].holder == RECOVERING
+    assert not harness.run(ops.FinishRecovery, inode_id, None).under_construction
     assert harness.namespace.drain_freed() == [open_chunk]
 
 
@@ -124,7 +143,8 @@ def test_after_the_hard_limit_the_masters_close_it(restarted: bool) -> None:
     assert harness.stat("/tmp/f").under_construction
     harness.now_ms += 1
     assert harness.run(ops.ExpireLeases, (inode_id, empty_id, 999), user="root") == Done()
-    assert (harness.stat("/tmp/f").size, harness.stat("/tmp/f").under_construction) == (10, False)
+    assert (harness.stat("/tmp/f").size, harness.stat("/tmp/f").under_construction) == (10, True)
+    assert not harness.run(ops.FinishRecovery, inode_id, None).under_construction
     assert not harness.stat("/empty").under_construction
     assert harness.namespace.drain_freed() == [open_chunk]
     harness.run(ops.ExpireLeases, (inode_id,), user="root")  # closed already: nothing
@@ -141,7 +161,7 @@ def test_a_client_that_was_forgotten_holds_nothing() -> None:
     harness.mkdirs("/other")  # sends the session to sleep
     assert 2 in sessions.dormant
     harness.run(ops.ExpireLeases, (inode_id,), user="root")
-    assert not harness.stat("/tmp/f").under_construction
+    assert harness.namespace.tree.open_files.rows[inode_id].holder == RECOVERING
 
 
 def test_only_the_masters_expire_leases() -> None:

@@ -6,13 +6,14 @@ import pytest
 
 from pydfsnode.errors import CorruptionError
 from pydfsnode.meta import attributes, ops, queries, rows
-from pydfsnode.meta.administration import TABLE_DUTY, TABLE_MODE
+from pydfsnode.meta.administration import TABLE_CHUNK_KEY, TABLE_DUTY, TABLE_MODE
 from pydfsnode.meta.caller import NOBODY_ASKS
 from pydfsnode.meta.history_rows import TABLE_PAST_ENTRY, TABLE_PAST_INODE, TABLE_SNAPSHOT
 from pydfsnode.meta.inline import TABLE_INLINE, inline_key
 from pydfsnode.meta.results import Applied
 from pydfsnode.meta.rows import KEY
 from pydfsnode.meta.state import Namespace
+from pydfsnode.meta.trust import TABLE_AUTHORITY, TABLE_JOIN_TOKEN, TABLE_REVOKED, Signer
 from pydfsnode.roles.master.machine import load_namespace
 from tests.support.format_vectors import vector
 
@@ -25,6 +26,10 @@ NUMBERED = {
     TABLE_PAST_INODE: ("past inode", 1),
     TABLE_DUTY: ("chunkserver out of service", 1),
     TABLE_MODE: ("mode: balance", 2),
+    TABLE_AUTHORITY: ("authority", 1),
+    TABLE_REVOKED: ("revoked certificate", 1),
+    TABLE_JOIN_TOKEN: ("join token", 1),
+    TABLE_CHUNK_KEY: ("chunk key", 1),
 }
 """Table to the beginning of its vector and the number that is its key."""
 
@@ -57,6 +62,10 @@ class Made:
         self.apply(ops.Rename, "/d/a", "/d/b")
         self.apply(ops.SetDuty, ("c4",), "maintenance", 99_000)
         self.apply(ops.SetBalance, 100_000, 50 << 20)
+        self.apply(ops.SetAuthority, "install", Signer("R", "C", "K"))
+        self.apply(ops.RevokeCertificates, ("1f",), "lost")
+        self.apply(ops.AddJoinToken, "0" * 16, "1" * 64, "chunkserver", "c4", ("h",), 99_000)
+        self.apply(ops.AddChunkKey, 1, bytes(range(32)))
         self.drain()
 
 
