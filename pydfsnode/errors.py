@@ -352,6 +352,24 @@ class CertificateInvalid(SecurityError):
     code = 6005
 
 
+class CertificateRevoked(PeerUnauthenticated):
+    """An administrator declared the peer's certificate worthless."""
+
+    code = 6010
+
+
+class IssuerUntrusted(PeerUnauthenticated):
+    """The peer's certificate leads to no CA that is believed now, or is not valid now."""
+
+    code = 6011
+
+
+class OtherCluster(PeerUnauthenticated):
+    """The peer's certificate is of another cluster."""
+
+    code = 6012
+
+
 # ---- 9xxx broken promises
 
 

@@ -1,37 +1,34 @@
-"""The cluster's own certificate authority: make it, issue certificates from it, describe one.
+"""The files of the cluster's certificate authority: make it, issue from it, describe one.
 
-ECDSA P-256 throughout. The CA's certificate carries `spiffe://<cluster id>`, so that every
-certificate it issues belongs to that cluster; a leaf carries one URI (its identity) and the hosts
-where it may be reached. A leaf may both serve and call (extended key usage).
-Source of the profile: RFC 5280, SPIFFE X.509-SVID.
+`ca.crt` is the root: whom to believe. Its key, `ca.key`, is needed to make issuing CAs only and
+belongs off line. `issuing.crt` and `issuing.key` sign everything else.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pydfsnode.errors import CertificateInvalid, ConfigError, UsageError
-from pydfsnode.security import pem
-from pydfsnode.security.files import write_new
+from pydfsnode.security import pem, profile
+from pydfsnode.security.files import replace_file, write_new
 from pydfsnode.security.identity import SCHEME, checked_identity, is_cluster_id
+from pydfsnode.security.issuing import IssuingCa
 
 CA_CERT, CA_KEY = "ca.crt", "ca.key"
+ISSUING_CERT, ISSUING_KEY = "issuing.crt", "issuing.key"
 CA_DAYS = 3650
+ISSUING_DAYS = 1825
 LEAF_DAYS = 365
 LEAF_DAYS_MAX = 3650
-BACKDATED = timedelta(minutes=5)
-"""How far certificates begin in the past: clocks of two machines are never quite equal."""
-_RESERVED_NAMES = frozenset({"ca"})  # its files would be the CA's own
+_RESERVED_NAMES = frozenset({"ca", "issuing"})  # their files would be the CA's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +56,14 @@ class CertificateDescription:
     days_left: int
     serial: str
     fingerprint_sha256: str
+    chain: list[str]
+    """Subjects of the certificates that follow in the file."""
+    expires_in_s: int
+    """Negative: it expired."""
 
 
 def init_ca(directory: Path, cluster_id: str | None = None) -> str:
-    """Make a CA in *directory*: `ca.crt`, and `ca.key` that only the owner can read.
+    """Make a root and an issuing CA in *directory*; only the owner can read their keys.
 
     Args:
         cluster_id: of the new cluster; None draws 16 random hex digits.
@@ -75,28 +76,39 @@ def init_ca(directory: Path, cluster_id: str | None = None) -> str:
     cluster_id = secrets.token_hex(8) if cluster_id is None else cluster_id
     if not is_cluster_id(cluster_id):
         checked_identity(cluster_id, "master", "any")  # raises, with the sentence
-    cert_path, key_path = directory / CA_CERT, directory / CA_KEY
-    for path in (cert_path, key_path):
-        if path.exists():
+    for name in (CA_CERT, CA_KEY, ISSUING_CERT, ISSUING_KEY):
+        if (directory / name).exists():
             raise UsageError(
-                f"{path} exists and is not overwritten: every certificate of its cluster would "
-                "become worthless; choose another directory, or move it away first"
+                f"{directory / name} exists and is not overwritten: every certificate of its "
+                "cluster would become worthless; choose another directory, or move it away first"
             )
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"pydfsnode CA {cluster_id}")])
-    builder = _builder(name, name, key.public_key(), key.public_key(), days=CA_DAYS)
-    builder = (
-        builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(sign_certificates=True), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(SCHEME + cluster_id)]),
-            critical=False,
-        )
-    )
+    key = profile.new_key()
+    root = profile.ca_certificate(cluster_id, key, CA_DAYS)
     _make_directory(directory)
-    _write_new(key_path, _key_pem(key), mode=0o600)
-    _write_new(cert_path, _cert_pem(builder.sign(key, hashes.SHA256())), mode=0o644)
+    _write_new(directory / CA_KEY, profile.key_pem(key), mode=0o600)
+    _write_new(directory / CA_CERT, profile.cert_pem(root), mode=0o644)
+    make_issuing_ca(directory)
     return cluster_id
+
+
+def make_issuing_ca(directory: Path) -> Path:
+    """Make an issuing CA under the root in *directory*, whose key must be there; the old one goes.
+
+    Raises:
+        CertificateInvalid: the root or its key is missing, expired or damaged.
+        ConfigError: the directory cannot be written.
+    """
+    root = _load_signer(directory, CA_CERT, CA_KEY)
+    key = profile.new_key()
+    under = (root.certificate, root.key)
+    made = profile.ca_certificate(root.cluster_id, key, ISSUING_DAYS, under)
+    try:
+        # In between the two do not fit together, which is refused: then this is called again.
+        replace_file(directory / ISSUING_KEY, profile.key_pem(key), 0o600)
+        replace_file(directory / ISSUING_CERT, profile.cert_pem(made), 0o644)
+    except OSError as error:
+        raise ConfigError(f"{directory} cannot be written: {error.strerror}") from None
+    return directory / ISSUING_CERT
 
 
 def issue(
@@ -118,8 +130,8 @@ def issue(
         CertificateInvalid: the CA is missing, expired or damaged.
         ConfigError: *out_dir* cannot be written.
     """
-    ca, ca_key, cluster_id = _load_ca(ca_dir)
-    identity = checked_identity(cluster_id, role, name)
+    ca = load_issuing_ca(ca_dir)
+    identity = checked_identity(ca.cluster_id, role, name)
     if name in _RESERVED_NAMES:
         raise UsageError(f"name '{name}' is kept for the CA's own files: choose another")
     if not 1 <= days <= LEAF_DAYS_MAX:
@@ -128,37 +140,22 @@ def issue(
     for path in (files.cert, files.key):
         if path.exists():
             raise UsageError(f"{path} exists and is not overwritten: move it away or choose --out")
-    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity.uri)]
-    names.extend(_host(host) for host in dict.fromkeys(hosts))
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    ca_public = ca_key.public_key()
-    builder = _builder(subject, ca.subject, key.public_key(), ca_public, days=days, issuer=ca)
-    builder = (
-        builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(sign_certificates=False), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage(
-                [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-            ),
-            critical=False,
-        )
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-    )
+    key = profile.new_key()
+    chain = ca.sign(identity, key.public_key(), hosts, days)
     _make_directory(out_dir)
-    _place_ca(ca, files.ca)
-    _write_new(files.key, _key_pem(key), mode=0o600)
-    _write_new(files.cert, _cert_pem(builder.sign(ca_key, hashes.SHA256())), mode=0o644)
+    _place_ca(ca.root, files.ca)
+    _write_new(files.key, profile.key_pem(key), mode=0o600)
+    _write_new(files.cert, chain, mode=0o644)
     return files
 
 
 def describe(path: Path) -> CertificateDescription:
-    """What the first certificate in *path* says.
+    """What the first certificate in *path* says, and who follows it.
 
     Raises:
         CertificateInvalid: the file is missing or holds no certificate.
     """
-    cert = pem.load_certificates(path, "certificate")[0]
+    cert, *following = pem.load_certificates(path, "certificate")
     left = cert.not_valid_after_utc - datetime.now(UTC)
     uris = pem.uris_of(cert)
     return CertificateDescription(
@@ -173,18 +170,32 @@ def describe(path: Path) -> CertificateDescription:
         days_left=left.days,
         serial=f"{cert.serial_number:x}",
         fingerprint_sha256=cert.fingerprint(hashes.SHA256()).hex(),
+        chain=[other.subject.rfc4514_string() for other in following],
+        expires_in_s=int(left.total_seconds()),
     )
 
 
 def cluster_id_of(ca_dir: Path) -> str:
     """The cluster id of the CA in *ca_dir*; raises CertificateInvalid as `issue` does."""
-    return _load_ca(ca_dir)[2]
+    return load_issuing_ca(ca_dir).cluster_id
 
 
-def _load_ca(ca_dir: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey, str]:
-    cert_path, key_path = ca_dir / CA_CERT, ca_dir / CA_KEY
-    if not cert_path.exists() and not key_path.exists():
+def load_issuing_ca(ca_dir: Path) -> IssuingCa:
+    """Who signs in *ca_dir*: the issuing CA, or the root of a directory that has none.
+
+    Raises:
+        CertificateInvalid: it is missing, expired, damaged, or its key is open to others.
+    """
+    if not (ca_dir / CA_CERT).exists() and not (ca_dir / CA_KEY).exists():
         raise CertificateInvalid(f"{ca_dir} holds no CA: make one with 'pydfsnode certs init'")
+    if (ca_dir / ISSUING_CERT).exists():
+        return _load_signer(ca_dir, ISSUING_CERT, ISSUING_KEY)
+    return _load_signer(ca_dir, CA_CERT, CA_KEY)
+
+
+def _load_signer(ca_dir: Path, cert_name: str, key_name: str) -> IssuingCa:
+    cert_path, key_path = ca_dir / cert_name, ca_dir / key_name
+    root = pem.load_certificates(ca_dir / CA_CERT, "CA certificate")[0]
     cert = pem.load_certificates(cert_path, "CA certificate")[0]
     key = pem.load_private_key(key_path)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -192,91 +203,23 @@ def _load_ca(ca_dir: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey
     pem.check_key_matches(cert, key, cert_path, key_path)
     pem.check_valid_now(cert, cert_path, "make a new CA in another directory and rotate to it")
     uris = pem.uris_of(cert)
-    cluster_id = uris[0].removeprefix(SCHEME) if len(uris) == 1 else ""
-    if not is_cluster_id(cluster_id):
+    if len(uris) != 1 or not is_cluster_id(uris[0].removeprefix(SCHEME)):
         raise CertificateInvalid(
             f"{cert_path}: names no cluster (one URI {SCHEME}CLUSTER): make a CA with "
             "'pydfsnode certs init'"
         )
-    return cert, key, cluster_id
-
-
-def _builder(
-    subject: x509.Name,
-    issuer_name: x509.Name,
-    public: ec.EllipticCurvePublicKey,
-    issuer_public: ec.EllipticCurvePublicKey,
-    *,
-    days: int,
-    issuer: x509.Certificate | None = None,
-) -> x509.CertificateBuilder:
-    now = datetime.now(UTC).replace(microsecond=0)
-    end = now + timedelta(days=days)
-    if issuer is not None:
-        end = min(end, issuer.not_valid_after_utc)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer_name)
-        .public_key(public)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
-        .not_valid_after(end)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_public), critical=False
-        )
-    )
-
-
-def _key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not sign_certificates,
-        key_cert_sign=sign_certificates,
-        crl_sign=sign_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _host(host: str) -> x509.GeneralName:
     try:
-        return x509.IPAddress(ipaddress.ip_address(host.strip("[]")))
-    except ValueError:
-        pass
-    labels = host.removesuffix(".").split(".")
-    allowed = all(
-        label and len(label) <= 63 and label.replace("-", "a").isalnum() and label.isascii()
-        for label in labels
-    )
-    # A dotted number that is no IP address is a typing error, not a DNS name.
-    if not allowed or len(host) > 253 or labels[-1].isdigit():
-        raise UsageError(f"host {host[:80]!r} is neither a DNS name nor an IP address")
-    return x509.DNSName(host.removesuffix("."))
+        return IssuingCa.checked(root, cert, key)
+    except CertificateInvalid as error:
+        raise CertificateInvalid(f"{cert_path}: {error.message}") from None
 
 
 def _place_ca(ca: x509.Certificate, path: Path) -> None:
     """Write the CA's certificate to *path*, or check that the file there trusts it already."""
     if not path.exists():
-        _write_new(path, _cert_pem(ca), mode=0o644)
+        _write_new(path, profile.cert_pem(ca), mode=0o644)
     elif ca not in pem.load_certificates(path, "CA certificate"):
         raise UsageError(f"{path} is another cluster's CA: choose another directory with --out")
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-
-
-def _cert_pem(*certs: x509.Certificate) -> bytes:
-    return b"".join(cert.public_bytes(serialization.Encoding.PEM) for cert in certs)
 
 
 def _make_directory(directory: Path) -> None:

@@ -8,19 +8,41 @@ CA back in without its certificate being looked at (measured).
 
 from __future__ import annotations
 
+import math
 import ssl
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from pydfsnode.config import TlsFiles
-from pydfsnode.errors import CertificateInvalid, PeerUnauthenticated
+from pydfsnode.errors import (
+    CertificateInvalid,
+    CertificateRevoked,
+    IssuerUntrusted,
+    OtherCluster,
+    PeerUnauthenticated,
+)
+from pydfsnode.obs.log import get_logger
 from pydfsnode.security.identity import Identity, identity_of
+from pydfsnode.security.material import (
+    Material,
+    content_of,
+    leads_to,
+    problem_of,
+    read_material,
+    verify_chain,
+)
+from pydfsnode.security.replacing import finish_replacement
 
 if TYPE_CHECKING:
     import grpc
     from cryptography import x509
+
+LOOK_S = 0.9
+_GRPC_PEERS_MAX = 1024
+_DER = 2
+"""`_ssl.ENCODING_DER`."""
+_log = get_logger("security.tls")
 
 
 class SslObject(Protocol):
@@ -30,43 +52,69 @@ class SslObject(Protocol):
         """The verified peer certificate, or None or {} without one."""
 
 
-@dataclass(frozen=True)
-class _Material:
-    """One validated state of the three files and the contexts made from it."""
-
-    identity: Identity
-    ca_pem: bytes
-    cert_pem: bytes
-    key_pem: bytes
-    authorities: tuple[x509.Certificate, ...]
-    server: ssl.SSLContext
-    client: ssl.SSLContext
-
-
 class TlsStore:
     """This process's certificate, key and trusted CAs, and the contexts made from them."""
 
-    def __init__(self, files: TlsFiles, material: _Material) -> None:
+    def __init__(self, files: TlsFiles, material: Material) -> None:
         self.files = files
         self.generation = 0
-        """Counts reloads; a connection accepted under an older one may be checked by `trusts`."""
+        """Counts what may end trust in a peer: reloads, and certificates that were revoked."""
+        self.own_generation = 0
+        """Counts changes of this process's own certificate."""
+        self.revoked: frozenset[str] = frozenset()
+        """Serial numbers of certificates that are refused though they are valid."""
         self._now = material
-        self._grpc: tuple[_Material, grpc.ServerCertificateConfiguration] | None = None
+        self._looked_at = material.content
+        self._looked_s = -math.inf
+        self._is_replacing = False
+        self._watchers: list[Callable[[], None]] = []
+        self._grpc: tuple[Material, grpc.ServerCertificateConfiguration] | None = None
+        self._grpc_peers: dict[bytes, tuple[int, PeerUnauthenticated | None]] = {}
 
     @classmethod
     def load(cls, files: TlsFiles) -> TlsStore:
-        """Read and validate *files*.
+        """Read and validate *files*; a replacement that a crash cut short is finished.
 
         Raises:
             CertificateInvalid: a file is missing or damaged, the key is open to others or not the
                 certificate's; the certificate is not from the CA, not valid now, or nobody's.
         """
-        return cls(files, _read(files))
+        finish_replacement(files)
+        return cls(files, read_material(files))
 
     @property
     def identity(self) -> Identity:
         """Who this process is; the same for its whole life."""
         return self._now.identity
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        """This process's certificate."""
+        return self._now.leaf
+
+    @property
+    def cert_pem(self) -> bytes:
+        """This process's certificate and what leads to the root."""
+        return self._now.cert_pem
+
+    @property
+    def ca_pem(self) -> bytes:
+        """The roots that are believed, as in the file."""
+        return self._now.ca_pem
+
+    @property
+    def issuer_sha256(self) -> str:
+        """SHA-256 of the certificate of the CA that signed this process's own."""
+        return self._now.issuer_sha256
+
+    @property
+    def authorities(self) -> tuple[x509.Certificate, ...]:
+        """The roots that are believed."""
+        return self._now.authorities
+
+    def on_change(self, watcher: Callable[[], None]) -> None:
+        """Call *watcher* after each change of `generation`, in the thread that made it."""
+        self._watchers.append(watcher)
 
     def reload(self) -> None:
         """Take the files' present content for all new connections; existing ones go on.
@@ -74,14 +122,79 @@ class TlsStore:
         Raises:
             CertificateInvalid: as `load`, or the certificate is somebody else's; nothing changed.
         """
-        material = _read(self.files)
+        material = read_material(self.files)
         if material.identity != self.identity:
             raise CertificateInvalid(
                 f"{self.files.cert}: is {material.identity}, this process is {self.identity}: "
                 "a reload cannot change who it is; restart it instead"
             )
+        if material.cert_pem != self._now.cert_pem:
+            self.own_generation += 1
         self._now = material
+        self._changed()
+
+    def reload_if_changed(self) -> bool:
+        """`reload` when the content of a file is another than at the last look; whether it was.
+
+        Content counts, not the inode or the time: files are replaced, linked and mounted over.
+
+        Raises:
+            CertificateInvalid: as `reload`; the next look says nothing until they change again.
+        """
+        if self._is_replacing:
+            return False
+        content = content_of(self.files)
+        if content == self._looked_at:
+            return False
+        self._looked_at = content
+        self.reload()
+        return True
+
+    def look(self, now_s: float) -> None:
+        """`reload_if_changed`, at most once a second; what cannot be used is logged.
+
+        Args:
+            now_s: any clock that goes on evenly.
+        """
+        if now_s - self._looked_s < LOOK_S:
+            return
+        self._looked_s = now_s
+        try:
+            if self.reload_if_changed():
+                _log.info("certificates reloaded", identity=self.identity.uri)
+        except CertificateInvalid as error:
+            _log.error("certificates not reloaded, the old ones stay in use", error=error.message)
+
+    @contextmanager
+    def replacing(self) -> Iterator[None]:
+        """Within it the files are being replaced one after the other: nobody takes them."""
+        self._is_replacing = True
+        try:
+            yield
+        finally:
+            self._is_replacing = False
+
+    def would_hold(self, ca_pem: bytes, cert_pem: bytes) -> bool:
+        """Whether a chain leads to one of the roots of *ca_pem* and is valid now."""
+        return leads_to(ca_pem, cert_pem)
+
+    def own_problem(self) -> str:
+        """What is wrong with this process's own certificate by now; "" when nothing is seen."""
+        return problem_of(self._now)
+
+    def revoke(self, serials: Iterable[str]) -> None:
+        """From now on exactly *serials* (lower-case hexadecimal digits) are refused."""
+        revoked = frozenset(serials)
+        if revoked != self.revoked:
+            self.revoked = revoked
+            self._changed()
+
+    def _changed(self) -> None:
         self.generation += 1
+        for watcher in self._watchers:
+            watcher()
+
+    # ---- contexts
 
     def server_context(self) -> ssl.SSLContext:
         """For a listener that demands a client certificate; follows `reload`."""
@@ -113,29 +226,77 @@ class TlsStore:
         now = self._now
         return grpc.ssl_channel_credentials(now.ca_pem, now.key_pem, now.cert_pem)
 
+    # ---- peers
+
     def peer_from_grpc(self, auth_context: Mapping[str, Iterable[bytes]]) -> Identity:
         """The caller of a gRPC call, from `context.auth_context()`; only its URI counts.
 
+        gRPC looks at certificates when it connects; here each call is looked at, so that a
+        certificate that was revoked or whose CA was removed ends at once. Remembered until
+        something changes, as verifying takes longer than a small call.
+
         Raises:
-            PeerUnauthenticated: there is not exactly one URI of this cluster.
+            PeerUnauthenticated: there is not exactly one URI of this cluster, or it is not trusted.
         """
         uris = [uri.decode("utf-8", "replace") for uri in auth_context.get("peer_uri", ())]
-        return _of_cluster(identity_of([("URI", uri) for uri in uris]), self.identity.cluster_id)
+        identity = _of_cluster(
+            identity_of([("URI", uri) for uri in uris]), self.identity.cluster_id
+        )
+        own = b"".join(auth_context.get("x509_pem_cert", ()))
+        # A server's chain is without the peer's own certificate (SSL_get_peer_cert_chain).
+        chain = own + b"".join(auth_context.get("x509_pem_cert_chain", ())).replace(own, b"")
+        known = self._grpc_peers.get(chain)
+        if known is None or known[0] != self.generation:
+            if len(self._grpc_peers) >= _GRPC_PEERS_MAX:
+                self._grpc_peers.clear()
+            known = self.generation, self.distrust(der_of(chain))
+            self._grpc_peers[chain] = known
+        if known[1] is not None:
+            raise known[1].with_traceback(None)  # kept: it must not grow with each call
+        return identity
 
     def peer_of(self, ssl_object: SslObject | None) -> Identity:
-        """As `peer_identity`, for this process's own cluster."""
-        return peer_identity(ssl_object, self.identity.cluster_id)
+        """As `peer_identity`, for this process's own cluster.
 
-    def trusts(self, certificate_der: bytes) -> bool:
-        """Whether a peer's certificate (`getpeercert(True)`) is valid now under the present CAs."""
+        Raises:
+            PeerUnauthenticated: also when its certificate was revoked.
+        """
+        identity = peer_identity(ssl_object, self.identity.cluster_id)
+        if self.revoked:
+            error = self.distrust(peer_chain(ssl_object))
+            if error is not None:
+                raise error
+        return identity
+
+    def trusts(self, *chain: bytes) -> bool:
+        """Whether a peer's certificate is believed now: see `distrust`."""
+        return self.distrust(chain) is None
+
+    def distrust(self, chain: Sequence[bytes]) -> PeerUnauthenticated | None:
+        """Why a peer is not believed (any more), None when it is.
+
+        Args:
+            chain: certificates as `peer_chain` gives them, the peer's own first.
+        """
         from cryptography import x509
 
         try:
-            leaf = x509.load_der_x509_certificate(certificate_der)
-            _verify_chain(leaf, [], self._now.authorities)
-        except (ValueError, x509.verification.VerificationError):
-            return False
-        return True
+            leaf, *between = [x509.load_der_x509_certificate(der) for der in chain]
+            for certificate in (leaf, *between):
+                serial = f"{certificate.serial_number:x}"
+                if serial in self.revoked:
+                    return CertificateRevoked(
+                        f"the certificate with serial number {serial} was revoked: issue a new one",
+                        found=serial, reason="revoked",
+                    )  # fmt: skip
+            verify_chain(leaf, between, self._now.authorities)
+        except (ValueError, x509.verification.VerificationError) as error:
+            return IssuerUntrusted(
+                f"the certificate is not valid now, or its CA is believed no more ({error}): "
+                "issue a new one with 'pydfsnode certs issue'",
+                found="chain", reason="untrusted",
+            )  # fmt: skip
+        return None
 
     def _listening(self, verify: ssl.VerifyMode) -> ssl.SSLContext:
         # It holds neither certificate nor CA: a handshake that is not given the newest fails.
@@ -180,6 +341,20 @@ def peer_identity(ssl_object: SslObject | None, cluster_id: str) -> Identity:
     return _of_cluster(identity_of(san), cluster_id)
 
 
+def peer_chain(ssl_object: object) -> list[bytes]:
+    """The certificates that the peer sent, DER, its own first; [] without any.
+
+    Before Python 3.13 only an inner object tells them (`SSL_get_peer_cert_chain`).
+    """
+    if ssl_object is None:
+        return []
+    if hasattr(ssl_object, "get_unverified_chain"):
+        return list(ssl_object.get_unverified_chain())
+    inner = getattr(ssl_object, "_sslobj", None)
+    found = inner.get_unverified_chain() if inner is not None else None
+    return [certificate.public_bytes(_DER) for certificate in found or ()]
+
+
 def expect_peer(identity: Identity, role: str, name: str | None = None) -> None:
     """Check that the peer is who was meant to be called.
 
@@ -197,7 +372,7 @@ def expect_peer(identity: Identity, role: str, name: str | None = None) -> None:
 
 def _of_cluster(identity: Identity, cluster_id: str) -> Identity:
     if identity.cluster_id != cluster_id:
-        raise PeerUnauthenticated(
+        raise OtherCluster(
             f"the peer is {identity}, this cluster is '{cluster_id}': use a certificate of "
             "this cluster",
             found=identity.uri,
@@ -205,61 +380,13 @@ def _of_cluster(identity: Identity, cluster_id: str) -> Identity:
     return identity
 
 
-def _read(files: TlsFiles) -> _Material:
-    # Imported here: a client pays for cryptography when it connects, not when it prints its help.
+def der_of(chain_pem: bytes) -> list[bytes]:
+    """The certificates in *chain_pem* in their order; [] when there is none to read."""
     from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
 
-    from pydfsnode.security import pem
-
-    ca_path, cert_path, key_path = Path(files.ca), Path(files.cert), Path(files.key)
-    ca_pem = pem.read(ca_path, "CA certificate")
-    cert_pem = pem.read(cert_path, "certificate")
-    key_pem = pem.read(key_path, "private key")
-    authorities = pem.parse_certificates(ca_pem, ca_path, "CA certificate")
-    leaf, *between = pem.parse_certificates(cert_pem, cert_path, "certificate")
-    pem.check_private(key_path)
-    key = pem.parse_private_key(key_pem, key_path)
-    pem.check_key_matches(leaf, key, cert_path, key_path)
-    pem.check_valid_now(leaf, cert_path, "issue a new one with 'pydfsnode certs issue'")
     try:
-        identity = identity_of([("URI", uri) for uri in pem.uris_of(leaf)])
-    except PeerUnauthenticated as error:
-        raise CertificateInvalid(f"{cert_path}: {error.message}") from None
-    try:
-        _verify_chain(leaf, between, authorities)
-    except x509.verification.VerificationError as error:
-        raise CertificateInvalid(
-            f"{cert_path} was not issued by a valid CA of {ca_path} ({error}): use the ca.crt that "
-            "'pydfsnode certs issue' wrote beside it"
-        ) from None
-    server = _context(ssl.PROTOCOL_TLS_SERVER, files, ca_pem)
-    server.num_tickets = 0
-    client = _context(ssl.PROTOCOL_TLS_CLIENT, files, ca_pem)
-    if cert_pem != pem.read(cert_path, "certificate"):
-        # OpenSSL reads the files itself: what it took must be what was checked.
-        raise CertificateInvalid(f"{cert_path}: changed while it was read: try again")
-    return _Material(identity, ca_pem, cert_pem, key_pem, tuple(authorities), server, client)
-
-
-def _verify_chain(
-    leaf: x509.Certificate,
-    between: Iterable[x509.Certificate],
-    authorities: Iterable[x509.Certificate],
-) -> None:
-    from cryptography.x509.verification import PolicyBuilder, Store
-
-    verifier = PolicyBuilder().store(Store(list(authorities))).build_client_verifier()
-    verifier.verify(leaf, list(between))
-
-
-def _context(protocol: int, files: TlsFiles, ca_pem: bytes) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_REQUIRED
-    try:
-        context.load_cert_chain(files.cert, files.key)
-        context.load_verify_locations(cadata=ca_pem.decode("ascii", "replace"))
-    except (OSError, ssl.SSLError) as error:
-        raise CertificateInvalid(f"{files.cert}: OpenSSL does not accept it: {error}") from None
-    return context
+        certificates = x509.load_pem_x509_certificates(chain_pem)
+    except ValueError:
+        return []
+    return [certificate.public_bytes(Encoding.DER) for certificate in certificates]

@@ -32,7 +32,7 @@ def test_init_makes_a_ca_whose_key_only_the_owner_reads(tmp_path: Path) -> None:
     ca = load(directory / "ca.crt")
     constraints = ca.extensions.get_extension_for_class(x509.BasicConstraints)
     assert constraints.critical
-    assert constraints.value == x509.BasicConstraints(ca=True, path_length=0)
+    assert constraints.value == x509.BasicConstraints(ca=True, path_length=1)
     usage = ca.extensions.get_extension_for_class(x509.KeyUsage)
     assert usage.critical
     assert usage.value.key_cert_sign
@@ -81,7 +81,8 @@ def test_a_leaf_holds_one_uri_its_hosts_and_may_serve_and_call(tmp_path: Path) -
     assert key.curve.name == "secp256r1"
     assert mode_of(files.key) == 0o600
     assert files.ca.read_bytes() == (tmp_path / "ca.crt").read_bytes()
-    leaf.verify_directly_issued_by(load(tmp_path / "ca.crt"))
+    leaf.verify_directly_issued_by(load(tmp_path / "issuing.crt"))
+    load(tmp_path / "issuing.crt").verify_directly_issued_by(load(tmp_path / "ca.crt"))
 
 
 def test_certificates_begin_a_little_in_the_past_and_end_as_asked(tmp_path: Path) -> None:
@@ -175,15 +176,15 @@ def test_a_missing_damaged_or_open_ca_is_named_with_the_remedy(tmp_path: Path) -
     ):
         pki.issue(tmp_path, tmp_path, "user", "a")
     pki.init_ca(tmp_path, "demo")
-    (tmp_path / "ca.key").chmod(0o640)
-    with pytest.raises(CertificateInvalid, match=r"mode 0640 .* run 'chmod 600 .*ca\.key'"):
+    (tmp_path / "issuing.key").chmod(0o640)
+    with pytest.raises(CertificateInvalid, match=r"mode 0640 .* run 'chmod 600 .*issuing\.key'"):
         pki.issue(tmp_path, tmp_path, "user", "a")
-    (tmp_path / "ca.key").chmod(0o600)
-    (tmp_path / "ca.key").write_text("nonsense")
-    with pytest.raises(CertificateInvalid, match=r"ca\.key: holds no PEM private key"):
+    (tmp_path / "issuing.key").chmod(0o600)
+    (tmp_path / "issuing.key").write_text("nonsense")
+    with pytest.raises(CertificateInvalid, match=r"issuing\.key: holds no PEM private key"):
         pki.issue(tmp_path, tmp_path, "user", "a")
-    (tmp_path / "ca.key").unlink()
-    with pytest.raises(CertificateInvalid, match=r"ca\.key: no such private key file"):
+    (tmp_path / "issuing.key").unlink()
+    with pytest.raises(CertificateInvalid, match=r"issuing\.key: no such private key file"):
         pki.issue(tmp_path, tmp_path, "user", "a")
 
 
@@ -213,7 +214,8 @@ def test_describe_tells_what_a_certificate_says(tmp_path: Path) -> None:
     assert not told.is_ca
     assert told.days_left == 9
     assert told.subject == "CN=c1"
-    assert told.issuer == "CN=pydfsnode CA demo"
+    assert told.issuer.endswith("CN=pydfsnode issuing CA demo")
+    assert told.chain == [told.issuer]
     assert datetime.fromisoformat(told.not_before) < datetime.fromisoformat(told.not_after)
     assert len(told.fingerprint_sha256) == 64
     ca = pki.describe(files.ca)

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from pydfsnode.config import TlsFiles
 from pydfsnode.errors import CertificateInvalid, PeerUnauthenticated
-from pydfsnode.security import pem, pki
+from pydfsnode.security import pem, pki, profile
 from pydfsnode.security.identity import Identity
 from pydfsnode.security.tls import TlsStore, expect_peer, peer_identity
 from tests.support.certs import make_cluster_certs
@@ -99,7 +101,7 @@ def test_an_expired_certificate_is_refused_with_its_date(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pki.init_ca(tmp_path, "testcluster")
-    monkeypatch.setattr(pki, "datetime", clock_at(datetime(2020, 1, 1, tzinfo=UTC)))
+    monkeypatch.setattr(profile, "datetime", clock_at(datetime(2020, 1, 1, tzinfo=UTC)))
     files = make_cluster_certs(tmp_path, {"m1": "master"})["m1"]
     with pytest.raises(CertificateInvalid, match=r"m1\.crt: expired on 2020-01-03: issue a new"):
         TlsStore.load(files)
@@ -110,7 +112,7 @@ def test_a_certificate_of_the_future_tells_to_correct_the_clock(
 ) -> None:
     pki.init_ca(tmp_path, "testcluster")
     later = datetime.now(UTC) + timedelta(days=1)
-    monkeypatch.setattr(pki, "datetime", clock_at(later))
+    monkeypatch.setattr(profile, "datetime", clock_at(later))
     files = make_cluster_certs(tmp_path, {"m1": "master"})["m1"]
     with pytest.raises(CertificateInvalid, match="correct this machine's clock"):
         TlsStore.load(files)
@@ -118,9 +120,9 @@ def test_a_certificate_of_the_future_tells_to_correct_the_clock(
 
 def test_an_expired_ca_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pki, "CA_DAYS", -1)
-    monkeypatch.setattr(pki, "BACKDATED", timedelta(days=3))
+    monkeypatch.setattr(profile, "BACKDATED", timedelta(days=3))
     monkeypatch.setattr(pem, "check_valid_now", lambda *_: None)
-    monkeypatch.setattr(pki, "min", lambda first, _: first, raising=False)
+    monkeypatch.setattr(profile, "min", lambda first, _: first, raising=False)
     files = make_cluster_certs(tmp_path, {"m1": "master"})["m1"]
     monkeypatch.undo()
     with pytest.raises(CertificateInvalid, match="was not issued by a valid CA"):
@@ -212,6 +214,7 @@ def test_a_grpc_caller_is_its_uri_and_never_its_host_names(m1: TlsFiles) -> None
         "peer_uri": [b"spiffe://testcluster/user/alice"],
         "x509_subject_alternative_name": [b"spiffe://testcluster/admin/root", b"localhost"],
         "x509_common_name": [b"root"],
+        "x509_pem_cert": [Path(m1.cert).read_bytes()],
     }
     assert store.peer_from_grpc(context) == Identity("testcluster", "user", "alice")
     del context["peer_uri"]
@@ -226,16 +229,22 @@ def test_a_grpc_caller_is_its_uri_and_never_its_host_names(m1: TlsFiles) -> None
         store.peer_from_grpc({"peer_uri": [b"\xff\xfe"]})
 
 
+def der_chain(path: str) -> list[bytes]:
+    """The certificates in a file, the holder's own first."""
+    found = x509.load_pem_x509_certificates(Path(path).read_bytes())
+    return [certificate.public_bytes(Encoding.DER) for certificate in found]
+
+
 def test_trusts_follows_the_cas_of_the_last_reload(m1: TlsFiles, tmp_path: Path) -> None:
     store = TlsStore.load(m1)
-    ours = ssl.PEM_cert_to_DER_cert(Path(m1.cert).read_text())
+    ours = der_chain(m1.cert)
     strangers = make_cluster_certs(tmp_path / "other", {"m1": "master"})["m1"]
-    theirs = ssl.PEM_cert_to_DER_cert(Path(strangers.cert).read_text())
-    assert store.trusts(ours)
-    assert not store.trusts(theirs)
+    theirs = der_chain(strangers.cert)
+    assert store.trusts(*ours)
+    assert not store.trusts(*theirs)
     assert not store.trusts(b"nonsense")
     both = Path(m1.ca).read_bytes() + Path(strangers.ca).read_bytes()
     Path(m1.ca).write_bytes(both)
     store.reload()
-    assert store.trusts(theirs)
+    assert store.trusts(*theirs)
     assert store.generation == 1

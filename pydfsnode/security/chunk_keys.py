@@ -1,0 +1,94 @@
+"""The keys that chunks are sealed with, by epoch: in memory only, as the masters handed them over.
+
+A chunkserver never writes them down. Until it got them it can list its chunks and not read them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+
+from pydfsnode.errors import InvalidArgument, KeyUnavailable
+from pydfsnode.security.chunk_cipher import (
+    KEY_BYTES,
+    SALT_BYTES,
+    ChunkCipher,
+    SealHead,
+    key_id,
+)
+
+
+class ChunkKeys:
+    """Any thread may use it."""
+
+    def __init__(self, new_salt: Callable[[], bytes] = lambda: os.urandom(SALT_BYTES)) -> None:
+        self._new_salt = new_salt
+        self._lock = threading.Lock()
+        self._keys: dict[int, tuple[bytes, bytes]] = {}
+        self._epoch = 0
+
+    def __repr__(self) -> str:
+        return f"ChunkKeys(epochs={self.epochs})"
+
+    @property
+    def epoch(self) -> int:
+        """What new chunks are sealed with; 0: there is no key."""
+        return self._epoch
+
+    @property
+    def epochs(self) -> list[int]:
+        """Every epoch whose key is here."""
+        return sorted(self._keys)
+
+    def learn(self, keys: Mapping[int, bytes]) -> None:
+        """From now on exactly *keys* hold, by epoch; the highest one seals. Older news is ignored.
+
+        Raises:
+            InvalidArgument: a key has the wrong size, or an epoch is none.
+        """
+        if any(len(key) != KEY_BYTES for key in keys.values()) or min(keys, default=1) < 1:
+            raise InvalidArgument(f"chunk keys have {KEY_BYTES} bytes and epochs from 1")
+        with self._lock:
+            if max(keys, default=0) >= self._epoch:
+                self._keys = {epoch: (key, key_id(key)) for epoch, key in keys.items()}
+                self._epoch = max(keys, default=0)
+
+    def for_new(self, chunk_id: int) -> ChunkCipher:
+        """What seals a new chunk, or one that is written anew.
+
+        Raises:
+            KeyUnavailable: the masters gave no key yet.
+        """
+        epoch = self._epoch
+        found = self._keys.get(epoch)
+        if found is None:
+            raise KeyUnavailable(
+                f"chunk {chunk_id}: it is to be sealed, and this server has no key yet: it gets "
+                "them from the masters as soon as it reaches one",
+                chunk_id=chunk_id,
+            )
+        return ChunkCipher(SealHead(epoch, found[1], self._new_salt()), chunk_id, found[0])
+
+    def for_sealed(self, chunk_id: int, head: SealHead) -> ChunkCipher:
+        """What opens a chunk that is sealed as *head* says.
+
+        Raises:
+            KeyUnavailable: that key is not here. The chunk is as good as before.
+        """
+        found = self._keys.get(head.epoch)
+        if found is None or found[1] != head.key_id:
+            have = ", ".join(map(str, self.epochs)) or "none"
+            which = "of that epoch another key is here" if found else f"here are: {have}"
+            raise KeyUnavailable(
+                f"chunk {chunk_id} is sealed with the key of epoch {head.epoch} "
+                f"({head.key_id.hex()}), {which}; this server gets keys from the masters: see that "
+                "it reaches them, and that they have their own data",
+                chunk_id=chunk_id,
+                epoch=head.epoch,
+            )
+        return ChunkCipher(head, chunk_id, found[0])
+
+
+NO_KEYS = ChunkKeys()
+"""For stores that hold no sealed chunks."""
