@@ -1,6 +1,7 @@
 """The node's log: one JSON object a line, the same first keys in each, never a secret.
 
-`{"at": iso8601, "level", "node", "role", "logger", "event", ...fields}`. structlog is imported by
+`{"at": iso8601, "level", "node", "role", "logger", "event", ...fields}`, and `request_id` and
+`trace_id` where the line is written for a request (obs/request_scope.py). structlog is imported by
 `configure` (servers call it), so that a client or `--help` never pays for it; before `configure`
 only warnings and errors appear, as plain lines on standard error.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pydfsnode.errors import ConfigError
+from pydfsnode.obs.request_scope import current
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 HEAD = ("at", "level", "node", "role", "logger", "event")
@@ -43,6 +45,11 @@ class Logger:
         """Record a change of state."""
         if _sink.level <= 20:
             _sink.emit("info", self.name, event, fields)
+
+    @property
+    def says_debug(self) -> bool:
+        """Whether `debug` records anything: for who would have to gather what to say."""
+        return _sink.level <= 10
 
     def warning(self, event: str, **fields: Any) -> None:
         """Record what the operator should know and the node survives."""
@@ -188,6 +195,10 @@ class _JsonSink(_PlainSink):
 
     def emit(self, level: str, logger: str, event: str, fields: dict[str, Any]) -> None:
         # The fields travel as one value, so that one named "level" or "event" cannot collide.
+        scope = current.get()
+        if scope is not None:
+            fields.setdefault("request_id", scope.request_id)
+            fields.setdefault("trace_id", scope.trace.trace_id)
         exc_info = fields.pop("exc_info", None)
         write: Callable[..., Any] = getattr(self._bound, level)
         write(event, logger=logger, fields=fields, exc_info=exc_info)

@@ -45,10 +45,12 @@ LABELS: dict[str, tuple[str, ...] | int] = {
     "disk": 64,  # limits.DISKS_MAX
     "result": ("ok", "failed", "refused"),
     "mode": ("linearizable", "lease", "bounded", "stale", "follower"),
-    "method": 64,  # rows of rpc/methods.py
+    "method": 128,  # rows of rpc/methods.py
     "code": 96,  # error classes of errors.py, and "ok"
     "op": 32,  # operations of meta/ops
     "page": 16,  # pages of the HTTPS listener
+    "peer": 256,  # nodes of the cluster
+    "fault": 16,  # obs/faults.py
 }
 
 
@@ -84,6 +86,8 @@ TABLE: tuple[Row, ...] = (
     _counter("rpc_refused_peers_total", "Peers refused.", "reason", "transport"),
     _counter("rpc_protocol_errors_total", "Connections or calls ended for broken input.", "kind"),
     _counter("rpc_stream_bytes_total", "Data bytes of streaming calls.", "direction"),
+    _counter("rpc_faults_total", "What calls to other nodes met with.", "peer", "fault"),
+    _gauge("rpc_breaker_open_boolean", "1 while a peer is not asked, or probed only.", "peer"),
     # http
     _counter("http_requests_total", "Pages served.", "page", "code"),
     # raft

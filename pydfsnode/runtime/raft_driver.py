@@ -206,6 +206,14 @@ class RaftDriver(RaftTurn):
         """Call *callback*(role, term) after every change of either."""
         self._role_callbacks.append(callback)
 
+    @property
+    def own_hint(self) -> str:
+        """What the others say of this master when it leads: "node_id=host:port"."""
+        core = self._core
+        name = member_name(core.node_id)
+        address = core.configuration.addresses.get(core.node_id) or self._addresses.get(name)
+        return f"{name}={address}" if address else ""
+
     def status(self) -> RaftStatus:
         """How it stands now."""
         core, counters, sent = self._core, self._commits.counters, self._core.counters()

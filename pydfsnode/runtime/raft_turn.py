@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context
 from typing import Any, cast
 
 from pydfsnode import limits
@@ -140,6 +141,7 @@ class RaftTurn:
         self._reported_io = 0
         self._tick_due = False
         self._turn_due = False
+        self._context = Context()  # a turn is not part of the request that woke it
         self._alarm: asyncio.TimerHandle | None = None
         self._running = False
         self._role = (core.role, core.term)
@@ -248,12 +250,12 @@ class RaftTurn:
     def _wake(self) -> None:
         if not self._turn_due:
             self._turn_due = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._turn, context=self._context)
 
     def _wake_after(self, wait_s: float) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm = self._loop.call_later(wait_s, self._turn)
+        self._alarm = self._loop.call_later(wait_s, self._turn, context=self._context)
 
     def _turn(self) -> None:
         self._turn_due = False

@@ -20,7 +20,7 @@ from pydfsnode.obs.metrics import metrics
 from pydfsnode.raft.effects import SnapshotWanted
 from pydfsnode.raft.messages import SnapshotHeader
 from pydfsnode.runtime.clock import Clock, stopwatch_s
-from pydfsnode.runtime.retry import Backoff
+from pydfsnode.runtime.retry import SNAPSHOT_TO_MASTER
 from pydfsnode.runtime.snapshot_frames import (
     FRAME_ROWS_BYTES,
     FrameCutter,
@@ -38,7 +38,6 @@ p99 of writes, 4 masters and a client on 2 cores, 200,000 entries behind (`bench
 20 to 150 ms for 6 s without a rest, 3.9 to 15 ms for 9 s with 3, 3.5 to 10 ms for 16 s with 10,
 in slices of 256 rows, which hold the interpreter for 3 ms; with 64 rows they hold it for one.
 """
-REDIAL_MS, REDIAL_MS_MAX = 100, 5_000
 FRUITLESS_ATTEMPTS_MAX = 8
 """Attempts without a row more than before, after which a transfer is given up."""
 OPEN_S = 60.0
@@ -249,7 +248,7 @@ class _Transfer:
 
     async def _run(self, view: StateView) -> bool:
         header = self._header(view)
-        backoff = Backoff(REDIAL_MS, REDIAL_MS_MAX, self._parts.random)
+        backoff = SNAPSHOT_TO_MASTER.backoff(self._parts.random)
         first_term = header.term if header is not None else 0
         held_before = -1
         while header is not None and header.term == first_term:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any
 
 from pydfsnode.errors import ConfigError, InvariantViolation, PydfsError
@@ -30,8 +31,11 @@ class Supervisor:
         self._tasks: dict[asyncio.Task[Any], str] = {}
 
     def spawn(self, name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run *work* as a task that this supervisor owns; its failure is the node's."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        """Run *work* as a task that this supervisor owns; its failure is the node's.
+
+        It is in the scope of no request, whose end must not be its own.
+        """
+        task = asyncio.get_running_loop().create_task(work, name=name, context=Context())
         self._tasks[task] = name
         task.add_done_callback(self._ended)
         return task

@@ -12,6 +12,7 @@ from pydfsnode.errors import (
     OutcomeUnknown,
     Unavailable,
 )
+from pydfsnode.obs import request_scope
 from pydfsnode.obs.metrics import render
 from pydfsnode.raft.messages import (
     Append,
@@ -27,6 +28,23 @@ from tests.support.driver_fakes import Bench, FakeCore, real_core
 from tests.support.sealed_log import entry
 
 HEARTBEAT = HeartbeatAck(term=1, sender="m2", stream=1, read_round=1)
+
+
+async def test_a_turn_is_in_the_scope_of_no_request(
+    bench: Bench, core: FakeCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+    taken = core.take_effects
+
+    def take_effects() -> object:
+        seen.append(request_scope.current.get())
+        return taken()
+
+    monkeypatch.setattr(core, "take_effects", take_effects)
+    with request_scope.request():
+        bench.driver.receive(HEARTBEAT)
+    await bench.settle()
+    assert set(seen) == {None}
 
 
 # ---- promises and durability

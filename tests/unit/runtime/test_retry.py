@@ -6,7 +6,14 @@ import pytest
 
 from pydfsnode.errors import DeadlineExceeded
 from pydfsnode.runtime.clock import ManualClock, SystemClock
-from pydfsnode.runtime.retry import Backoff, Deadline
+from pydfsnode.runtime.retry import (
+    BUDGET_MAX,
+    BUDGET_PER_S,
+    BUDGET_RATIO,
+    Backoff,
+    Deadline,
+    RetryBudget,
+)
 
 
 def test_delays_double_up_to_the_ceiling() -> None:
@@ -56,3 +63,30 @@ def test_the_systems_clocks_are_in_milliseconds() -> None:
     first = clock.monotonic_ms()
     assert clock.monotonic_ms() >= first
     assert 1_600_000_000_000 < clock.wall_ms() < 10_000_000_000_000
+
+
+def test_a_budget_is_spent_and_comes_back_with_time() -> None:
+    clock = ManualClock()
+    budget = RetryBudget(clock)
+    assert sum(budget.take() for _ in range(1000)) == BUDGET_MAX
+    assert not budget.is_full
+    clock.advance(1000)
+    assert sum(budget.take() for _ in range(1000)) == BUDGET_PER_S
+
+
+def test_calls_that_succeed_pay_for_retries() -> None:
+    budget = RetryBudget(ManualClock())
+    while budget.take():
+        pass
+    for _ in range(round(5 / BUDGET_RATIO) + 1):
+        budget.earn()
+    assert sum(budget.take() for _ in range(1000)) == 5
+
+
+def test_a_budget_that_is_full_gets_no_fuller() -> None:
+    clock = ManualClock()
+    budget = RetryBudget(clock)
+    clock.advance(100_000)
+    budget.earn()
+    assert budget.is_full
+    assert sum(budget.take() for _ in range(1000)) == BUDGET_MAX

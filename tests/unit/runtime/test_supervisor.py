@@ -13,6 +13,7 @@ from pydfsnode.errors import (
     PortInUse,
     PydfsError,
 )
+from pydfsnode.obs import request_scope
 from pydfsnode.runtime.supervisor import Supervisor, exit_code, operator_message
 
 
@@ -113,3 +114,15 @@ def test_exit_codes(failure: BaseException | None, code: int) -> None:
 def test_the_operator_reads_the_message_or_where_to_look() -> None:
     assert operator_message(DurabilityFailure("disk full; free space")) == "disk full; free space"
     assert "traceback" in operator_message(KeyError("x"))
+
+
+async def test_a_task_is_in_the_scope_of_no_request() -> None:
+    supervisor = Supervisor()
+    seen: list[object] = []
+
+    async def look() -> None:
+        seen.append(request_scope.current.get())
+
+    with request_scope.request():
+        await supervisor.spawn("look", look())
+    assert seen == [None]
