@@ -16,6 +16,7 @@ try:
     from pydfsnode._fast import requests as _requests
     from pydfsnode._fast import sessions as _sessions
     from pydfsnode._fast import statuses as _statuses
+    from pydfsnode._fast import warm_buffers as _warm_buffers
 except ImportError as error:  # pragma: no cover - a broken installation
     raise ImportError(
         f"pydfsnode's compiled parts are missing ({error}); build them with "
@@ -68,6 +69,10 @@ ActiveSessions = _sessions.ActiveSessions
 Statuses = _statuses.Statuses
 messages_in_field_1 = _statuses.messages_in_field_1
 
+WarmBuffer = _warm_buffers.WarmBuffer
+is_page_aligned = _warm_buffers.is_page_aligned
+kept_blocks = _warm_buffers.kept_blocks
+
 __all__ = [
     "CHUNKS_PER_PAGE",
     "ENTRY_HEAD_BYTES",
@@ -82,6 +87,7 @@ __all__ = [
     "OpCoder",
     "ReplicaTable",
     "Statuses",
+    "WarmBuffer",
     "assemble_entries",
     "batch_response",
     "block_checksums",
@@ -94,6 +100,8 @@ __all__ = [
     "force_portable",
     "frame_head",
     "hardware",
+    "is_page_aligned",
+    "kept_blocks",
     "messages_in_field_1",
     "only_text",
     "request_frame",

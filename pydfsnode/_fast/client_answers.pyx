@@ -22,6 +22,7 @@ cdef enum:
     REPLICAS = 6
     CONTENT = 7
     FRESHNESS = 15
+    OPEN_CHUNK = 3
 
 
 class Unusual(Exception):
@@ -110,7 +111,8 @@ cdef class ClientAnswers:
     def located(self, bytes answer not None):
         """Return (status, chunks) of a LocateResponse; None: ask protobuf.
 
-        Only of files whose chunks have no replicas: those that the masters keep themselves.
+        Only of files whose chunks have no replicas: those that the masters keep themselves; and
+        that nobody writes.
         """
         try:
             return self.read_located(answer)
@@ -167,6 +169,8 @@ cdef class ClientAnswers:
                 raise Unusual
             keep_one(&field, 1, &found)
             keep_one(&field, FRESHNESS, &label)
+            if field.number == OPEN_CHUNK:
+                raise Unusual
             if field.number == 2:
                 chunks.append(self.one_chunk(&field))
         if found.content == NULL:

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
+from pydfsnode._fast.warm_buffers cimport WarmBuffer
+
 
 cdef class _Window:
     cdef object owner  # keeps the memory at `start` alive
@@ -14,6 +16,10 @@ cdef class _Memory:
     cdef uint8_t* start
 
 
+cdef class _Filling:
+    cdef WarmBuffer buffer
+
+
 cdef class FrameReader:
     cdef _Memory memory
     cdef Py_ssize_t capacity
@@ -24,6 +30,8 @@ cdef class FrameReader:
     cdef Py_ssize_t offered  # size of that view
     cdef bint probing, broken
     cdef bytes large  # payload of the large frame being received, None when there is none
+    cdef _Filling packet  # or this
+    cdef uint8_t* large_start  # of either; NULL when there is none
     cdef Py_ssize_t large_filled, large_total
     cdef uint32_t large_stream_id
     cdef uint8_t large_kind, large_flags

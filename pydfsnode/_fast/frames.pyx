@@ -1,6 +1,6 @@
 """ttrpc frames out of a stream of bytes, received into place, without a copy of large ones.
 
-INV-FRAME-1 A large frame's payload is received into its own bytes object; until the last byte has
+INV-FRAME-1 A large frame's payload is received into an object of its own; until the last byte has
 come nobody but the view handed to the transport reaches that object, and that view is released
 before the object is handed out.
 """
@@ -12,17 +12,22 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memmove
 
+from pydfsnode._fast.warm_buffers cimport WarmBuffer, is_warm_size, warm_buffer
+
 cdef enum:
     HEAD_BYTES = 10
     KIND_MAX = 3  # 1 request, 2 response, 3 data
     FRAME_BYTES_LIMIT = 0x7FFFFFFF
     SMALL_BUFFER_BYTES = 256 * 1024
     SMALL_BUFFER_BYTES_MIN = 64
-    # From this size on, a frame gets its own bytes object at once.
+    # From this size on, a frame gets an object of its own at once.
     LARGE_FRAME_BYTES = 64 * 1024
     # Offered after a large frame: one TLS record, enough to learn the next head. More of a next
     # large frame would have to be copied out of the small buffer.
     PROBE_BYTES = 16 * 1024
+    DATA = 3
+    # Of a packet's payload (rpc/chunk_packets.py): what is behind it then begins on a page.
+    PACKET_HEAD_BYTES = 16
 
 FRAME_HEAD_BYTES = HEAD_BYTES
 
@@ -84,6 +89,12 @@ cdef class _Memory:
 
 
 @cython.final
+@cython.no_gc
+cdef class _Filling:
+    """A packet's buffer until its last byte has come; hides it from the collector's views too."""
+
+
+@cython.final
 cdef class FrameReader:
     """Cuts one connection's bytes into frames; made for asyncio.BufferedProtocol.
 
@@ -125,9 +136,9 @@ cdef class FrameReader:
         cdef _Window window = _Window.__new__(_Window)
         self.check_usable()
         self.release_view()
-        if self.large is not None:
-            window.owner = self.large
-            window.start = <uint8_t*>PyBytes_AS_STRING(self.large) + self.large_filled
+        if self.large_start != NULL:
+            window.owner = self.packet.buffer if self.large is None else self.large
+            window.start = self.large_start + self.large_filled
             window.size = self.large_total - self.large_filled
         else:
             self.move_to_front()
@@ -144,7 +155,8 @@ cdef class FrameReader:
     def buffer_updated(self, Py_ssize_t size):
         """Take the *size* bytes that the transport wrote into the view; return the whole frames.
 
-        Each frame is (stream_id, kind, flags, payload); the payload is a bytes object of its own.
+        Each frame is (stream_id, kind, flags, payload); the payload is a bytes object of its own,
+        or of Data as large as a chunk's packet a read-only view of a warm buffer.
 
         Raises:
             ValueError: a frame is larger than frame_bytes_max or its kind is unknown: the stream
@@ -156,7 +168,7 @@ cdef class FrameReader:
         if size < 0 or size > self.offered:
             raise ValueError(f"{size} bytes reported, {self.offered} were offered")
         self.release_view()
-        if self.large is not None:
+        if self.large_start != NULL:
             self.large_filled += size
             if self.large_filled == self.large_total:
                 self.finish_large(frames)
@@ -169,7 +181,7 @@ cdef class FrameReader:
 
     def pending(self):
         """Return how many bytes of an incomplete frame are held, its head included."""
-        if self.large is not None:
+        if self.large_start != NULL:
             return HEAD_BYTES + self.large_filled
         return self.end - self.start
 
@@ -209,7 +221,7 @@ cdef class FrameReader:
         """Move the whole frames out of the small buffer; begin a large one at its head."""
         cdef const uint8_t* p
         cdef Py_ssize_t size
-        while self.large is None and self.end - self.start >= HEAD_BYTES:
+        while self.large_start == NULL and self.end - self.start >= HEAD_BYTES:
             p = self.memory.start + self.start
             size = self.checked_size(p)
             if self.end - self.start - HEAD_BYTES >= size:
@@ -241,8 +253,14 @@ cdef class FrameReader:
     cdef int begin_large(self, const uint8_t* p, Py_ssize_t size) except -1:
         """What the small buffer still holds begins this frame; its rest is received in place."""
         cdef Py_ssize_t have = self.end - self.start - HEAD_BYTES
-        self.large = PyBytes_FromStringAndSize(NULL, size)
-        memcpy(PyBytes_AS_STRING(self.large), p + HEAD_BYTES, have)
+        if p[8] == DATA and is_warm_size(size, PACKET_HEAD_BYTES):
+            self.packet = _Filling.__new__(_Filling)
+            self.packet.buffer = warm_buffer(size, PACKET_HEAD_BYTES)
+            self.large_start = self.packet.buffer.start
+        else:
+            self.large = PyBytes_FromStringAndSize(NULL, size)
+            self.large_start = <uint8_t*>PyBytes_AS_STRING(self.large)
+        memcpy(self.large_start, p + HEAD_BYTES, have)
         self.large_filled = have
         self.large_total = size
         self.large_stream_id = load_u32(p + 4)
@@ -252,7 +270,9 @@ cdef class FrameReader:
         return 0
 
     cdef int finish_large(self, list frames) except -1:
-        frames.append((self.large_stream_id, self.large_kind, self.large_flags, self.large))
-        self.large = None
+        payload = self.large if self.packet is None else self.packet.buffer.frozen_view()
+        frames.append((self.large_stream_id, self.large_kind, self.large_flags, payload))
+        self.large = self.packet = None
+        self.large_start = NULL
         self.probing = True
         return 0

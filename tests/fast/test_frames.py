@@ -20,7 +20,11 @@ from tests.reference import frames as reference
 FRAME_BYTES_MAX = 4 << 20
 LARGE_BYTES = 64 << 10  # larger frames are received in place
 PROBE_BYTES = 16 << 10
+WARM_BYTES = 512 << 10  # Data from here up to a chunk's packet is received into a warm buffer
+PACKET_BYTES = 16 + (1 << 20)
 SMALL_BUFFER_MIN = 64  # makes every frame over 54 bytes a large one
+
+DATA = 3
 
 FRAME = st.tuples(
     st.integers(0, 2**32 - 1),
@@ -45,8 +49,10 @@ def feed(reader: fast.FrameReader, received: bytes) -> list[tuple[int, int, int,
         size = min(len(view), len(received))
         view[:size] = received[:size]
         for stream_id, kind, flags, payload in reader.buffer_updated(size):
-            assert type(payload) is bytes
-            frames.append((stream_id, kind, flags, payload))
+            is_warm = kind == DATA and WARM_BYTES <= len(payload) <= PACKET_BYTES
+            assert type(payload) is (memoryview if is_warm else bytes)
+            assert memoryview(payload).readonly
+            frames.append((stream_id, kind, flags, bytes(payload)))
         received = received[size:]
     return frames
 
@@ -104,9 +110,9 @@ def test_random_frames_in_random_pieces_agree(
 @pytest.mark.parametrize("seed", range(8))
 def test_large_and_small_frames_mixed_agree_with_the_default_buffer(seed: int) -> None:
     chance = random.Random(seed)
-    sizes = [chance.choice((0, 9, 5_000, LARGE_BYTES, LARGE_BYTES + 1, 300_000, 1 << 20))
-             for _ in range(12)]  # fmt: skip
-    data = encoded((1, 3, 0, chance.randbytes(size)) for size in sizes)
+    edges = (LARGE_BYTES, LARGE_BYTES + 1, WARM_BYTES, PACKET_BYTES, PACKET_BYTES + 1)
+    sizes = [chance.choice((0, 9, 5_000, 300_000, 1 << 20, *edges)) for _ in range(12)]
+    data = encoded((1, chance.choice((1, DATA)), 0, chance.randbytes(size)) for size in sizes)
     reader, simple = fast.FrameReader(FRAME_BYTES_MAX), reference.FrameReader(FRAME_BYTES_MAX)
     at = 0
     while at < len(data):
@@ -180,7 +186,7 @@ def test_nobody_reaches_a_payload_that_is_not_full() -> None:
             other for other in gc.get_referents(thing) if not isinstance(other, type | str)
         )
         assert len(reach) < 100
-    assert not [thing for thing in reach if isinstance(thing, bytes)]
+    assert not [thing for thing in reach if isinstance(thing, bytes | fast.WarmBuffer)]
 
 
 @pytest.mark.parametrize("size", [101, 4 << 20, 2**32 - 1])

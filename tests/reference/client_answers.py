@@ -31,7 +31,8 @@ def located(encoded: bytes) -> FileLocations:
     """Of a LocateResponse."""
     answer = pb.LocateResponse.FromString(encoded)
     chunks = tuple(chunk_location(chunk) for chunk in answer.chunks)
-    return FileLocations(file_status(answer.status, _label(answer)), chunks)
+    written = chunk_location(answer.open_chunk) if answer.HasField("open_chunk") else None
+    return FileLocations(file_status(answer.status, _label(answer)), chunks, written)
 
 
 def split_batch(encoded: bytes) -> tuple[list[bytes], dict[int, bytes]]:

@@ -1,0 +1,13 @@
+from collections.abc import Callable
+from typing import final
+
+from typing_extensions import Buffer
+
+@final
+class WarmBuffer:
+    __buffer__: Callable[[int], memoryview]
+    def __init__(self, size: int, lead: int = 0) -> None: ...
+    def frozen_view(self) -> memoryview: ...
+
+def is_page_aligned(data: Buffer) -> bool: ...
+def kept_blocks() -> int: ...
