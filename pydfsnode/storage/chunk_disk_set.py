@@ -143,15 +143,14 @@ class DiskSet:
         if disk.failure:
             raise disk_failed(disk.directory, disk.failure)
 
-    def check(self) -> None:
-        """Look whether the directories are still there and writable; for idle disks.
+    def check(self, disk: ChunkDisk) -> None:
+        """Look whether the directory is still there and writable; for an idle disk.
 
         Raises:
-            DurabilityFailure: the last one is not.
+            DurabilityFailure: it was the last one, and is not.
         """
-        for disk in self.live:
-            with contextlib.suppress(StorageError), self.using(disk):
-                disk.check()
+        with contextlib.suppress(StorageError), self.using(disk):
+            disk.check()
 
     def take_out(self, disk: ChunkDisk, reason: str) -> None:
         """Use *disk* no more; nothing when that was done already.
@@ -164,11 +163,13 @@ class DiskSet:
                 return
             disk.failure = reason
         _log.error("a disk failed and is not used any more", disk=str(disk.directory), error=reason)
-        self._on_failure(disk)
-        if not self.live:
-            last = DurabilityFailure(
-                f"{disk.directory}: {reason}; no disk is left, the node stops: check the disks and "
-                "start it again"
-            )
-            self._on_end(last)
-            raise last
+        if self.live:
+            self._on_failure(disk)
+            return
+        last = DurabilityFailure(
+            f"{disk.directory}: {reason}; no disk is left, the node stops: check the disks and "
+            "start it again"
+        )
+        self._on_end(last)
+        self._on_failure(disk)  # behind: on a disk that hangs it may not come back
+        raise last

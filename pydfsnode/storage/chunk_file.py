@@ -6,10 +6,13 @@ import errno
 import os
 from pathlib import Path
 
+from pydfsnode import limits
+from pydfsnode._fast import WarmBuffer
 from pydfsnode.errors import CorruptionError, DiskFull, DurabilityFailure
 from pydfsnode.security import files
-from pydfsnode.storage.aligned_units import give_unit, take_unit
 
+WARM_BYTES_MIN = limits.PACKET_BYTES // 2
+"""Less is not worth a buffer of a packet's size."""
 DIRECT_ALIGN = 4096
 """What offsets and sizes of direct reads are multiples of."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -73,13 +76,20 @@ def direct_span(offset: int, size: int) -> int:
     return -(-(skipped + size) // DIRECT_ALIGN) * DIRECT_ALIGN
 
 
-def read_direct(fd: int, offset: int, size: int) -> bytes:
-    """*size* bytes at *offset* through an aligned buffer that has room for their `direct_span`."""
+def read_direct(fd: int, offset: int, size: int) -> memoryview:
+    """*size* bytes at *offset* past the page cache; their `direct_span` is at most PACKET_BYTES."""
     skipped = offset % DIRECT_ALIGN
-    unit = take_unit()
-    try:
-        with memoryview(unit) as whole, whole[: direct_span(offset, size)] as wanted:
-            found = os.preadv(fd, [wanted], offset - skipped)
-            return bytes(wanted[skipped : max(skipped, min(found, skipped + size))])
-    finally:
-        give_unit(unit)
+    buffer = WarmBuffer(direct_span(offset, size))
+    with memoryview(buffer) as wanted:
+        found = os.preadv(fd, [wanted], offset - skipped)
+    return buffer.frozen_view()[skipped : max(skipped, min(found, skipped + size))]
+
+
+def read_packet(fd: int, offset: int, size: int) -> bytes | memoryview:
+    """As `read_all`, without new memory for what is about as large as a packet."""
+    if not WARM_BYTES_MIN <= size <= limits.PACKET_BYTES:
+        return read_all(fd, offset, size)
+    buffer = WarmBuffer(size)
+    with memoryview(buffer) as wanted:
+        found = os.preadv(fd, [wanted], offset)
+    return buffer.frozen_view() if found == size else read_all(fd, offset, size)

@@ -11,10 +11,12 @@ from types import TracebackType
 from pydfsnode._fast import verify_blocks
 from pydfsnode.errors import CorruptionError, StorageError, invariant
 from pydfsnode.limits import BLOCK_BYTES
-from pydfsnode.storage import chunk_format
+from pydfsnode.security.chunk_keys import ChunkKeys
+from pydfsnode.storage import chunk_format, sealed_chunk
 from pydfsnode.storage.aligned_units import UNIT_BYTES
-from pydfsnode.storage.chunk_file import bad_block, direct_span, read_all, read_direct
+from pydfsnode.storage.chunk_file import bad_block, direct_span, read_direct, read_packet
 from pydfsnode.storage.chunk_format import Tail
+from pydfsnode.storage.sealed_chunk import Sealing, open_blocks
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
@@ -22,16 +24,26 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 class ChunkFileReader:
     """A finished chunk file, opened and its tail verified; use it as a context manager."""
 
-    def __init__(self, path: Path, chunk_id: int, version: int, length: int) -> None:
-        """Open *path*.
+    def __init__(
+        self,
+        path: Path,
+        chunk_id: int,
+        version: int,
+        length: int,
+        keys: ChunkKeys | None = None,
+    ) -> None:
+        """Open *path*, which is sealed when *keys* are given.
 
         Raises:
             FileNotFoundError: it is gone.
+            KeyUnavailable: what it is sealed with is not among *keys*.
             CorruptionError: its tail is damaged or it cannot be read.
             StorageError: this process has no descriptor or memory left for it.
         """
         self.chunk_id = chunk_id
         self.length = length
+        self._keys = keys
+        self._sealing: Sealing | None = None
         self._path = path
         self._base = 0
         # A reader may be closed while a read of it still runs in another thread.
@@ -55,7 +67,14 @@ class ChunkFileReader:
             raise
 
     def _load_tail(self, version: int) -> Tail:
-        tail = self._read(self.length, chunk_format.tail_bytes(self.length) + 1)
+        if self._keys is not None:
+            found = bytes(self._read(self.length, sealed_chunk.tail_bytes(self.length) + 1))
+            opened = sealed_chunk.decode_tail(
+                found, self._keys, self.chunk_id, version, self.length
+            )
+            sums, self._sealing = opened
+            return sums
+        tail = bytes(self._read(self.length, chunk_format.tail_bytes(self.length) + 1))
         return chunk_format.decode_tail(tail, self.chunk_id, version, self.length)
 
     def read(self, offset: int, length: int, *, past_cache: bool = False) -> memoryview:
@@ -66,19 +85,29 @@ class ChunkFileReader:
                 possible: for what is not expected to be read again.
 
         Raises:
-            CorruptionError: a block does not match its checksum or cannot be read.
+            CorruptionError: a block does not match its checksum or seal, or cannot be read.
         """
         first = offset // BLOCK_BYTES
         start = first * BLOCK_BYTES
         stop = min(self.length, -(-(offset + length) // BLOCK_BYTES) * BLOCK_BYTES)
-        blocks = self._read(start, stop - start, past_cache)
+        blocks: bytes | bytearray | memoryview = self._read(start, stop - start, past_cache)
         if len(blocks) != stop - start:
             raise bad_block(self.chunk_id, (start + len(blocks)) // BLOCK_BYTES)
+        if self._sealing is not None:
+            blocks = open_blocks(self._sealing, self.chunk_id, first, blocks)
         stored = self.tail.checksums[first * 4 : chunk_format.block_count(stop) * 4]
         bad = verify_blocks(blocks, stored, BLOCK_BYTES)
         if bad >= 0:
             raise bad_block(self.chunk_id, first + bad)
         return memoryview(blocks)[offset - start : offset - start + length]
+
+    def checksum(self, offset: int, length: int) -> int | None:
+        """CRC32C of a range, known without looking at its bytes; None: it is not whole blocks."""
+        end = offset + length
+        if offset % BLOCK_BYTES or (end % BLOCK_BYTES and end != self.length):
+            return None
+        sums = self.tail.checksums[offset // BLOCK_BYTES * 4 : chunk_format.block_count(end) * 4]
+        return chunk_format.fold_checksums(sums, length)
 
     def close(self) -> None:
         """Close the file, after a read that runs; a second time does nothing."""
@@ -112,7 +141,7 @@ class ChunkFileReader:
     ) -> None:
         self.close()
 
-    def _read(self, offset: int, size: int, past_cache: bool = False) -> bytes:
+    def _read(self, offset: int, size: int, past_cache: bool = False) -> bytes | memoryview:
         """Bytes of the data; where it begins in the file is `_base`."""
         offset += self._base
         try:
@@ -120,7 +149,7 @@ class ChunkFileReader:
                 invariant(self._fd >= 0, f"chunk {self.chunk_id}: read after its file was closed")
                 if past_cache and direct_span(offset, size) <= UNIT_BYTES and self._opened_direct():
                     return read_direct(self._direct_fd, offset, size)
-                return read_all(self._fd, offset, size)
+                return read_packet(self._fd, offset, size)
         except OSError as error:
             raise CorruptionError(
                 f"chunk {self.chunk_id}: the disk cannot read it: {error.strerror}; check the disk",

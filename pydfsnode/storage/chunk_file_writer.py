@@ -13,12 +13,15 @@ from typing import NoReturn
 from pydfsnode._fast import block_checksums, crc32c, verify_blocks
 from pydfsnode.errors import CorruptionError, InvariantViolation, StaleChunkVersion, StorageError
 from pydfsnode.limits import BLOCK_BYTES, MIB
-from pydfsnode.storage import chunk_format
+from pydfsnode.security.chunk_cipher import ChunkCipher
+from pydfsnode.storage import chunk_format, sealed_chunk
 from pydfsnode.storage.aligned_units import UNIT_BYTES
 from pydfsnode.storage.chunk_file import FULL, bad_block, disk_full, durability_failure, read_all
 from pydfsnode.storage.chunk_held import HeldBytes
 from pydfsnode.storage.direct_sink import DirectSink, write_all
+from pydfsnode.storage.sealing_sink import SealingSink
 from pydfsnode.storage.segment_format import Record
+from pydfsnode.storage.segment_sealing import seal_record
 
 WRITEBACK_BYTES = 8 * MIB
 """A growing chunk is handed to the disk every so often, so that its last sync is short."""
@@ -34,9 +37,18 @@ class ChunkFileWriter:
     """
 
     def __init__(
-        self, path: Path, chunk_id: int, version: int, held: HeldBytes | None = None
+        self,
+        path: Path,
+        chunk_id: int,
+        version: int,
+        held: HeldBytes | None = None,
+        cipher: ChunkCipher | None = None,
     ) -> None:
-        """*held*: the chunk stays in memory as long as that has room for it; None: it does not."""
+        """
+        Args:
+            held: the chunk stays in memory as long as that has room for it; None: it does not.
+            cipher: seals what goes to the disk; None: it lies there as it is.
+        """
         self.path = path
         self.chunk_id = chunk_id
         self.version = version
@@ -44,6 +56,7 @@ class ChunkFileWriter:
         """Bytes taken; they are in the file or on their way, not necessarily on the disk."""
         self._lock = threading.RLock()
         self._fd = -1
+        self._cipher = cipher
         self._sink: DirectSink | None = None
         self._checksums = bytearray()
         self._partial_crc = 0
@@ -74,12 +87,11 @@ class ChunkFileWriter:
                 if self._fd < 0:
                     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                     self._fd = os.open(self.path, flags, 0o600)
-                if self._sink is None:
-                    self._sink = DirectSink(self._fd, self.length)
-                self._sink.write(buffers)
+                sink = self._opened_sink()
+                sink.write(buffers)
                 self._add(buffers)
                 self._unsynced_bytes += size
-                if self._unsynced_bytes >= WRITEBACK_BYTES and not self._sink.is_direct:
+                if self._unsynced_bytes >= WRITEBACK_BYTES and not sink.is_direct:
                     self._sync()
             except OSError as error:
                 self._fail(error)
@@ -103,9 +115,10 @@ class ChunkFileWriter:
             if self._held is not None:
                 self._spill()
             sums = self._checked(crc)
-            tail = chunk_format.encode_tail(self.chunk_id, self.version, self.length, sums)
             try:
-                self._settle()
+                sink = self._opened_sink()
+                sink.settle()
+                tail = self._encoded_tail(sink, sums)
                 write_all(self._fd, memoryview(tail), self.length)
                 self._sync()
             except OSError as error:
@@ -133,6 +146,8 @@ class ChunkFileWriter:
                 return None
             sums = self._checked(crc)
             record = Record(self.chunk_id, self.version, self.length, sums, self._held)
+            if self._cipher is not None:
+                record = seal_record(record, self._cipher)
             self.close("it is finished")
             return record
 
@@ -173,7 +188,7 @@ class ChunkFileWriter:
         """Move the file to a new writer; every later call on this one is refused with *why*."""
         with self._lock:
             self._check_open()
-            heir = ChunkFileWriter(self.path, self.chunk_id, self.version)
+            heir = ChunkFileWriter(self.path, self.chunk_id, self.version, cipher=self._cipher)
             heir.length, heir._fd = self.length, self._fd
             heir._sink, self._sink = self._sink, None
             heir._room, heir._held = self._room, self._held
@@ -200,28 +215,78 @@ class ChunkFileWriter:
             first, kept = length // BLOCK_BYTES, length % BLOCK_BYTES
             checksums = self._all_checksums()
             try:
-                self._settle()
-                self._partial_crc = 0
+                partial_crc = 0
                 if kept:
-                    start = first * BLOCK_BYTES
-                    block = self._read_back(start, min(BLOCK_BYTES, self.length - start))
-                    stored = bytes(checksums[first * 4 : first * 4 + 4])
-                    if verify_blocks(block, stored, BLOCK_BYTES) >= 0:
-                        raise bad_block(self.chunk_id, first)
-                    self._partial_crc = crc32c(memoryview(block)[:kept])
-                if self._held is None:
-                    os.ftruncate(self._fd, length)
+                    block = self._verified_block(first)
+                    partial_crc = crc32c(memoryview(block)[:kept])
+                self._cut_file(length)
             except OSError as error:
                 self._fail(error)
             self._checksums = checksums[: first * 4]
-            self._partial_bytes = kept
+            self._partial_crc, self._partial_bytes = partial_crc, kept
             self.length = length
             self._cut_held(length)
 
-    def _read_back(self, start: int, size: int) -> bytes:
-        if self._held is None:
-            return read_all(self._fd, start, size)
-        return b"".join(self._held)[start : start + size]
+    def read(self, offset: int, length: int) -> memoryview:
+        """The bytes of a range inside what was taken so far, each block verified (INV-SUM).
+
+        Raises:
+            CorruptionError: a block is not what was written.
+            StaleChunkVersion: the chunk is finished, taken or given up.
+            StorageError: the disk does not give it.
+        """
+        with self._lock:
+            self._check_open()
+            first, last = offset // BLOCK_BYTES, -(-(offset + length) // BLOCK_BYTES)
+            try:
+                blocks = b"".join(
+                    self._read_back(block, min(BLOCK_BYTES, self.length - block * BLOCK_BYTES))
+                    for block in range(first, last)
+                )
+            except OSError as error:
+                raise StorageError(
+                    f"{self.path}: cannot be read: {error.strerror}; check the disk",
+                    chunk_id=self.chunk_id,
+                ) from error
+            bad = verify_blocks(
+                blocks, bytes(self._all_checksums()[first * 4 : last * 4]), BLOCK_BYTES
+            )
+            if bad >= 0:
+                raise bad_block(self.chunk_id, first + bad)
+            begin = offset - first * BLOCK_BYTES
+            return memoryview(blocks)[begin : begin + length]
+
+    def _verified_block(self, block: int) -> bytes:
+        try:
+            found = self._read_back(block, min(BLOCK_BYTES, self.length - block * BLOCK_BYTES))
+        except OSError as error:
+            self._fail(error)
+        stored = bytes(self._all_checksums()[block * 4 : block * 4 + 4])
+        if verify_blocks(found, stored, BLOCK_BYTES) >= 0:
+            raise bad_block(self.chunk_id, block)
+        return found
+
+    def _read_back(self, block: int, size: int) -> bytes:
+        """The first *size* bytes of a block as they were given."""
+        start = block * BLOCK_BYTES
+        if self._held is not None:
+            return b"".join(self._held)[start : start + size]
+        sink = self._opened_sink()
+        if isinstance(sink, SealingSink):
+            return sink.read(block, size)
+        sink.settle()
+        return read_all(self._fd, start, size)
+
+    def _cut_file(self, length: int) -> None:
+        if self._held is not None:
+            return
+        sink = self._opened_sink()
+        if isinstance(sink, SealingSink):
+            sink.cut(length)
+            return
+        sink.settle()
+        os.ftruncate(self._fd, length)
+        self._sink = None
 
     def _cut_held(self, length: int) -> None:
         if self._held is not None and self._room is not None:
@@ -257,6 +322,11 @@ class ChunkFileWriter:
                 os.unlink(self.path)
 
     @property
+    def is_sealed(self) -> bool:
+        """Whether what goes to the disk is sealed."""
+        return self._cipher is not None
+
+    @property
     def written_bytes(self) -> int:
         """Bytes that the file has surely got; a unit of the rest may wait in memory."""
         return 0 if self._held is not None else max(0, self.length - UNIT_BYTES)
@@ -285,11 +355,20 @@ class ChunkFileWriter:
                 with contextlib.suppress(OSError):  # everything that counts was synced before
                     os.close(fd)
 
-    def _settle(self) -> None:
-        """Have every byte in the file, for reading and for what follows them."""
-        if self._sink is not None:
-            self._sink.settle()
-            self._sink = None
+    def _opened_sink(self) -> DirectSink:
+        """Where the file goes on."""
+        if self._sink is None and self._cipher is not None:
+            self._sink = SealingSink(self._fd, self.chunk_id, self._cipher)
+        elif self._sink is None:
+            self._sink = DirectSink(self._fd, self.length)
+        return self._sink
+
+    def _encoded_tail(self, sink: DirectSink, sums: chunk_format.Tail) -> bytes:
+        if isinstance(sink, SealingSink):
+            return sealed_chunk.encode_tail(
+                sink.sealing, self.chunk_id, self.version, self.length, sums
+            )
+        return chunk_format.encode_tail(self.chunk_id, self.version, self.length, sums)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -1,4 +1,7 @@
-"""The bytes of a chunk file: data, a checksum per block, the footer (FORMAT-chunks.md)."""
+"""The bytes of a chunk file: data, a checksum per block, the footer (FORMAT-chunks.md).
+
+A file that is sealed at rest has sealed data and, for the checksums, what `sealed_chunk` encodes.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pydfsnode.limits import BLOCK_BYTES
 
 MAGIC = b"PDFSCHNK"
 FORMAT_VERSION = 1
+FORMAT_SEALED = 3
 CHECKSUM_BYTES = 4
 
 _FOOTER = struct.Struct("<8sIIQQQII")
@@ -37,11 +41,17 @@ def tail_bytes(length: int) -> int:
 
 def data_bytes(file_bytes: int) -> int | None:
     """Length of the data in a file of *file_bytes*; None when no chunk file has that size."""
-    rest = file_bytes - FOOTER_BYTES
+    return data_within(file_bytes, FOOTER_BYTES, CHECKSUM_BYTES)
+
+
+def data_within(file_bytes: int, fixed_bytes: int, block_extra_bytes: int) -> int | None:
+    """As `data_bytes`, for a file with so much beside its data, and beside each block of it."""
+    rest = file_bytes - fixed_bytes
     if rest <= 0:
         return None
-    length = rest - CHECKSUM_BYTES * -(-rest // (BLOCK_BYTES + CHECKSUM_BYTES))
-    return length if length > 0 and length + tail_bytes(length) == file_bytes else None
+    blocks = -(-rest // (BLOCK_BYTES + block_extra_bytes))
+    length = rest - block_extra_bytes * blocks
+    return length if length > 0 and block_count(length) == blocks else None
 
 
 def fold_checksums(checksums: bytes | bytearray, length: int) -> int:
@@ -58,10 +68,16 @@ def fold_checksums(checksums: bytes | bytearray, length: int) -> int:
 def encode_tail(chunk_id: int, version: int, length: int, tail: Tail) -> bytes:
     """Trailer and footer of a chunk of *length* bytes."""
     whole, checksums = tail
-    unsealed = _FOOTER.pack(
-        MAGIC, FORMAT_VERSION, BLOCK_BYTES, chunk_id, version, length, whole, 0
-    )[: -_SEAL.size]
-    return checksums + unsealed + _SEAL.pack(crc32c(unsealed, crc32c(checksums)))
+    return encode_trailer(FORMAT_VERSION, checksums, chunk_id, version, length, whole)
+
+
+def encode_trailer(
+    form: int, trailer: bytes, chunk_id: int, version: int, length: int, whole: int = 0
+) -> bytes:
+    """*trailer* and the footer of a file of format *form*."""
+    unsealed = _FOOTER.pack(MAGIC, form, BLOCK_BYTES, chunk_id, version, length, whole, 0)
+    unsealed = unsealed[: -_SEAL.size]
+    return trailer + unsealed + _SEAL.pack(crc32c(unsealed, crc32c(trailer)))
 
 
 def decode_tail(tail: bytes, chunk_id: int, version: int, length: int) -> Tail:
@@ -72,21 +88,33 @@ def decode_tail(tail: bytes, chunk_id: int, version: int, length: int) -> Tail:
     """
     if len(tail) != tail_bytes(length):
         raise _broken(chunk_id, f"its tail has {len(tail)} bytes, not {tail_bytes(length)}")
+    whole = check_footer(FORMAT_VERSION, tail, chunk_id, version, length)
+    return Tail(whole, tail[:-FOOTER_BYTES])
+
+
+def check_footer(form: int, tail: bytes, chunk_id: int, version: int, length: int) -> int:
+    """Check the footer at the end of *tail*; returns the CRC32C in it.
+
+    Raises:
+        CorruptionError: as `decode_tail`.
+    """
     checksums, footer = tail[:-FOOTER_BYTES], tail[-FOOTER_BYTES:]
-    magic, form, block, its_id, its_version, its_length, whole, seal = _FOOTER.unpack(footer)
+    if len(footer) != FOOTER_BYTES:
+        raise _broken(chunk_id, f"its tail has {len(tail)} bytes")
+    magic, its_form, block, its_id, its_version, its_length, whole, seal = _FOOTER.unpack(footer)
     if magic != MAGIC:
         raise _broken(chunk_id, f"its footer begins with {magic!r}")
     if seal != crc32c(footer[: -_SEAL.size], crc32c(checksums)):
         raise _broken(chunk_id, "the checksum of its tail does not match")
-    if (form, block) != (FORMAT_VERSION, BLOCK_BYTES):
-        raise _broken(chunk_id, f"format {form} with blocks of {block} bytes is not known here")
+    if (its_form, block) != (form, BLOCK_BYTES):
+        raise _broken(chunk_id, f"format {its_form} with blocks of {block} bytes is not known here")
     if (its_id, its_version, its_length) != (chunk_id, version, length):
         raise _broken(
             chunk_id,
             f"its footer names chunk {its_id} version {its_version} of {its_length} bytes, "
             f"the file is chunk {chunk_id} version {version} of {length} bytes",
         )
-    return Tail(whole, checksums)
+    return int(whole)
 
 
 def _broken(chunk_id: int, what: str) -> CorruptionError:

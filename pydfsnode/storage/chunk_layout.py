@@ -14,6 +14,7 @@ from pydfsnode.storage.chunk_file import sync_directory
 TMP_NAME = "tmp"
 CHUNKS_NAME = "chunks"
 FAN_OUT = 256
+SEALED_SUFFIX = ".sealed"
 
 _log = get_logger("storage.chunk_layout")
 
@@ -23,19 +24,21 @@ class FoundFile(NamedTuple):
 
     chunk_id: int
     version: int
+    is_sealed: bool
     file_bytes: int
 
 
 class ChunkLayout:
-    """`tmp/<id>.<version>.tmp` while it is written, `chunks/<xx>/<id>.<version>` when durable."""
+    """`tmp/<id>.<version>.tmp` while it is written, `chunks/<xx>/<id>.<version>` when durable;
+    one that is sealed at rest has `.sealed` behind that."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def path(self, chunk_id: int, version: int) -> Path:
+    def path(self, chunk_id: int, version: int, is_sealed: bool = False) -> Path:
         """Where a durable chunk lies; `xx` is the low byte of its id."""
         folder = self.directory / CHUNKS_NAME / f"{chunk_id % FAN_OUT:02x}"
-        return folder / f"{chunk_id:016x}.{version}"
+        return folder / f"{chunk_id:016x}.{version}{SEALED_SUFFIX if is_sealed else ''}"
 
     def tmp_path(self, chunk_id: int, version: int) -> Path:
         """Where a chunk is written."""
@@ -78,11 +81,11 @@ class ChunkLayout:
                     yield FoundFile(*named, entry.stat().st_size)
 
 
-def _parse_name(name: str) -> tuple[int, int] | None:
-    chunk, separator, version = name.partition(".")
+def _parse_name(name: str) -> tuple[int, int, bool] | None:
+    chunk, separator, version = name.removesuffix(SEALED_SUFFIX).partition(".")
     if not separator or len(chunk) != 16 or not (version.isascii() and version.isdecimal()):
         return None
     try:
-        return int(chunk, 16), int(version)
+        return int(chunk, 16), int(version), name.endswith(SEALED_SUFFIX)
     except ValueError:
         return None

@@ -19,7 +19,8 @@ from pydfsnode.storage.chunk_growing import GrowingChunks
 BATCH_CHUNKS_MAX = 256
 
 Outcomes = list[int | PydfsError]
-Start = Callable[[Sequence[tuple[ChunkFileWriter, int | None]]], "asyncio.Future[Outcomes]"]
+Batch = Sequence[tuple[ChunkFileWriter, int | None]]
+Start = Callable[[ChunkDisk | None, Batch], "asyncio.Future[Outcomes]"]
 
 
 class _Waiting(NamedTuple):
@@ -32,7 +33,7 @@ class ChunkPacker:
     """Make it inside the loop."""
 
     def __init__(self, growing: GrowingChunks, start: Start) -> None:
-        """*start* begins `ChunkReplicas.finish_all` in a thread."""
+        """*start* begins `ChunkReplicas.finish_all` in a thread of the disk."""
         self._loop = asyncio.get_running_loop()
         self._growing = growing
         self._start = start
@@ -58,7 +59,7 @@ class ChunkPacker:
         if not batch:
             return
         try:
-            future = self._start([(one.writer, one.crc) for one in batch])
+            future = self._start(disk, [(one.writer, one.crc) for one in batch])
         except PydfsError as error:  # the store is closed, or its disks failed
             _tell(batch, [error] * len(batch))
             self._next(disk)

@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 from pydfsnode.errors import ReplicaNotFound, StorageError
 from pydfsnode.obs.log import get_logger
-from pydfsnode.storage import chunk_format
+from pydfsnode.security.chunk_keys import NO_KEYS, ChunkKeys
+from pydfsnode.storage import chunk_format, sealed_chunk
 from pydfsnode.storage.chunk_disk import ChunkDisk
 from pydfsnode.storage.chunk_file import FULL, disk_full, durability_failure, sync_directory
 from pydfsnode.storage.chunk_file_reader import ChunkFileReader
 from pydfsnode.storage.chunk_index import ChunkIndex, Replica
 from pydfsnode.storage.chunk_layout import FoundFile
-from pydfsnode.storage.segment_format import CHUNK, Entry
+from pydfsnode.storage.segment_format import CHUNK, SEALED, Entry
 from pydfsnode.storage.segments import FoundRecord
 
 _log = get_logger("storage.chunk_places")
@@ -30,12 +31,16 @@ class Place(NamedTuple):
     disk: ChunkDisk
     segment: int
     offset: int
+    is_sealed: bool = False
+    """At rest; of a chunk that is being ended under a new version, "sealed" says something else."""
 
 
 class ChunkPlaces:
     """The index and the place of each of its replicas."""
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    def __init__(self, on_change: Callable[[], None], keys: ChunkKeys = NO_KEYS) -> None:
+        """*keys* open what is sealed at rest."""
+        self._keys = keys
         self.index = ChunkIndex(on_change)
         self._places: dict[int, Place] = {}
 
@@ -47,18 +52,20 @@ class ChunkPlaces:
 
     def adopt(self, disk: ChunkDisk, files: list[FoundFile], records: list[FoundRecord]) -> None:
         """Take over what `ChunkDisk.open` found."""
-        place = Place(disk, 0, 0)
         for file in files:
-            length = chunk_format.data_bytes(file.file_bytes)
+            place = Place(disk, 0, 0, file.is_sealed)
+            form = sealed_chunk if file.is_sealed else chunk_format
+            length = form.data_bytes(file.file_bytes)
             replica = Replica(file.chunk_id, file.version, length or 0)
             if self._adopt(replica, place) and length is None:
                 # Kept, as a corrupt replica, so that the masters learn of it and replace it.
-                path = disk.layout.path(file.chunk_id, file.version)
+                path = disk.layout.path(file.chunk_id, file.version, file.is_sealed)
                 _log.error("a chunk file has an impossible size", path=str(path))
                 self.index.mark_corrupt(replica)
         for number, entry, is_damaged in records:
             replica = Replica(entry.chunk_id, entry.version, entry.length)
-            if self._adopt(replica, Place(disk, number, entry.offset)) and is_damaged:
+            place = Place(disk, number, entry.offset, entry.kind == SEALED)
+            if self._adopt(replica, place) and is_damaged:
                 self.index.mark_corrupt(replica)
 
     def _adopt(self, replica: Replica, place: Place) -> bool:
@@ -66,7 +73,7 @@ class ChunkPlaces:
         if held is not None:
             # A crash came before the older one was removed, or after a copy in another segment.
             before = self._places[held.chunk_id]
-            if (replica.version, place.segment) < (held.version, before.segment):
+            if (replica.version, *_rank(place)) < (held.version, *_rank(before)):
                 self.discard(replica, place)
                 return False
             self.discard(held, before)
@@ -76,14 +83,16 @@ class ChunkPlaces:
 
     # ---- changes
 
-    def publish_file(self, disk: ChunkDisk, path: Path, replica: Replica) -> None:
+    def publish_file(
+        self, disk: ChunkDisk, path: Path, replica: Replica, is_sealed: bool = False
+    ) -> None:
         """Make a finished file the replica of its chunk, durably.
 
         Raises:
             DiskFull: there is no room for its name; the file is removed.
             DurabilityFailure: the disk refused.
         """
-        target = disk.layout.path(replica.chunk_id, replica.version)
+        target = disk.layout.path(replica.chunk_id, replica.version, is_sealed)
         try:
             path.rename(target)
         except OSError as error:
@@ -93,7 +102,7 @@ class ChunkPlaces:
                 raise disk_full(disk.directory) from error
             raise durability_failure(path, error) from error
         sync_directory(target.parent)
-        self.put(replica, Place(disk, 0, 0))
+        self.put(replica, Place(disk, 0, 0, is_sealed))
 
     def put(self, replica: Replica, place: Place) -> None:
         """*replica* is durable at *place*: it replaces what was there of its chunk."""
@@ -124,6 +133,8 @@ class ChunkPlaces:
 
     def discard(self, replica: Replica, place: Place) -> None:
         """Give back the room of one that does not count; what stays goes at the next start."""
+        if place.disk.failure:
+            return
         with contextlib.suppress(OSError, StorageError):
             self.erase(replica, place)
 
@@ -136,7 +147,7 @@ class ChunkPlaces:
         if place.segment:
             place.disk.segments.end_chunk(place.segment, entry_of(replica, place))
         else:
-            path = place.disk.layout.path(replica.chunk_id, replica.version)
+            path = place.disk.layout.path(replica.chunk_id, replica.version, place.is_sealed)
             path.unlink(missing_ok=True)
 
     def lose(self, disk: ChunkDisk) -> None:
@@ -152,9 +163,10 @@ class ChunkPlaces:
             try:
                 if place.segment:
                     entry = entry_of(held, place)
-                    return place.disk.segments.reader(place.segment, entry)
-                path = place.disk.layout.path(held.chunk_id, held.version)
-                return ChunkFileReader(path, held.chunk_id, held.version, held.length)
+                    return place.disk.segments.reader(place.segment, entry, self._keys)
+                path = place.disk.layout.path(held.chunk_id, held.version, place.is_sealed)
+                keys = self._keys if place.is_sealed else None
+                return ChunkFileReader(path, held.chunk_id, held.version, held.length, keys)
             except FileNotFoundError as error:
                 now = self._places.get(held.chunk_id)
                 if now is not None and now != place and now.disk is place.disk:
@@ -168,7 +180,13 @@ class ChunkPlaces:
 
 def entry_of(replica: Replica, place: Place) -> Entry:
     """How the segment describes it."""
-    return Entry(replica.chunk_id, replica.version, 0, place.offset, replica.length, CHUNK)
+    kind = SEALED if place.is_sealed else CHUNK
+    return Entry(replica.chunk_id, replica.version, 0, place.offset, replica.length, kind)
+
+
+def _rank(place: Place) -> tuple[bool, int]:
+    """Of two places of one version: a chunk is sealed at rest anew, and moved to later segments."""
+    return place.is_sealed, place.segment
 
 
 def not_here(chunk_id: int, version: int) -> ReplicaNotFound:

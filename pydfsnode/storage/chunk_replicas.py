@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from pydfsnode import limits
 from pydfsnode.errors import (
@@ -17,12 +17,11 @@ from pydfsnode.errors import (
     InvalidArgument,
     InvariantViolation,
     PydfsError,
-    ReplicaNotFound,
-    StaleChunkVersion,
     StorageError,
 )
 from pydfsnode.obs.metrics import metrics
-from pydfsnode.storage import chunk_format
+from pydfsnode.security.chunk_keys import NO_KEYS, ChunkKeys
+from pydfsnode.storage import chunk_format, sealed_chunk
 from pydfsnode.storage.chunk_disk import ChunkDisk
 from pydfsnode.storage.chunk_disk_set import DiskSet
 from pydfsnode.storage.chunk_file_reader import ChunkFileReader
@@ -30,11 +29,11 @@ from pydfsnode.storage.chunk_file_writer import ChunkFileWriter
 from pydfsnode.storage.chunk_growing import Growing, GrowingChunks
 from pydfsnode.storage.chunk_held import HeldBytes
 from pydfsnode.storage.chunk_index import Replica
+from pydfsnode.storage.chunk_locks import ChunkLocks
 from pydfsnode.storage.chunk_places import ChunkPlaces, Place, not_here
+from pydfsnode.storage.chunk_refusals import stale, too_short
 from pydfsnode.storage.segment_compaction import Compaction
 from pydfsnode.storage.segment_format import Record
-
-_STRIPES = 1024
 
 
 class ChunkReplicas:
@@ -47,6 +46,7 @@ class ChunkReplicas:
         seconds: Callable[[], float] = lambda: 0.0,
         on_end: Callable[[DurabilityFailure], None] = lambda _: None,
         pack_bytes_max: int = 0,
+        keys: ChunkKeys = NO_KEYS,
     ) -> None:
         """
         Args:
@@ -55,15 +55,17 @@ class ChunkReplicas:
             seconds: a clock that only goes forward.
             on_end: called, in any thread, when no disk is left (INV-STOP).
             pack_bytes_max: chunks up to this size go to segments; 0: none.
+            keys: of what is sealed at rest.
         """
-        self.places = ChunkPlaces(on_change)
+        self.places = ChunkPlaces(on_change, keys)
+        self._keys = keys
         self.index = self.places.index
         self.growing = GrowingChunks()
         self.disks = DiskSet(disks, self.growing, self._lose_disk, on_end)
         self._seconds = seconds
         self._held = HeldBytes(pack_bytes_max) if pack_bytes_max else None
         # Renames, removals and seals of one chunk never run at the same time.
-        self._stripes = [threading.Lock() for _ in range(_STRIPES)]
+        self._locks = ChunkLocks()
         self._creating = threading.Lock()
 
     def open(self) -> None:
@@ -73,7 +75,10 @@ class ChunkReplicas:
 
     def compactions(self) -> list[Compaction]:
         """One for each disk."""
-        return [Compaction(disk, self.disks, self.places, self._stripe) for disk in self.disks.live]
+        return [
+            Compaction(disk, self.disks, self.places, self._locks.one, self._keys)
+            for disk in self.disks.live
+        ]
 
     def free_bytes(self) -> int:
         """See `DiskSet.free_bytes`."""
@@ -82,38 +87,82 @@ class ChunkReplicas:
     def _lose_disk(self, disk: ChunkDisk) -> None:
         """A disk failed: what is on it is gone, and what is written there can only be given up."""
         self.places.lose(disk)
-        for writer, place, _ in self.growing.all():
-            if place is disk:
-                self.drop(writer, "its disk failed")
+        writers = [writer for writer, place, _ in self.growing.all() if place is disk]
+        for writer in writers:
+            self.growing.remove(writer)
+        for writer in writers:  # last: on a disk that hangs this does not come back
+            writer.discard("its disk failed")
 
     # ---- writing
 
-    def create(self, chunk_id: int, version: int, bytes_expected: int) -> ChunkFileWriter:
+    def create(
+        self, chunk_id: int, version: int, bytes_expected: int, is_sealed: bool = False
+    ) -> ChunkFileWriter:
         """Begin a chunk for which *bytes_expected* are set aside until it is finished or dropped.
 
+        Args:
+            is_sealed: it is sealed at rest, with the newest key.
+
         Raises:
+            KeyUnavailable: it is to be sealed and there is no key yet.
             StaleChunkVersion: a newer version is here (INV-FENCE).
             AlreadyExists: this version is here, or is being written.
             DiskFull: there is no room; nothing was begun.
         """
         held = self.index.get(chunk_id)
         if held is not None and held.version > version:
-            raise _stale(held, version)
+            raise stale(held, version)
         if held is not None and held.version == version and not self.index.is_corrupt(chunk_id):
             raise AlreadyExists(f"chunk {chunk_id} version {version} is here already")
         self.growing.check(chunk_id, version)
-        file_bytes = bytes_expected + chunk_format.tail_bytes(bytes_expected)
+        file_bytes = bytes_expected + _tail_bytes(bytes_expected, is_sealed)
         with self._creating:  # no two are promised the same room
             disk = self.disks.choose(file_bytes)
-            writer = self._new_writer(disk, chunk_id, version)
+            writer = self._new_writer(disk, chunk_id, version, is_sealed)
             replaced = self.growing.add(Growing(writer, disk, file_bytes))
         if replaced is not None:
             replaced.discard(f"version {version} is being written")
         return writer
 
-    def _new_writer(self, disk: ChunkDisk, chunk_id: int, version: int) -> ChunkFileWriter:
+    def _new_writer(
+        self, disk: ChunkDisk, chunk_id: int, version: int, is_sealed: bool
+    ) -> ChunkFileWriter:
         path = disk.layout.tmp_path(chunk_id, version)
-        return ChunkFileWriter(path, chunk_id, version, self._held)
+        cipher = self._keys.for_new(chunk_id) if is_sealed else None
+        return ChunkFileWriter(path, chunk_id, version, self._held, cipher)
+
+    def resume(
+        self, chunk_id: int, version: int, length: int, bytes_expected: int
+    ) -> ChunkFileWriter | None:
+        """Go on, as *version*, behind the first *length* bytes of an older one that grows here.
+
+        Whoever writes the older one can do nothing more from then on (INV-FENCE).
+
+        Returns:
+            None when no older one grows here that has so many bytes.
+
+        Raises:
+            StaleChunkVersion: a newer version is here.
+            CorruptionError, StorageError: what is here is of no use, and is given up.
+        """
+        with self._locks.one(chunk_id):
+            held = self.index.get(chunk_id)
+            if held is not None and held.version > version:
+                raise stale(held, version)
+            growing = self.growing.get(chunk_id)
+            if growing is None or growing.version >= version or growing.length < length:
+                return None
+            heir, disk = self._take(chunk_id, growing.version, length)
+            file_bytes = bytes_expected + _tail_bytes(bytes_expected, heir.is_sealed)
+            try:
+                with self.disks.using(disk):
+                    heir.truncate(length)
+                    heir.rename(disk.layout.tmp_path(chunk_id, version), version)
+                self.growing.add(Growing(heir, disk, file_bytes))
+            except BaseException:
+                heir.discard("it could not be resumed")
+                raise
+            return heir
 
     def append(self, writer: ChunkFileWriter, buffers: Sequence[memoryview | bytes]) -> None:
         """Write *buffers*; raises as `ChunkFileWriter.append` and `DiskSet.using`."""
@@ -156,7 +205,7 @@ class ChunkReplicas:
         """
         results: dict[ChunkFileWriter, int | PydfsError] = {}
         small: dict[ChunkDisk, list[tuple[ChunkFileWriter, Record]]] = {}
-        with self._stripe_all(writer.chunk_id for writer, _ in wanted):
+        with self._locks.all(writer.chunk_id for writer, _ in wanted):
             for writer, crc in wanted:
                 disk = self.growing.disk(writer)
                 try:
@@ -185,7 +234,7 @@ class ChunkReplicas:
             with self.disks.using(disk):
                 whole = writer.finish(crc)
                 replica = Replica(writer.chunk_id, writer.version, writer.length)
-                self.places.publish_file(disk, writer.path, replica)
+                self.places.publish_file(disk, writer.path, replica, writer.is_sealed)
         finally:
             self.growing.remove(writer)
         now = self._seconds()
@@ -208,7 +257,7 @@ class ChunkReplicas:
         metrics().counter("chunk_packed_syncs_total").inc()
         for record, (number, entry) in zip(records, places, strict=True):
             replica = Replica(record.chunk_id, record.version, record.length)
-            self.places.put(replica, Place(disk, number, entry.offset))
+            self.places.put(replica, Place(disk, number, entry.offset, bool(record.sealing)))
         return None
 
     # ---- sealing
@@ -232,40 +281,63 @@ class ChunkReplicas:
                 f"chunk {chunk_id}: version {version} cannot be sealed as {new_version} "
                 f"at {length} bytes"
             )
-        with self._stripe(chunk_id):
+        with self._locks.one(chunk_id):
             held = self.index.get(chunk_id)
             if held is not None and held.version == new_version and held.length == length:
                 with self.reader(self.find(chunk_id, new_version)) as reader:
                     return reader.tail.crc32c
             if held is not None and held.version > version:
-                raise _stale(held, version)
+                raise stale(held, version)
             if not length:
                 self._remove(chunk_id, version)
                 return 0
             heir, disk = self._take(chunk_id, version, length)
-            with self.disks.using(disk):
-                try:
-                    heir.truncate(length)
-                    heir.rename(disk.layout.tmp_path(chunk_id, new_version), new_version)
-                    record = heir.finish_held()
-                    whole = record.tail.crc32c if record is not None else heir.finish()
-                finally:
-                    heir.discard("its seal failed")  # nothing after a success
-                if record is None:
-                    replica = Replica(chunk_id, new_version, length)
-                    self.places.publish_file(disk, heir.path, replica)
-            if record is not None:
-                failed = self._pack(disk, [record])
-                if failed is not None:
-                    raise failed
-            return whole
+            return self._end(heir, disk, new_version, length)
+
+    def _end(self, heir: ChunkFileWriter, disk: ChunkDisk, version: int, length: int) -> int:
+        """Make what is ours alone durable as *version*, cut to *length*; returns its CRC32C."""
+        chunk_id = heir.chunk_id
+        with self.disks.using(disk):
+            try:
+                heir.truncate(length)
+                heir.rename(disk.layout.tmp_path(chunk_id, version), version)
+                record = heir.finish_held()
+                whole = record.tail.crc32c if record is not None else heir.finish()
+            finally:
+                heir.discard("its seal failed")  # nothing after a success
+            if record is None:
+                replica = Replica(chunk_id, version, length)
+                self.places.publish_file(disk, heir.path, replica, heir.is_sealed)
+        if record is not None:
+            failed = self._pack(disk, [record])
+            if failed is not None:
+                raise failed
+        return whole
+
+    def reseal(self, chunk_id: int, version: int, *, is_sealed: bool = True) -> int:
+        """Write a finished chunk anew, sealed at rest with the newest key, or not at all.
+
+        Its version stays; until the new copy is durable the old one is read.
+
+        Returns:
+            CRC32C of the chunk.
+
+        Raises:
+            KeyUnavailable: a key is missing; nothing was changed.
+            ReplicaNotFound, StaleChunkVersion, CorruptionError: as `find` and `reader`.
+            DiskFull, DurabilityFailure: as `finish`.
+        """
+        with self._locks.one(chunk_id):
+            held = self.find(chunk_id, version)
+            heir, disk = self._copy(held, is_sealed)
+            return self._end(heir, disk, version, held.length)
 
     def _take(self, chunk_id: int, version: int, length: int) -> tuple[ChunkFileWriter, ChunkDisk]:
         """The bytes of *version* in a file that is ours alone to cut."""
         growing = self.growing.get(chunk_id)
         if growing is not None and growing.version == version:
             if growing.length < length:
-                raise _too_short(chunk_id, version, growing.length, length)
+                raise too_short(chunk_id, version, growing.length, length)
             disk = self.growing.disk(growing)
             heir = growing.take("it was sealed")
             self.growing.remove(growing)
@@ -275,13 +347,14 @@ class ChunkReplicas:
             return heir, disk
         held = self.find(chunk_id, version)
         if held.length < length:
-            raise _too_short(chunk_id, version, held.length, length)
-        return self._copy(held)
+            raise too_short(chunk_id, version, held.length, length)
+        place = self.places.get(chunk_id)
+        return self._copy(held, place is not None and place.is_sealed)
 
-    def _copy(self, held: Replica) -> tuple[ChunkFileWriter, ChunkDisk]:
+    def _copy(self, held: Replica, is_sealed: bool) -> tuple[ChunkFileWriter, ChunkDisk]:
         """A verified copy: the finished file must stay whole until the sealed one is durable."""
-        disk = self.disks.choose(held.length + chunk_format.tail_bytes(held.length))
-        copy = self._new_writer(disk, held.chunk_id, held.version)
+        disk = self.disks.choose(held.length + _tail_bytes(held.length, is_sealed))
+        copy = self._new_writer(disk, held.chunk_id, held.version, is_sealed)
         try:
             with self.reader(held) as reader:
                 for offset in range(0, held.length, limits.PACKET_BYTES):
@@ -289,8 +362,8 @@ class ChunkReplicas:
                     view = self.read(reader, held, offset, size)
                     with self.disks.using(disk):
                         copy.append([view])
-        except StorageError:
-            copy.discard("its source is corrupt")  # nothing when the copy itself failed
+        except PydfsError:
+            copy.discard("its source cannot be read")  # nothing when the copy itself failed
             raise
         return copy, disk
 
@@ -308,7 +381,7 @@ class ChunkReplicas:
         if held is None or held.version < version:
             raise not_here(chunk_id, version)
         if held.version > version:
-            raise _stale(held, version)
+            raise stale(held, version)
         if self.index.is_corrupt(chunk_id):
             raise CorruptionError(
                 f"chunk {chunk_id}: its copy on this server is corrupt; read another replica",
@@ -321,6 +394,7 @@ class ChunkReplicas:
 
         Raises:
             CorruptionError: its tail is damaged; it is marked as corrupt.
+            KeyUnavailable: what it is sealed with is not here; it stays what it is.
             ReplicaNotFound: the file was removed since, or behind our back.
         """
         place = self.places.get(held.chunk_id)
@@ -369,10 +443,10 @@ class ChunkReplicas:
             StaleChunkVersion: a newer version is here; nothing was removed (INV-FENCE).
             StorageError: the disk refused.
         """
-        with self._stripe(chunk_id):
+        with self._locks.one(chunk_id):
             held = self.index.get(chunk_id)
             if held is not None and held.version > version:
-                raise _stale(held, version)
+                raise stale(held, version)
             self._remove(chunk_id, version)
 
     def _remove(self, chunk_id: int, version: int) -> None:
@@ -393,9 +467,17 @@ class ChunkReplicas:
                         f"chunk {chunk_id}: its file cannot be removed: {error.strerror}"
                     ) from error
 
-    def flush(self) -> None:
-        """Write the tombstones that wait, on every disk."""
-        for disk in self.disks.live:
+    def disk_of(self, chunk_id: int) -> ChunkDisk | None:
+        """Where what is here of a chunk lies, what is being written first; None: nothing is."""
+        growing = self.growing.get(chunk_id)
+        disk = self.growing.disk(growing) if growing is not None else None
+        place = self.places.get(chunk_id)
+        return disk or (place.disk if place is not None else None)
+
+    def check(self, disk: ChunkDisk) -> None:
+        """`DiskSet.check`, then write the tombstones that wait."""
+        self.disks.check(disk)
+        if not disk.failure:
             with contextlib.suppress(StorageError), self.disks.using(disk):
                 disk.segments.flush()
 
@@ -406,28 +488,6 @@ class ChunkReplicas:
         for disk in self.disks.live:
             disk.segments.close()
 
-    @contextlib.contextmanager
-    def _stripe_all(self, chunk_ids: Iterable[int]) -> Iterator[None]:
-        with contextlib.ExitStack() as stack:  # in one order, or two would wait for each other
-            for number in sorted({chunk_id % _STRIPES for chunk_id in chunk_ids}):
-                stack.enter_context(self._stripes[number])
-            yield
 
-    def _stripe(self, chunk_id: int) -> threading.Lock:
-        return self._stripes[chunk_id % _STRIPES]
-
-
-def _stale(held: Replica, version: int) -> StaleChunkVersion:
-    return StaleChunkVersion(
-        f"chunk {held.chunk_id}: version {held.version} is here, version {version} is out of date: "
-        "ask the masters again",
-        chunk_id=held.chunk_id,
-        version=held.version,
-    )
-
-
-def _too_short(chunk_id: int, version: int, have: int, wanted: int) -> ReplicaNotFound:
-    return ReplicaNotFound(
-        f"chunk {chunk_id} version {version}: {have} bytes are here, {wanted} were asked for",
-        chunk_id=chunk_id,
-    )
+def _tail_bytes(length: int, is_sealed: bool) -> int:
+    return sealed_chunk.tail_bytes(length) if is_sealed else chunk_format.tail_bytes(length)

@@ -5,26 +5,37 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, TypeVarTuple
+from typing import NamedTuple, TypeVar, TypeVarTuple
 
 from pydfsnode import limits
-from pydfsnode._fast import crc32c
-from pydfsnode.errors import CorruptionError, InvalidArgument, InvariantViolation, Unavailable
+from pydfsnode.errors import (
+    InvalidArgument,
+    InvariantViolation,
+    ReplicaNotFound,
+    Unavailable,
+)
 from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
-from pydfsnode.storage.chunk_disk import ChunkDisk, StatVfs
+from pydfsnode.security.chunk_keys import NO_KEYS, ChunkKeys
+from pydfsnode.storage.chunk_disk import ChunkDisk, StatVfs, disk_failed
 from pydfsnode.storage.chunk_disk_set import DiskSet
 from pydfsnode.storage.chunk_file_reader import ChunkFileReader
 from pydfsnode.storage.chunk_file_writer import ChunkFileWriter
 from pydfsnode.storage.chunk_index import ChunkIndex, Replica
 from pydfsnode.storage.chunk_packer import ChunkPacker
 from pydfsnode.storage.chunk_replicas import ChunkReplicas
+from pydfsnode.storage.disk_threads import DiskThreads
 from pydfsnode.storage.first_touch import FirstTouch
+from pydfsnode.storage.open_chunk import ChunkState, OpenChunk, Packet
+from pydfsnode.storage.range_read import RangeRead
 from pydfsnode.storage.segment_compaction import Compaction
 
-IO_THREADS = 8  # limits.py candidate
+READS_AHEAD_MAX = 24
+"""While more chunks are read at once, no packet is read ahead: the others keep the disk busy."""
+CHECK_WAIT_S = 5.0
+"""A look at an idle disk that takes longer is not waited for."""
 BROKEN_CHUNK_KEPT_MS = 600_000  # limits.py candidate
 """How long what a broken stream left waits for its seal."""
 BROKEN_CHUNKS_MAX = 1024  # limits.py candidate
@@ -32,14 +43,6 @@ BROKEN_CHUNKS_MAX = 1024  # limits.py candidate
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 _log = get_logger("storage.chunk_store")
-
-
-class Packet(NamedTuple):
-    """Verified bytes of a chunk; crc32c is of exactly these."""
-
-    offset: int
-    data: memoryview
-    crc32c: int
 
 
 class DiskSignals(NamedTuple):
@@ -54,48 +57,6 @@ class DiskSignals(NamedTuple):
     """Reads that a disk refused, since the start."""
 
 
-class OpenChunk:
-    """A chunk that a stream is writing. Appends are not to overlap; one task drives it."""
-
-    def __init__(self, store: ChunkStore, writer: ChunkFileWriter) -> None:
-        self.chunk_id = writer.chunk_id
-        self.version = writer.version
-        self.revoked = asyncio.Event()
-        """Set when a seal or a deletion took the chunk away: the stream should end."""
-        self._store = store
-        self._writer = writer
-
-    @property
-    def length(self) -> int:
-        """Bytes written so far."""
-        return self._writer.length
-
-    async def append(self, buffers: Sequence[memoryview | bytes]) -> None:
-        """Write *buffers*; raises as `ChunkReplicas.append`."""
-        if self._writer.holds(buffers):
-            self._writer.append(buffers)  # into memory: no thread is needed
-        else:
-            await self._store.append(self._writer, buffers)
-
-    async def finish(self, buffers: Sequence[memoryview | bytes], crc: int | None) -> int:
-        """Write the last *buffers*, make the chunk durable and readable; returns its CRC32C.
-
-        *crc* is that of all bytes as they were received; None: not known.
-
-        Raises:
-            as `ChunkReplicas.finish`. An empty chunk is refused with InvalidArgument.
-        """
-        return await self._store.finish(self, self._writer, buffers, crc)
-
-    def keep(self, now_ms: int) -> None:
-        """The stream broke: what was written waits for a seal, for a bounded time."""
-        self._store.keep(self, self._writer, now_ms)
-
-    async def discard(self, why: str) -> None:
-        """Give the chunk up; nothing when it is finished or taken."""
-        await self._store.discard(self, self._writer, why)
-
-
 class ChunkStore:
     """Chunks of one node. Make it with `open`, inside the loop."""
 
@@ -104,15 +65,17 @@ class ChunkStore:
         disks: Sequence[ChunkDisk],
         seconds: Callable[[], float] | None = None,
         pack_bytes_max: int = 0,
+        keys: ChunkKeys = NO_KEYS,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._pool = ThreadPoolExecutor(IO_THREADS, thread_name_prefix="chunk-io")
+        self._threads = DiskThreads()
         self._seconds = seconds or self._loop.time
         self._replicas = ChunkReplicas(
-            disks, self._note_change, self._seconds, self._end, pack_bytes_max
+            disks, self._note_change, self._seconds, self._end, pack_bytes_max, keys
         )
         self._packer = ChunkPacker(
-            self._replicas.growing, lambda batch: self.start(self._replicas.finish_all, batch)
+            self._replicas.growing,
+            lambda disk, batch: self.start(disk, self._replicas.finish_all, batch),
         )
         self._touched = FirstTouch()
         self._streams: dict[int, OpenChunk] = {}
@@ -120,6 +83,7 @@ class ChunkStore:
         self._listeners: list[Callable[[], None]] = []
         self._change_noted = False
         self._closed = False
+        self._reads = 0
         self.foreground_bytes = 0
         """Bytes read and written for others so far; the scrubber waits while it grows."""
         self.failed: asyncio.Future[InvariantViolation] = self._loop.create_future()
@@ -145,21 +109,23 @@ class ChunkStore:
         disks: Sequence[ChunkDisk],
         seconds: Callable[[], float] | None = None,
         pack_bytes_max: int = 0,
+        keys: ChunkKeys = NO_KEYS,
     ) -> ChunkStore:
         """Take over *disks*; those that cannot be used are left out.
 
         Args:
             seconds: a fine clock for latencies, from any thread; None: the loop's.
             pack_bytes_max: chunks up to this size are packed into segments; 0: none.
+            keys: of chunks that are sealed at rest.
 
         Raises:
             ConfigError, InvariantViolation: none can be used.
         """
-        store = cls(disks, seconds, pack_bytes_max)
+        store = cls(disks, seconds, pack_bytes_max, keys)
         try:
             await store.run(store._replicas.open)
         except BaseException:
-            store._pool.shutdown(wait=False)
+            store._threads.close()
             raise
         return store
 
@@ -198,8 +164,18 @@ class ChunkStore:
 
     async def check_disks(self) -> None:
         """Take out disks that vanished or became read-only without anybody using them."""
-        await self.run(self._replicas.disks.check)
-        await self.run(self._replicas.flush)
+        live = self._replicas.disks.live
+        checks = [self.start(disk, self._replicas.check, disk) for disk in live]
+        if checks:
+            await asyncio.wait(checks, timeout=CHECK_WAIT_S)
+
+    def look_at_disks(self, looks_max: int) -> None:
+        """Take out disks that are at one job for the so-many-th look; at even intervals."""
+        for disk in self._threads.look(looks_max):
+            reason = "it does not answer"
+            self._threads.abandon(disk, disk_failed(disk.directory, reason))
+            # In a thread of that disk: to give its files up may take as long.
+            self._threads.submit(disk, self.lose_disk, disk.directory, reason)
 
     def lose_disk(self, directory: Path, reason: str) -> None:
         """Something else than the store saw the disk of *directory* fail."""
@@ -222,13 +198,37 @@ class ChunkStore:
     # ---- writing
 
     def create(
-        self, chunk_id: int, version: int, bytes_expected: int = limits.CHUNK_BYTES_MAX
+        self,
+        chunk_id: int,
+        version: int,
+        bytes_expected: int = limits.CHUNK_BYTES_MAX,
+        *,
+        is_sealed: bool = False,
     ) -> OpenChunk:
         """Begin a chunk; raises as `ChunkReplicas.create`."""
         self._refuse_after_failure()
-        chunk = OpenChunk(self, self._replicas.create(chunk_id, version, bytes_expected))
-        replaced = self._streams.get(chunk_id)
-        self._streams[chunk_id] = chunk
+        writer = self._replicas.create(chunk_id, version, bytes_expected, is_sealed)
+        return self._enter(OpenChunk(self, writer))
+
+    async def resume(
+        self, chunk_id: int, version: int, length: int,
+        bytes_expected: int = limits.CHUNK_BYTES_MAX,
+    ) -> OpenChunk | None:  # fmt: skip
+        """Go on with an older version that grows here; see `ChunkReplicas.resume`."""
+        disk = self._replicas.disk_of(chunk_id)
+        writer = await self.run_on(
+            disk, self._replicas.resume, chunk_id, version, length, bytes_expected
+        )
+        if writer is None:
+            return None
+        chunk = self._enter(OpenChunk(self, writer))
+        chunk.readable_bytes = length
+        return chunk
+
+    def _enter(self, chunk: OpenChunk) -> OpenChunk:
+        """*chunk* is what its id means from now on; who wrote an older version has to end."""
+        replaced = self._streams.get(chunk.chunk_id)
+        self._streams[chunk.chunk_id] = chunk
         if replaced is not None:
             self._forget(replaced)
             replaced.revoked.set()
@@ -236,18 +236,25 @@ class ChunkStore:
 
     async def seal(self, chunk_id: int, version: int, new_version: int, length: int) -> int:
         """End a chunk at *length* bytes as *new_version*; see `ChunkReplicas.seal`."""
-        crc = await self.run(self._replicas.seal, chunk_id, version, new_version, length)
+        disk = self._replicas.disk_of(chunk_id)
+        crc = await self.run_on(disk, self._replicas.seal, chunk_id, version, new_version, length)
         self._revoke(chunk_id, version)
         return crc
 
+    async def reseal(self, chunk_id: int, version: int, *, is_sealed: bool = True) -> None:
+        """Write a finished chunk anew with the newest key; see `ChunkReplicas.reseal`."""
+        reseal = partial(self._replicas.reseal, chunk_id, version, is_sealed=is_sealed)
+        await self.run_on(self._replicas.disk_of(chunk_id), reseal)
+
     async def delete(self, chunk_id: int, version: int) -> None:
         """Remove a chunk up to *version*; see `ChunkReplicas.delete`."""
-        await self.run(self._replicas.delete, chunk_id, version)
+        disk = self._replicas.disk_of(chunk_id)
+        await self.run_on(disk, self._replicas.delete, chunk_id, version)
         self._revoke(chunk_id, version)
 
     async def append(self, writer: ChunkFileWriter, buffers: Sequence[memoryview | bytes]) -> None:
         """See `OpenChunk.append`."""
-        await self.run(self._replicas.append, writer, buffers)
+        await self.run_on(self._disk_of(writer), self._replicas.append, writer, buffers)
         self.foreground_bytes += sum(map(len, buffers))
 
     async def finish(
@@ -267,7 +274,8 @@ class ChunkStore:
                 writer.append(buffers)
                 whole = await self._packer.finish(writer, crc)
             else:
-                whole = await self.run(self._append_and_finish, writer, buffers, crc)
+                disk = self._disk_of(writer)
+                whole = await self.run_on(disk, self._append_and_finish, writer, buffers, crc)
         finally:
             if writer.closed:
                 self._forget(chunk)
@@ -302,15 +310,30 @@ class ChunkStore:
     async def discard(self, chunk: OpenChunk, writer: ChunkFileWriter, why: str) -> None:
         """See `OpenChunk.discard`."""
         self._forget(chunk)
-        await self.run(self._replicas.drop, writer, why)
+        await self.run_on(self._disk_of(writer), self._replicas.drop, writer, why)
 
     # ---- reading
+
+    def state(self, chunk_id: int) -> ChunkState:
+        """What is here of a chunk; of one that is being written, what readers may see.
+
+        Raises:
+            ReplicaNotFound: nothing.
+        """
+        chunk = self._streams.get(chunk_id)
+        if chunk is not None and chunk.readable_bytes:
+            return ChunkState(chunk.version, chunk.readable_bytes, False)
+        held = self._replicas.index.get(chunk_id)
+        if held is None or self._replicas.index.is_corrupt(chunk_id):
+            raise ReplicaNotFound(f"nothing of chunk {chunk_id} is here", chunk_id=chunk_id)
+        return ChunkState(held.version, held.length, True)
 
     async def read(
         self, chunk_id: int, version: int, offset: int, length: int
     ) -> AsyncIterator[Packet]:
-        """The packets of a range, one read ahead; every block they touch is verified (INV-SUM).
+        """The packets of a range; every block they touch is verified (INV-SUM).
 
+        One is read ahead, unless many read at once.
         Packets end at multiples of PACKET_BYTES, so that all but the edges are whole blocks.
 
         Raises:
@@ -318,25 +341,35 @@ class ChunkStore:
             InvalidArgument: the range is not inside the chunk.
             CorruptionError: a block is bad; the replica is marked and reported.
         """
+        growing = self._streams.get(chunk_id)
+        if growing is not None and growing.version == version:
+            async for packet in growing.packets(offset, length):
+                yield packet
+            return
         held = self._replicas.find(chunk_id, version)
         end = offset + length
         if length <= 0 or offset < 0 or end > held.length:
             raise InvalidArgument(
                 f"chunk {chunk_id}: bytes {offset}..{end} are not inside its {held.length}"
             )
-        reader = await self.run(self._replicas.reader, held)
+        disk = self._replicas.disk_of(held.chunk_id)
+        reading = RangeRead(self._replicas, self._touched, held, offset, end)
+        ahead = None
+        self._reads += 1
         try:
-            ahead = self._read_ahead(reader, held, offset, end)
             while offset < end:
-                packet = await ahead
+                packet = await (ahead or self.start(disk, reading.next))
                 offset += len(packet.data)
-                if offset < end:
-                    ahead = self._read_ahead(reader, held, offset, end)
+                ahead = None
+                if offset < end and self._reads <= READS_AHEAD_MAX:
+                    ahead = self.start(disk, reading.next)
                 self.foreground_bytes += len(packet.data)
                 metrics().counter("chunk_read_bytes_total").inc(len(packet.data))
                 yield packet
         finally:
-            self._close_reader(reader)
+            self._reads -= 1
+            if not reading.closed:
+                self._close_reader(disk, reading)
 
     async def verify(self, held: Replica) -> AsyncIterator[int]:
         """Read *held* from its disk and verify every block of it; yields the bytes of each step.
@@ -344,69 +377,54 @@ class ChunkStore:
         Raises:
             as `read`; ReplicaNotFound too when it was deleted meanwhile.
         """
-        reader = await self.run(self._replicas.reader, held)
+        disk = self._replicas.disk_of(held.chunk_id)
+        reader = await self.run_on(disk, self._replicas.reader, held)
         try:
             for offset in range(0, held.length, limits.PACKET_BYTES):
                 size = min(limits.PACKET_BYTES, held.length - offset)
-                await self.run(self._verify, reader, held, offset, size)
+                await self.run_on(disk, self._verify, reader, held, offset, size)
                 yield size
         finally:
-            self._close_reader(reader)
+            self._close_reader(disk, reader)
 
     def _verify(self, reader: ChunkFileReader, held: Replica, offset: int, size: int) -> None:
         # From the disk: what is in the page cache says nothing of it.
         self._replicas.read(reader, held, offset, size, past_cache=True)
 
-    def _close_reader(self, reader: ChunkFileReader) -> None:
+    def _close_reader(self, disk: ChunkDisk | None, reader: ChunkFileReader | RangeRead) -> None:
         """A read may still run in a thread; the close waits for it there, not here."""
         if self._closed:
             reader.close()
         else:
-            self._pool.submit(reader.close)
-
-    def _read_ahead(
-        self, reader: ChunkFileReader, held: Replica, offset: int, end: int
-    ) -> asyncio.Future[Packet]:
-        boundary = (offset // limits.PACKET_BYTES + 1) * limits.PACKET_BYTES
-        size = min(end, boundary) - offset
-        future = self._loop.run_in_executor(
-            self._pool, self._read_packet, reader, held, offset, size
-        )
-        future.add_done_callback(_look_at_error)
-        return future
-
-    def _read_packet(
-        self, reader: ChunkFileReader, held: Replica, offset: int, size: int
-    ) -> Packet:
-        try:
-            first = self._touched.is_first(held.chunk_id, held.version, offset, size)
-            view = self._replicas.read(reader, held, offset, size, past_cache=first)
-        except CorruptionError as error:
-            _log.error("a replica is corrupt", chunk_id=held.chunk_id, error=str(error))
-            metrics().counter("chunk_corrupt_total").inc()
-            raise
-        return Packet(offset, view, crc32c(view))
+            self._threads.submit(disk, reader.close)
 
     # ---- threads and end
 
     async def run(self, work: Callable[[*Args], T], *args: *Args) -> T:
-        """Run *work* in a thread of the store; a cancelled caller does not stop it."""
-        # Shielded, or work that still waits for a thread would not be done at all.
-        return await asyncio.shield(self.start(work, *args))
+        """Run *work* that is of no disk in a thread; a cancelled caller does not stop it."""
+        return await self.run_on(None, work, *args)
 
-    def start(self, work: Callable[[*Args], T], *args: *Args) -> asyncio.Future[T]:
-        """Begin *work* as `run` does; nobody has to wait for it."""
+    async def run_on(self, disk: ChunkDisk | None, work: Callable[[*Args], T], *args: *Args) -> T:
+        """`run`, in a thread of *disk*: StorageError when that does not answer."""
+        # Shielded, or work that still waits for a thread would not be done at all.
+        return await asyncio.shield(self.start(disk, work, *args))
+
+    def _disk_of(self, writer: ChunkFileWriter) -> ChunkDisk | None:
+        return self._replicas.growing.disk(writer)
+
+    def start(
+        self, disk: ChunkDisk | None, work: Callable[[*Args], T], *args: *Args
+    ) -> asyncio.Future[T]:
+        """Begin *work* as `run_on` does; nobody has to wait for it."""
         self._refuse_after_failure()
-        future = self._loop.run_in_executor(self._pool, self._watched, work, *args)
-        future.add_done_callback(_look_at_error)
-        return future
+        return self._threads.start(disk, self._watched, work, *args)
 
     async def close(self) -> None:
         """Finish what runs, drop what is being written. The store cannot be used afterwards."""
         if self._closed:
             return
         self._closed = True
-        await self._loop.run_in_executor(None, self._pool.shutdown)
+        await self._loop.run_in_executor(None, self._threads.close, self._replicas.disks.failed)
         self._replicas.close()
 
     def _watched(self, work: Callable[[*Args], T], *args: *Args) -> T:
@@ -441,7 +459,7 @@ class ChunkStore:
         """Drop in a thread: a write of the chunk may still run in another, and has to end first."""
         self._forget(chunk)
         if not self._closed:  # `close` drops everything
-            self._pool.submit(self._replicas.drop, writer, why)
+            self._threads.submit(self._disk_of(writer), self._replicas.drop, writer, why)
 
     def _revoke(self, chunk_id: int, version: int) -> None:
         chunk = self._streams.get(chunk_id)
@@ -463,9 +481,3 @@ class ChunkStore:
         self._change_noted = False
         for listener in self._listeners:
             listener()
-
-
-def _look_at_error(future: asyncio.Future[Any]) -> None:
-    """Mark the error of work that nobody awaits any more as seen."""
-    if not future.cancelled():
-        future.exception()

@@ -12,6 +12,7 @@ import mmap
 import os
 from collections.abc import Sequence
 
+from pydfsnode._fast import is_page_aligned
 from pydfsnode.storage.aligned_units import UNIT_BYTES, give_unit, take_unit
 
 
@@ -62,21 +63,43 @@ class DirectSink:
             self._unit = None
             self._fill = 0
 
-    def _stage(self, view: memoryview) -> None:
+    def free_end(self) -> memoryview:
+        """What is free of the unit, to be filled from its start; the caller releases it."""
+        return memoryview(self._staged())[self._fill :]
+
+    def filled(self, size: int) -> None:
+        """*size* bytes of `free_end` count now. Raises OSError as `os.pwrite`."""
+        self._fill += size
+        if self._fill == UNIT_BYTES:
+            with memoryview(self._staged()) as whole:
+                self._written += write_all(self._fd, whole, self._written)
+            self._fill = 0
+
+    def _staged(self) -> mmap.mmap:
         if self._unit is None:
             self._unit = take_unit()
             self._fill = 0
             # Behind a start that is no multiple of a unit, direct writes are not possible.
             self._is_direct = self._written % UNIT_BYTES == 0 and self._set_direct(True)
+        return self._unit
+
+    def _stage(self, view: memoryview) -> None:
+        unit = self._staged()
         while view:
+            whole = view[:UNIT_BYTES]
+            if self._is_direct and not self._fill and self._is_unit(whole):
+                self._written += write_all(self._fd, whole, self._written)
+                view = view[UNIT_BYTES:]
+                continue
             taken = view[: UNIT_BYTES - self._fill]
-            self._unit[self._fill : self._fill + len(taken)] = taken
-            self._fill += len(taken)
+            unit[self._fill : self._fill + len(taken)] = taken
+            self.filled(len(taken))
             view = view[len(taken) :]
-            if self._fill == UNIT_BYTES:
-                with memoryview(self._unit) as whole:
-                    self._written += write_all(self._fd, whole, self._written)
-                self._fill = 0
+
+    @staticmethod
+    def _is_unit(view: memoryview) -> bool:
+        """Whether *view* can go to the disk as it is, as packets that were received into place."""
+        return len(view) == UNIT_BYTES and is_page_aligned(view)
 
     def _set_direct(self, on: bool) -> bool:
         flags = fcntl.fcntl(self._fd, fcntl.F_GETFL)

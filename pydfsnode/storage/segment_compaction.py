@@ -9,16 +9,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from pydfsnode.errors import CorruptionError, DiskFull, ReplicaNotFound, StorageError
+from pydfsnode.errors import (
+    CorruptionError,
+    DiskFull,
+    KeyUnavailable,
+    ReplicaNotFound,
+    StorageError,
+)
 from pydfsnode.limits import MIB
 from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
+from pydfsnode.security.chunk_keys import NO_KEYS, ChunkKeys
 from pydfsnode.storage.chunk_disk import ChunkDisk
 from pydfsnode.storage.chunk_disk_set import DiskSet
 from pydfsnode.storage.chunk_index import Replica
 from pydfsnode.storage.chunk_places import ChunkPlaces, Place
-from pydfsnode.storage.segment_format import CHUNK, TOMBSTONE, Entry, Record, record_bytes
+from pydfsnode.storage.segment_format import (
+    CHUNKS,
+    SEALED,
+    TOMBSTONE,
+    Entry,
+    Record,
+    record_bytes,
+)
 from pydfsnode.storage.segment_scan import read_segment
+from pydfsnode.storage.segment_sealing import seal_record
 from pydfsnode.storage.segments import Segment, Segments
 
 STEP_BYTES = MIB
@@ -54,9 +69,11 @@ class Compaction:
         disks: DiskSet,
         places: ChunkPlaces,
         stripe: Callable[[int], AbstractContextManager[object]],
+        keys: ChunkKeys = NO_KEYS,
     ) -> None:
-        """*stripe* is held while the place of a chunk is changed."""
-        self._disk = disk
+        """*stripe* is held while the place of a chunk is changed; *keys* seal what is sealed."""
+        self._keys = keys
+        self.disk = self._disk = disk
         self._disks = disks
         self._places = places
         self._stripe = stripe
@@ -73,6 +90,7 @@ class Compaction:
 
         Raises:
             DiskFull, StorageError, DurabilityFailure: as `DiskSet.using` and `Segments.append`.
+            KeyUnavailable: something is sealed with a key that is not here; it stays where it is.
         """
         if self._disk.failure:
             return 0
@@ -81,15 +99,15 @@ class Compaction:
                 return 0
             moved = 0
             records = []
-            while self._chunks and moved < STEP_BYTES:
-                entry = self._chunks.pop()
-                record = self._read(entry)
-                if record is not None:
-                    records.append((entry, record))
-                    moved += record_bytes(entry)
             try:
+                while self._chunks and moved < STEP_BYTES:
+                    record = self._read(self._chunks[-1])
+                    entry = self._chunks.pop()
+                    if record is not None:
+                        records.append((entry, record))
+                        moved += record_bytes(entry)
                 self._move(records)
-            except DiskFull:
+            except (DiskFull, KeyUnavailable):
                 self._chunks += [entry for entry, _ in records]
                 raise
             if not self._chunks:
@@ -106,13 +124,13 @@ class Compaction:
             segment.is_stuck = True
             return False
         self._segment = segment
-        self._chunks = [entry for entry in reversed(found.entries) if entry.kind == CHUNK]
+        self._chunks = [entry for entry in reversed(found.entries) if entry.kind in CHUNKS]
         self._tombstones = [entry for entry in found.entries if entry.kind == TOMBSTONE]
         return True
 
     def _place(self, entry: Entry) -> Place:
         number = self._segment.name.number if self._segment is not None else 0
-        return Place(self._disk, number, entry.offset)
+        return Place(self._disk, number, entry.offset, entry.kind == SEALED)
 
     def _read(self, entry: Entry) -> Record | None:
         """The chunk at *entry*, verified, if it lives."""
@@ -126,7 +144,10 @@ class Compaction:
         try:
             with self._places.reader(held, place) as reader:
                 data = reader.read(0, entry.length)
-                return Record(entry.chunk_id, entry.version, entry.length, reader.tail, [data])
+                record = Record(entry.chunk_id, entry.version, entry.length, reader.tail, [data])
+                if entry.kind != SEALED:
+                    return record
+                return seal_record(record, self._keys.for_new(entry.chunk_id))  # the newest key
         except CorruptionError as error:
             _log.error("a packed chunk is corrupt", chunk_id=entry.chunk_id, error=str(error))
             metrics().counter("chunk_corrupt_total").inc()
@@ -144,7 +165,7 @@ class Compaction:
         for (entry, _), (number, copy) in zip(records, written, strict=True):
             held = Replica(entry.chunk_id, entry.version, entry.length)
             with self._stripe(entry.chunk_id):
-                place = Place(self._disk, number, copy.offset)
+                place = Place(self._disk, number, copy.offset, copy.kind == SEALED)
                 if self._places.move(held, self._place(entry), place):
                     self._segments.moved(self._place(entry).segment, entry)
                 else:  # deleted or replaced meanwhile

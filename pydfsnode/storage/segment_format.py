@@ -14,10 +14,14 @@ from typing import NamedTuple
 from pydfsnode._fast import crc32c
 from pydfsnode.errors import CorruptionError
 from pydfsnode.storage.chunk_format import CHECKSUM_BYTES, Tail, block_count
+from pydfsnode.storage.sealed_chunk import sealing_bytes
 
 FORMAT_VERSION = 2
 CHUNK = 1
 TOMBSTONE = 2
+SEALED = 3
+"""A chunk that is sealed at rest."""
+CHUNKS = (CHUNK, SEALED)
 RECORD_MAGIC = b"PREC"
 ALIGN = 8
 
@@ -53,13 +57,29 @@ class Entry(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A chunk to be written; *buffers* hold its data."""
+    """A chunk to be written; *buffers* hold its data.
+
+    Of a sealed one they hold sealed blocks, *sealing* is what `sealed_chunk` encodes beside them,
+    and *sealed_crc32c* the checksum of the sealed data.
+    """
 
     chunk_id: int
     version: int
     length: int
     tail: Tail
-    buffers: Sequence[memoryview | bytes]
+    buffers: Sequence[memoryview | bytes | bytearray]
+    sealing: bytes = b""
+    sealed_crc32c: int = 0
+
+    @property
+    def kind(self) -> int:
+        """CHUNK or SEALED."""
+        return SEALED if self.sealing else CHUNK
+
+    @property
+    def stored_tail(self) -> Tail:
+        """What is written before the data: of a sealed chunk nothing that tells of its content."""
+        return Tail(self.sealed_crc32c, self.sealing) if self.sealing else self.tail
 
 
 def aligned(size: int) -> int:
@@ -67,16 +87,20 @@ def aligned(size: int) -> int:
     return -(-size // ALIGN) * ALIGN
 
 
-def head_bytes(length: int) -> int:
+def head_bytes(length: int, kind: int = CHUNK) -> int:
     """What comes before *length* bytes of data in a record."""
+    if kind == TOMBSTONE:
+        return RECORD_HEADER_BYTES
+    if kind == SEALED:
+        return RECORD_HEADER_BYTES + sealing_bytes(length)
     return RECORD_HEADER_BYTES + block_count(length) * CHECKSUM_BYTES
 
 
 def record_bytes(entry: Entry) -> int:
     """The whole record with what follows it up to the next one."""
-    return aligned(head_bytes(entry.length) + entry.length) if entry.kind == CHUNK else (
-        RECORD_HEADER_BYTES
-    )  # fmt: skip
+    if entry.kind == TOMBSTONE:
+        return RECORD_HEADER_BYTES
+    return aligned(head_bytes(entry.length, entry.kind) + entry.length)
 
 
 def encode_header(name: SegmentName) -> bytes:
@@ -96,7 +120,7 @@ def decode_header(header: bytes, number: int) -> SegmentName | None:
 
 
 def encode_head(salt: int, entry: Entry, tail: Tail = _NO_DATA) -> bytes:
-    """Header and block checksums of a record; its data follows."""
+    """Header of a record and its block checksums, or its sealing; the data follows."""
     unsealed = _RECORD.pack(
         RECORD_MAGIC, entry.kind, salt, entry.chunk_id, entry.version, entry.target, entry.offset,
         entry.length, tail.crc32c, 0,
@@ -116,9 +140,9 @@ def decode_head(head: bytes | memoryview, salt: int, offset: int) -> tuple[Entry
     )
     if (magic, its_salt, its_offset) != (RECORD_MAGIC, salt, offset):
         return None
-    if kind not in (CHUNK, TOMBSTONE) or (kind == CHUNK and not length):
+    if kind not in (*CHUNKS, TOMBSTONE) or (kind != TOMBSTONE and not length):
         return None
-    stop = head_bytes(length) if kind == CHUNK else RECORD_HEADER_BYTES
+    stop = head_bytes(length, kind)
     checksums = bytes(head[RECORD_HEADER_BYTES:stop])
     unsealed = head[: RECORD_HEADER_BYTES - _SEAL.size]
     if len(head) < stop or seal != crc32c(unsealed, crc32c(checksums)):
@@ -128,7 +152,7 @@ def decode_head(head: bytes | memoryview, salt: int, offset: int) -> tuple[Entry
 
 def record_starts(salt: int) -> list[bytes]:
     """What every record of a segment begins with."""
-    return [RECORD_MAGIC + struct.pack("<IQ", kind, salt) for kind in (CHUNK, TOMBSTONE)]
+    return [RECORD_MAGIC + struct.pack("<IQ", kind, salt) for kind in (*CHUNKS, TOMBSTONE)]
 
 
 def encode_index(name: SegmentName, entries: Sequence[Entry], offset: int) -> bytes:

@@ -4,34 +4,41 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydfsnode.storage import segment_format
+from pydfsnode.security.chunk_keys import ChunkKeys
+from pydfsnode.storage import sealed_chunk, segment_format
 from pydfsnode.storage.chunk_file_reader import ChunkFileReader
 from pydfsnode.storage.chunk_format import Tail
-from pydfsnode.storage.segment_format import CHUNK, Entry
+from pydfsnode.storage.segment_format import SEALED, TOMBSTONE, Entry
 
 
 class PackedReader(ChunkFileReader):
     """As `ChunkFileReader`, for the record at an offset of a segment."""
 
-    def __init__(self, path: Path, salt: int, entry: Entry) -> None:
+    def __init__(self, path: Path, salt: int, entry: Entry, keys: ChunkKeys) -> None:
         """Open *path*; raises as `ChunkFileReader`."""
         self._salt = salt
         self._entry = entry
-        super().__init__(path, entry.chunk_id, entry.version, entry.length)
+        super().__init__(path, entry.chunk_id, entry.version, entry.length, keys)
 
     def _load_tail(self, version: int) -> Tail:
         wanted = self._entry
-        size = segment_format.head_bytes(wanted.length)
-        head = self._read(wanted.offset, size)
+        size = segment_format.head_bytes(wanted.length, wanted.kind)
+        head = bytes(self._read(wanted.offset, size))
         found = segment_format.decode_head(head, self._salt, wanted.offset)
         if found is None:
             raise segment_format.broken(wanted.chunk_id, "its record is damaged")
         entry, tail = found
-        if entry.kind != CHUNK or entry != wanted:
+        if entry.kind == TOMBSTONE or entry != wanted:
             raise segment_format.broken(
                 wanted.chunk_id,
                 f"its record is of chunk {entry.chunk_id} version {entry.version} with "
                 f"{entry.length} bytes",
             )
         self._base = wanted.offset + size
-        return tail
+        if entry.kind != SEALED or self._keys is None:
+            return tail
+        opened = sealed_chunk.decode_sealing(
+            tail.checksums, self._keys, entry.chunk_id, version, entry.length
+        )
+        sums, self._sealing = opened
+        return sums

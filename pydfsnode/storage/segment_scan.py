@@ -6,16 +6,18 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from pydfsnode._fast import verify_blocks
+from pydfsnode._fast import crc32c, verify_blocks
 from pydfsnode.limits import BLOCK_BYTES
 from pydfsnode.obs.log import get_logger
 from pydfsnode.storage import segment_format
 from pydfsnode.storage.chunk_file import read_all
+from pydfsnode.storage.chunk_format import Tail
 from pydfsnode.storage.segment_format import (
     ALIGN,
-    CHUNK,
     FOOTER_BYTES,
     HEADER_BYTES,
+    SEALED,
+    TOMBSTONE,
     Entry,
     SegmentName,
     head_bytes,
@@ -79,14 +81,8 @@ def _walk(path: Path, name: SegmentName, content: bytes) -> FoundSegment:
             offset = _next_record(content, name, offset + 1)
             continue
         entry, tail = found
-        if entry.kind == CHUNK:
-            start = offset + head_bytes(entry.length)
-            data = view[start : start + entry.length]
-            bad.append(
-                len(data) < entry.length or verify_blocks(data, tail.checksums, BLOCK_BYTES) >= 0
-            )
-        else:
-            bad.append(False)
+        start = offset + head_bytes(entry.length, entry.kind)
+        bad.append(not _is_whole(entry, tail, view[start : start + entry.length]))
         entries.append(entry)
         offset += record_bytes(entry)
     while bad and bad[-1]:  # what a crash cut: nobody was told that it is durable
@@ -98,6 +94,17 @@ def _walk(path: Path, name: SegmentName, content: bytes) -> FoundSegment:
         _log.error("a segment is damaged in places", path=str(path), lost_bytes=end - used)
     damaged = frozenset(e.offset for e, is_bad in zip(entries, bad, strict=True) if is_bad)
     return FoundSegment(name, entries, end, False, damaged)
+
+
+def _is_whole(entry: Entry, tail: Tail, data: memoryview) -> bool:
+    """Whether *data*, behind the head of *entry*, is what was written; no key is needed."""
+    if entry.kind == TOMBSTONE:
+        return True
+    if len(data) < entry.length:
+        return False
+    if entry.kind == SEALED:
+        return crc32c(data) == tail.crc32c
+    return verify_blocks(data, tail.checksums, BLOCK_BYTES) < 0
 
 
 def _next_record(content: bytes, name: SegmentName, offset: int) -> int:

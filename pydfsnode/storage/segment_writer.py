@@ -11,7 +11,6 @@ from pydfsnode.limits import MIB
 from pydfsnode.storage import segment_format
 from pydfsnode.storage.direct_sink import write_all
 from pydfsnode.storage.segment_format import (
-    CHUNK,
     HEADER_BYTES,
     Entry,
     Record,
@@ -46,12 +45,15 @@ class SegmentWriter:
     def write(self, records: Sequence[Record], ended: Sequence[Entry]) -> list[Entry]:
         """Put chunks and then tombstones behind what is there; their entries."""
         entries: list[Entry] = []
-        waiting: list[bytes | memoryview] = []
+        waiting: list[bytes | memoryview | bytearray] = []
         size = 0
         for record in records:
-            entry = Entry(record.chunk_id, record.version, 0, self.end + size, record.length, CHUNK)
-            used = head_bytes(record.length) + record.length
-            waiting.append(segment_format.encode_head(self.name.salt, entry, record.tail))
+            chunk_id, version, length, kind = (
+                record.chunk_id, record.version, record.length, record.kind,
+            )  # fmt: skip
+            entry = Entry(chunk_id, version, 0, self.end + size, length, kind)
+            used = head_bytes(length, kind) + length
+            waiting.append(segment_format.encode_head(self.name.salt, entry, record.stored_tail))
             waiting += record.buffers
             waiting.append(bytes(record_bytes(entry) - used))
             entries.append(entry)
@@ -100,6 +102,6 @@ class SegmentWriter:
             with contextlib.suppress(OSError):  # what counts was synced
                 os.close(fd)
 
-    def _write(self, parts: Sequence[bytes | memoryview]) -> None:
+    def _write(self, parts: Sequence[bytes | memoryview | bytearray]) -> None:
         if parts:
             self.end += write_all(self._fd, memoryview(b"".join(parts)), self.end)

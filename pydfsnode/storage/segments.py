@@ -17,11 +17,12 @@ from typing import NamedTuple, NoReturn
 from pydfsnode.errors import ConfigError, InvariantViolation, StorageError
 from pydfsnode.limits import MIB
 from pydfsnode.obs.log import get_logger
+from pydfsnode.security.chunk_keys import ChunkKeys
 from pydfsnode.storage import segment_format
 from pydfsnode.storage.chunk_file import FULL, disk_full, durability_failure, sync_directory
 from pydfsnode.storage.direct_sink import write_all
 from pydfsnode.storage.segment_format import (
-    CHUNK,
+    CHUNKS,
     TOMBSTONE,
     Entry,
     Record,
@@ -142,7 +143,7 @@ class Segments:
             number = segment.name.number
             live_bytes = 0
             for entry in segment.entries:
-                if entry.kind != CHUNK:
+                if entry.kind not in CHUNKS:
                     continue
                 if (number, entry.offset, entry.chunk_id, entry.version) in dead:
                     continue
@@ -251,12 +252,12 @@ class Segments:
 
     # ---- reading, deleting, room
 
-    def reader(self, number: int, entry: Entry) -> PackedReader:
+    def reader(self, number: int, entry: Entry, keys: ChunkKeys) -> PackedReader:
         """Open the chunk at *entry*; raises as `PackedReader`."""
         segment = self._all.get(number)
         if segment is None:
             raise FileNotFoundError(str(self.path(number)))
-        return PackedReader(segment.path, segment.name.salt, entry)
+        return PackedReader(segment.path, segment.name.salt, entry, keys)
 
     def end_chunk(self, number: int, entry: Entry) -> None:
         """The chunk at *entry* is deleted or lies elsewhere now. Raises as `flush`."""

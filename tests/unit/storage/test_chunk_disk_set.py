@@ -221,7 +221,7 @@ def test_a_directory_that_vanished_is_noticed_by_a_read_a_write_and_when_idle(
             with pytest.raises(StorageError):
                 _read(held, on_a)
         elif find_out == "idle":
-            held.disks.check()
+            held.disks.check(held.disks.all[0])
         else:
             _write_until_refused(held)
         assert [disk.directory.name for disk in held.disks.failed] == ["a"]
@@ -232,7 +232,7 @@ def test_another_directory_in_its_place_is_not_used(tmp_path: Path) -> None:
     held = _opened(tmp_path)
     (tmp_path / "a").rename(tmp_path / "moved")
     shutil.copytree(tmp_path / "moved", tmp_path / "a")
-    held.disks.check()
+    held.disks.check(held.disks.all[0])
     assert "another directory" in held.disks.failed[0].failure
 
 

@@ -24,6 +24,7 @@ from pydfsnode.limits import BLOCK_BYTES, MIB, PACKET_BYTES
 from pydfsnode.storage import chunk_store
 from pydfsnode.storage.chunk_disk import ChunkDisk
 from pydfsnode.storage.chunk_store import ChunkStore
+from pydfsnode.storage.disk_threads import THREADS_PER_DISK
 from tests.support.memory_directory import memory_directory
 
 CONTENT = (bytes(range(251)) * (3 * MIB // 251))[: 2 * MIB + 77]
@@ -143,7 +144,7 @@ async def test_work_that_waits_for_a_thread_is_done_though_its_caller_was_cancel
     store: ChunkStore,
 ) -> None:
     go = threading.Event()
-    busy = [asyncio.ensure_future(store.run(go.wait, 20)) for _ in range(chunk_store.IO_THREADS)]
+    busy = [asyncio.ensure_future(store.run(go.wait, 20)) for _ in range(THREADS_PER_DISK)]
     done = threading.Event()
     waiting = asyncio.ensure_future(store.run(done.set))
     await asyncio.sleep(0)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pydfsnode import limits
+from pydfsnode._fast import crc32c
 from pydfsnode.errors import CorruptionError
 from pydfsnode.storage.chunk_file_reader import ChunkFileReader
 from pydfsnode.storage.chunk_file_writer import ChunkFileWriter
@@ -68,3 +69,21 @@ def test_a_reader_leaves_no_descriptor_open(tmp_path: Path) -> None:
     with ChunkFileReader(tmp_path / "c", 7, 1, MIB) as reader:
         reader.read(0, MIB, past_cache=True)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_checksum_of_a_range_is_that_of_its_bytes_or_not_known(
+    tmp_path: Path, size: int
+) -> None:
+    content = written(tmp_path / "c", size)
+    chance = random.Random(size)
+    edges = [0, 1, limits.BLOCK_BYTES, MIB, size - 1, size, *(chance.randrange(size) for _ in "ab")]
+    with ChunkFileReader(tmp_path / "c", 7, 1, size) as reader:
+        for start in edges:
+            for end in edges:
+                if start < end <= size:
+                    known = reader.checksum(start, end - start)
+                    whole = start % limits.BLOCK_BYTES == 0 and (
+                        end % limits.BLOCK_BYTES == 0 or end == size
+                    )
+                    assert known == (crc32c(content[start:end]) if whole else None)

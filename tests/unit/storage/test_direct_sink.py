@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pydfsnode._fast import WarmBuffer
 from pydfsnode.storage import aligned_units
 from pydfsnode.storage.aligned_units import UNIT_BYTES
 from pydfsnode.storage.direct_sink import DirectSink
@@ -83,3 +84,16 @@ def test_units_are_used_again(descriptor: int) -> None:
         sink.release()
         sink.release()
     assert len(aligned_units._pool) == 1
+
+
+@pytest.mark.parametrize("before", [0, 100, UNIT_BYTES])
+def test_a_unit_that_is_aligned_already_is_written_as_it_is(descriptor: int, before: int) -> None:
+    parts = [random.Random(n).randbytes(size) for n, size in enumerate((before, UNIT_BYTES, 9))]
+    received = WarmBuffer(UNIT_BYTES + 16, 16)
+    with memoryview(received) as view:
+        view[16:] = parts[1]
+    sink = DirectSink(descriptor)
+    for part in (parts[0], received.frozen_view()[16:], parts[2]):
+        sink.write([memoryview(part)])
+    assert sink.settle() == sum(map(len, parts))
+    assert content(descriptor) == b"".join(parts)

@@ -95,7 +95,8 @@ def test_a_crash_at_every_write_of_a_compaction_loses_and_wakes_nothing(
         write_chunk(held, chunk_id, chunk_content(BLOCK_BYTES // 2, chunk_id))
     for chunk_id in (1, 2, 5, 6):
         held.delete(chunk_id, 1)
-    held.flush()
+    for disk in held.disks.live:
+        held.check(disk)
     shots: list[Path] = []
 
     def snapshot() -> None:
