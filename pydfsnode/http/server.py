@@ -1,23 +1,31 @@
 """The HTTPS listener: `/health` and `/ready` for everyone, metrics and state for the cluster.
 
-Requests only read; bodies are never looked at. aiohttp is imported when the server starts.
+Requests only read, but for `POST /join` at a master, by which a new node gets its certificate.
+aiohttp is imported when the server starts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from pydfsnode import limits
 from pydfsnode.config import split_address
-from pydfsnode.errors import ConfigError, PeerUnauthenticated, PortInUse
+from pydfsnode.errors import (
+    ConfigError,
+    DomainError,
+    PeerUnauthenticated,
+    PortInUse,
+    PydfsError,
+)
 from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import CONTENT_TYPE, metrics, render
-from pydfsnode.security.tls import TlsStore
+from pydfsnode.security.refusals import refusal_reason
+from pydfsnode.security.tls import TlsStore, peer_chain
 
 if TYPE_CHECKING:
     from aiohttp.web import BaseRequest, Response, Server
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
 
 HTTPS_CONNECTIONS_MAX = 256  # limits.py candidate
 SILENCE_S_MAX = 15.0  # limits.py candidate: a connection that asks nothing for this long is cut
+BODY_BYTES_MAX = 16 * 1024
 KEEPALIVE_S = 30.0  # also how long a connection can outlive a reload of certificates
 REFUSALS_LOGGED_PER_S = 10  # all are counted; strangers must not fill the disk through the log
 _log = get_logger("http.server")
@@ -38,6 +47,8 @@ class HttpsServer:
         health: what `/health` answers, always with 200 while the process runs.
         ready: (whether this node does its work, details) of `/ready`: 200 or 503.
         pages: path -> content; bytes go out as text, everything else as JSON. `/metrics` is added.
+        strangers: "METHOD path" -> handler of the request's body, for whom no certificate is
+            needed yet.
     """
 
     def __init__(
@@ -47,7 +58,9 @@ class HttpsServer:
         health: Callable[[], Mapping[str, object]],
         ready: Callable[[], tuple[bool, Mapping[str, object]]],
         pages: Mapping[str, Callable[[], object]],
+        strangers: Mapping[str, Callable[[bytes], Awaitable[object]]] | None = None,
     ) -> None:
+        self._strangers = strangers or {}
         self.address = address
         self._tls = tls
         self._health = health
@@ -117,14 +130,40 @@ class HttpsServer:
     async def _handle(self, request: BaseRequest) -> Response:
         self._silent.discard(request.protocol)
         try:
-            response = self._answer(request)
+            stranger = self._strangers.get(f"{request.method} {request.path}")
+            if stranger is None:
+                response = self._answer(request)
+            else:
+                response = await self._answer_stranger(request, stranger)
         except Exception:  # noqa: BLE001 - the boundary of the listener: one bad page, not the node
             _log.exception("page failed", path=request.path)
             response = self._text(500, f"{request.path} failed; the reason is in this node's log")
-        known = request.path in self._pages or request.path in ("/health", "/ready")
+        named = ("/health", "/ready", "/ca", "/join")
+        known = request.path in self._pages or request.path in named
         page = request.path if known else "other"
         metrics().counter("http_requests_total", page, str(response.status)).inc()
         return response
+
+    async def _answer_stranger(
+        self, request: BaseRequest, handler: Callable[[bytes], Awaitable[object]]
+    ) -> Response:
+        """Only what fits into BODY_BYTES_MAX and comes in time is read."""
+        try:
+            async with asyncio.timeout(SILENCE_S_MAX):
+                body = await request.content.read(BODY_BYTES_MAX + 1)
+                while len(body) <= BODY_BYTES_MAX and (more := await request.content.readany()):
+                    body += more
+            if len(body) > BODY_BYTES_MAX:
+                return self._text(413, f"a request has at most {BODY_BYTES_MAX} bytes")
+            content = await handler(body)
+        except TimeoutError:
+            return self._text(408, "the request did not come in time")
+        except PydfsError as error:
+            _log.warning("stranger refused", peer=request.remote, path=request.path, why=str(error))
+            return self._text(403 if isinstance(error, DomainError) else 503, str(error))
+        if isinstance(content, bytes):
+            return self._respond(200, content, "application/x-pem-file")
+        return self._json(200, content)
 
     def _answer(self, request: BaseRequest) -> Response:
         if request.method not in ("GET", "HEAD"):
@@ -138,6 +177,9 @@ class HttpsServer:
         ssl_object = transport.get_extra_info("ssl_object") if transport is not None else None
         try:
             self._tls.peer_of(ssl_object)
+            # Each time: there are few requests, and a connection may be older than a reload.
+            if (distrust := self._tls.distrust(peer_chain(ssl_object))) is not None:
+                raise distrust
         except PeerUnauthenticated as error:
             self._count_refusal(request, error)
             return self._text(403, f"{request.path} is for members of this cluster: {error}")
@@ -153,10 +195,7 @@ class HttpsServer:
         return self._json(200, content)
 
     def _count_refusal(self, request: BaseRequest, error: PeerUnauthenticated) -> None:
-        found = str(error.fields.get("found", ""))
-        reason = "cluster" if found.startswith("spiffe://") else "identity"
-        if found == "no certificate":
-            reason = "no_certificate"
+        found, reason = str(error.fields.get("found", "")), refusal_reason(error)
         metrics().counter("rpc_refused_peers_total", reason, "https").inc()
         now = asyncio.get_running_loop().time()
         start, logged = self._refusals_window

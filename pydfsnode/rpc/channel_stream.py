@@ -8,7 +8,9 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pydfsnode.errors import Cancelled, DeadlineExceeded
+from pydfsnode.errors import Cancelled, DeadlineExceeded, PydfsError
+from pydfsnode.obs.log import get_logger
+from pydfsnode.obs.request_scope import current, traceparent_below
 from pydfsnode.rpc.framed_stream import as_buffers
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from pydfsnode.rpc.client_call import StreamCall
     from pydfsnode.rpc.client_connection import ClientConnection
     from pydfsnode.rpc.schema import Rpc
+
+_log = get_logger("rpc.client")
 
 
 class ClientStream:
@@ -40,6 +44,11 @@ class ClientStream:
         self._traceparent = traceparent
         now = asyncio.get_running_loop().time()
         self._deadline = math.inf if timeout_ms is None else now + timeout_ms / 1000
+        scope = current.get()
+        if scope is not None and not request_id:
+            self._request_id, self._traceparent = scope.request_id, traceparent_below(scope)
+            self._deadline = min(self._deadline, scope.deadline)
+            _log.debug("call", method=rpc.method.path, to=channel.peer)
         self._call: StreamCall | None = None
         self._connection: ClientConnection | None = None
         self._opening: asyncio.Lock | None = None
@@ -97,7 +106,9 @@ class ClientStream:
             payload = await call.stream.receive_payload()
         except asyncio.CancelledError:
             raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, PydfsError):
+                self._channel.note(error)
             self._forget()
             raise
         if payload is None:

@@ -13,7 +13,10 @@ from google.protobuf.message import DecodeError
 from pydfsnode import limits
 from pydfsnode._fast import request_frame, split_response
 from pydfsnode.errors import (
+    CertificateRevoked,
     DeadlineExceeded,
+    IssuerUntrusted,
+    OtherCluster,
     OutcomeUnknown,
     Overloaded,
     PeerUnauthenticated,
@@ -24,7 +27,7 @@ from pydfsnode.errors import (
 )  # fmt: skip
 from pydfsnode.obs.log import get_logger
 from pydfsnode.rpc.client_call import StreamCall, UnaryCall
-from pydfsnode.rpc.framed_connection import FramedConnection
+from pydfsnode.rpc.framed_connection import CUT_SHORT, FramedConnection
 from pydfsnode.rpc.framing import (
     CLOSE,
     FLOW_KEY,
@@ -45,13 +48,21 @@ from pydfsnode.rpc.pb import ttrpc_pb2
 from pydfsnode.rpc.schema import Rpc
 from pydfsnode.rpc.status import ERROR_INFO_URL, error_from_status
 from pydfsnode.security.identity import Identity
-from pydfsnode.security.tls import TlsStore, expect_peer
+from pydfsnode.security.refusals import alert_sentence
+from pydfsnode.security.tls import TlsStore, expect_peer, peer_chain
 
 _log = get_logger("rpc.client")
 
 KEEPALIVE_S = 15.0
 """With calls open and nothing heard for this long a Ping asks; as long again: the peer is gone."""
 RETRY_AFTER_MS = 20
+_ENDED: dict[type[PydfsError], str] = {
+    CertificateRevoked: "our certificate was revoked: an administrator must issue a new one",
+    IssuerUntrusted: "our certificate is valid no more, or its CA was removed: issue a new one",
+    OtherCluster: "our certificate is of another cluster: use one of this cluster",
+    PeerUnauthenticated: "our certificate is not one of a member: it must hold exactly one URI, "
+    "our identity",
+}
 PING_TIMEOUT_NANO = 5_000_000_000
 _KeyValue = ttrpc_pb2.KeyValue
 
@@ -71,6 +82,8 @@ class ClientConnection(FramedConnection):
         self.leaving = False
         self._tls = tls
         self._expected = (expect_role, expect_name)
+        self._generation, self._own_generation = tls.generation, tls.own_generation
+        self._chain: list[bytes] = []
         self._metadata = metadata
         self._next_id = 1
         self.ready: asyncio.Future[None] = loop.create_future()
@@ -91,6 +104,7 @@ class ClientConnection(FramedConnection):
         try:
             self.identity = self._tls.peer_of(self.transport.get_extra_info("ssl_object"))
             expect_peer(self.identity, *self._expected)
+            self._chain = peer_chain(self.transport.get_extra_info("ssl_object"))
         except PeerUnauthenticated as error:
             error.message = f"{self.address}: {error.message}"
             self.refusal = error
@@ -100,15 +114,16 @@ class ClientConnection(FramedConnection):
 
     def broken(self, error: PydfsError) -> None:
         """The peer broke the protocol; its calls end with the connection."""
-        _log.warning(
-            "broken input", peer=self.address, identity=str(self.identity), message=error.message
-        )
+        # A peer that was killed, or a network that was cut, is a fault and breaks no rule.
+        write = _log.debug if error.message.startswith(CUT_SHORT) else _log.warning
+        write("broken input", peer=self.address, identity=str(self.identity), message=error.message)
 
     def lost(self, error: BaseException | None) -> None:
         """Every open call ends now."""
         if self.refusal is None and isinstance(error, ssl.SSLError):
             self.refusal = PeerUnauthenticated(
-                f"{self.address}: TLS failed: {error.reason or error}", found="alert"
+                f"{self.address}: {alert_sentence(error)} (ours: {self._tls.files.cert})",
+                found="alert",
             )
         if not self.ready.done():
             self.ready.set_exception(
@@ -128,11 +143,35 @@ class ClientConnection(FramedConnection):
             self.leaving = True
             self._close_when_idle()
         elif kind == CLOSE:
-            self.refusal = from_wire(value, f"{self.address}: the server ended the connection")
+            told = from_wire(value, "")
+            why = _ENDED.get(type(told), "the server ended the connection")
+            told.message = f"{self.address}: {why}"
+            if isinstance(told, PeerUnauthenticated):
+                told.message += f" (our certificate: {self._tls.files.cert})"
+            self.refusal = told
             self.leaving = True
 
     def housekeeping(self, now: float) -> None:
-        """Ask for a sign of life when one is due; give up on a peer that gives none."""
+        """Ask for a sign of life when one is due; give up on a peer that gives none.
+
+        A peer that is believed no more is left at once; under a new certificate of ours, what is
+        called from now on goes over a new connection.
+        """
+        tls = self._tls
+        tls.look(now)
+        if self._generation != tls.generation:
+            self._generation = tls.generation
+            distrust = tls.distrust(self._chain)
+            if distrust is not None:
+                distrust.message = f"{self.address}: {distrust.message}"
+                self.refusal = distrust
+                _log.warning("peer is trusted no more", peer=self.address, why=distrust.message)
+                self.close()
+                return
+        if self._own_generation != tls.own_generation:
+            self._own_generation = tls.own_generation
+            self.leaving = True
+            self._close_when_idle()
         silent_s = now - self.received_at
         if not self.calls or silent_s < KEEPALIVE_S:
             self._probed_at = 0.0

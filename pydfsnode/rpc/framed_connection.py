@@ -38,6 +38,8 @@ CONNECTION_QUEUE_BYTES_MAX = 128 * limits.MIB  # limits.py candidate
 HOUSEKEEPING_S = 5.0
 CLOSE_S = 5.0
 """A peer that does not take our last bytes for this long is cut off."""
+CUT_SHORT = "ended inside a frame"
+"""What a connection's end is called that came before the end of a frame."""
 
 
 class Call(Protocol):
@@ -173,9 +175,7 @@ class FramedConnection(asyncio.BufferedProtocol):
         self._handle_all()
         if not self.closed and self._reader.pending():
             self.break_off(
-                RemoteProtocolError(
-                    f"ended inside a frame, {self._reader.pending()} bytes of it came"
-                )
+                RemoteProtocolError(f"{CUT_SHORT}, {self._reader.pending()} bytes of it came")
             )
         return False
 
@@ -184,7 +184,7 @@ class FramedConnection(asyncio.BufferedProtocol):
         self._handle_all()
         pending = self._reader.pending()
         if not self.closed and pending:
-            self.broken(RemoteProtocolError(f"ended inside a frame, {pending} bytes of it came"))
+            self.broken(RemoteProtocolError(f"{CUT_SHORT}, {pending} bytes of it came"))
         self.closed = True
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()

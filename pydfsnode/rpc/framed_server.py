@@ -15,6 +15,7 @@ from pydfsnode.rpc.listening import bind, keep_alive
 from pydfsnode.rpc.server import Dispatch, Handlers, OnInvariant, log_failure
 from pydfsnode.rpc.server_connection import ServerConnection
 from pydfsnode.rpc.telemetry import ServerTelemetry
+from pydfsnode.security.refusals import handshake_reason
 from pydfsnode.security.tls import TlsStore
 
 _log = get_logger("rpc.framed")
@@ -23,6 +24,7 @@ CONNECTION_AGE_MS = 300_000  # limits.py candidate
 """After this a client is asked to connect anew: a removed certificate does not stay connected."""
 CONNECTION_GRACE_MS = 300_000  # limits.py candidate
 ACCEPT_RETRY_S = 0.1
+CHECKED_AT_ONCE, CHECK_PAUSE_S = 16, 0.01
 
 
 class FramedServer:
@@ -62,6 +64,7 @@ class FramedServer:
         """
         loop = asyncio.get_running_loop()
         self._listeners = await bind(address)
+        self.tls.on_change(lambda: self._trust_changed(loop))
         context = self.tls.server_context()
         self._accepting = [
             loop.create_task(self._accept(listener, context), name="framed accept")
@@ -102,6 +105,19 @@ class FramedServer:
             for connection in list(self.connections):
                 connection.abort()
 
+    def _trust_changed(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at every open connection soon, a few at a time: verifying a chain takes 0.2 ms."""
+        if not self.stopping:
+            loop.call_soon_threadsafe(self._check_trust, list(self.connections))
+
+    def _check_trust(self, waiting: list[ServerConnection]) -> None:
+        for connection in waiting[-CHECKED_AT_ONCE:]:
+            if not connection.closed and connection.identity is not None:
+                connection.check_trust()
+        del waiting[-CHECKED_AT_ONCE:]
+        if waiting:
+            asyncio.get_running_loop().call_later(CHECK_PAUSE_S, self._check_trust, waiting)
+
     def forget(self, connection: ServerConnection) -> None:
         """*connection* is gone."""
         self.connections.discard(connection)
@@ -139,7 +155,9 @@ class FramedServer:
                 ssl_handshake_timeout=limits.HANDSHAKE_MS_MAX / 1000, ssl_shutdown_timeout=2.0,
             )  # fmt: skip
         except (OSError, EOFError, TimeoutError) as error:
-            self.dispatch.telemetry.failed_handshake(peer, str(error) or type(error).__name__)
+            self.dispatch.telemetry.failed_handshake(
+                peer, str(error) or type(error).__name__, handshake_reason(error)
+            )
 
 
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import Awaitable, Callable
 from random import randbytes
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from pydfsnode.errors import (
     PortInUse,
     PydfsError,
 )
+from pydfsnode.obs.request_scope import enter
 from pydfsnode.obs.trace import parse_traceparent, start_trace
 from pydfsnode.rpc.context import GRPC, CallContext
 from pydfsnode.rpc.framing import REQUEST_ID_KEY, TRACEPARENT_KEY
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     import grpc
     import grpc.aio
 
+# gRPC cannot be told to speak TLS 1.3 only. With a list of ciphers that need a pre-shared key, of
+# which there is none, nothing of TLS 1.2 can be agreed upon. Read once, when grpc is imported.
+os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-AES128-CBC-SHA"
 ERROR_KEY, LEADER_HINT_KEY = "pydfs-error-bin", "leader-hint"
 """Trailing metadata of a failed call: an encoded ErrorInfo, and the leader's address as text."""
 CONNECTION_AGE_MS = 300_000  # limits.py candidate
@@ -141,6 +146,7 @@ class GrpcServer:
         if route is None:  # `_abort` has raised
             return None
         try:
+            enter(context)
             limit = None if context.deadline == math.inf else context.deadline
             async with asyncio.timeout_at(limit) as scope:
                 answer = await run(self.dispatch, route, context, grpc_context, payload)
@@ -160,6 +166,9 @@ class GrpcServer:
             route.answered()
             route.seconds(loop.time() - started)
             return answer
+        finally:
+            if self.dispatch.telemetry.tells_calls:
+                self.dispatch.telemetry.served(context, loop.time() - started)
         return None
 
     def _admit(self, service: str, name: str, grpc_context: Any) -> tuple[CallContext, Route]:

@@ -63,6 +63,12 @@ def _chunk(name: str, shape: Shape, *, callers: frozenset[str], idempotent: bool
     )  # fmt: skip
 
 
+def _security(name: str, callers: frozenset[str]) -> Method:
+    return Method(
+        "pydfs.v1.Security", name, frozenset({MASTER}), callers, True, 10_000, 64 * limits.KIB
+    )
+
+
 _TABLE = (
     _namespace("Batch", bytes_max=2 * limits.MIB),
     _namespace("Mkdirs"),
@@ -102,6 +108,8 @@ _TABLE = (
     _namespace("GetAcl"),
     _namespace("ListSnapshots"),
     _namespace("SnapshotDiff"),
+    _namespace("RecordChunk"),
+    _namespace("ResumeChunk"),
     Method("pydfs.v1.Cluster", "Status", frozenset({MASTER}), CLIENTS, True, 10_000,
            64 * limits.KIB),
     Method("pydfs.v1.Cluster", "Members", frozenset({MASTER}), CLIENTS, True, 10_000,
@@ -133,11 +141,22 @@ _TABLE = (
            5_000, limits.MESSAGE_BYTES_MAX),
     Method("pydfs.v1.Fleet", "FullReport", frozenset({MASTER}), frozenset({CHUNKSERVER}), True,
            30_000, limits.MESSAGE_BYTES_MAX),
+    Method("pydfs.v1.Fleet", "ChunkKeys", frozenset({MASTER}), frozenset({CHUNKSERVER}), True,
+           5_000, 64 * limits.KIB),
     _chunk("WriteChunk", Shape.BIDIRECTIONAL, callers=CLIENTS | {CHUNKSERVER}, idempotent=False,
            raw_request=True),
     _chunk("ReadChunk", Shape.SERVER_STREAM, callers=CLIENTS | {CHUNKSERVER}, idempotent=True,
            raw_response=True),
-    _chunk("SealChunk", Shape.UNARY, callers=CLIENTS, idempotent=True),
+    # Masters end the chunks of writers that are gone.
+    _chunk("SealChunk", Shape.UNARY, callers=CLIENTS | {MASTER}, idempotent=True),
+    _chunk("ChunkState", Shape.UNARY, callers=CLIENTS | {CHUNKSERVER, MASTER}, idempotent=True),
+    _security("FollowTrust", ANYONE),
+    _security("Sign", ANYONE),
+    _security("Join", frozenset({MASTER})),  # another master has it from its HTTPS listener
+    _security("AddJoinToken", OPERATORS),
+    _security("RevokeCertificates", OPERATORS),
+    _security("SetAuthority", OPERATORS),
+    _security("TrustState", OPERATORS),
     Method("pydfs.v1.Node", "Ping", frozenset({MASTER, CHUNKSERVER, GATEWAY}), ANYONE, True, 5_000,
            limits.MESSAGE_BYTES_MAX),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from pydfsnode.raft.configuration import member_id
 from pydfsnode.rpc.channel import FramedChannel
 from pydfsnode.rpc.methods import MASTER
 from pydfsnode.rpc.pb import dfs_pb2
+from pydfsnode.rpc.peer_health import PeerHealth
 from pydfsnode.security.tls import TlsStore
 
 PATH = "/pydfs.v1.Raft/Hello"
@@ -43,10 +44,12 @@ class HelloCaller:
     Args:
         own: this master.
         tls: its certificate.
+        health: shared with the other channels of this node.
     """
 
-    def __init__(self, own: Hello, tls: TlsStore) -> None:
+    def __init__(self, own: Hello, tls: TlsStore, health: PeerHealth | None = None) -> None:
         self._own = own
+        self._health = health or PeerHealth()
         self._tls = tls
 
     async def ask(self, peer: Peer) -> Hello:
@@ -56,7 +59,7 @@ class HelloCaller:
             PeerUnauthenticated: it is another one, or of another cluster.
             ClusterError: it does not answer.
         """
-        channel = FramedChannel(peer.listen, self._tls, MASTER, peer.node_id)
+        channel = FramedChannel(peer.listen, self._tls, MASTER, peer.node_id, health=self._health)
         own = self._own
         request = dfs_pb2.HelloRequest(
             node_id=own.node_id, incarnation=own.incarnation, masters=own.masters

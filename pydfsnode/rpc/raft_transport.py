@@ -33,8 +33,9 @@ from pydfsnode.rpc.channel import FramedChannel
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.methods import MASTER
 from pydfsnode.rpc.pb import dfs_pb2
+from pydfsnode.rpc.peer_health import PeerHealth
 from pydfsnode.rpc.server import ServerStream, log_failure
-from pydfsnode.runtime.retry import Backoff
+from pydfsnode.runtime.retry import MASTER_TO_MASTER, Backoff
 from pydfsnode.security.identity import Identity
 from pydfsnode.security.tls import TlsStore
 
@@ -49,7 +50,6 @@ DISCONNECTED_MESSAGES_MAX = 64
 COALESCE_BYTES = limits.APPEND_BYTES_MAX
 MESSAGE_HEAD_BYTES_MAX = 1024
 """More than an encoded message has beside its entries."""
-RECONNECT_MS, RECONNECT_MS_MAX = 50, 1_000
 REMOVED_GRACE_MS = 10_000
 """How long a removed member is still sent to: it should hear that its removal is committed."""
 PEERS_MAX = 64
@@ -101,13 +101,15 @@ class RaftTransport:
         tls: this master's certificate.
         deliver: is given every message that arrives, on the loop's thread.
         listen: "host:port" at which the others reach this master; "" when they know.
+        health: shared with the other channels of this node.
     """
 
     def __init__(
         self, self_id: str, peers: Mapping[str, str], tls: TlsStore, deliver: Deliver,
-        listen: str = "",
+        listen: str = "", health: PeerHealth | None = None,
     ) -> None:  # fmt: skip
         self.self_id = self_id
+        self._health = health or PeerHealth()
         self._listen = listen
         self._tls = tls
         self._deliver = deliver
@@ -175,7 +177,9 @@ class RaftTransport:
             return False
         self._end_lanes(member)
         for name in (URGENT, BULK):
-            channel = FramedChannel(address, self._tls, MASTER, member_name(member))
+            channel = FramedChannel(
+                address, self._tls, MASTER, member_name(member), health=self._health
+            )
             greeting = Greeting(self.self_id, self._listen, member)
             lane = self._lanes[member, name] = _Lane(member, name, channel, greeting)
             if self._running:
@@ -305,7 +309,7 @@ class _Lane:
 
     async def _run(self) -> None:
         """Keep a stream open for as long as this node runs."""
-        backoff = Backoff(RECONNECT_MS, RECONNECT_MS_MAX, random.random)
+        backoff = MASTER_TO_MASTER.backoff(random.random)
         told = ""
         while True:
             try:

@@ -21,6 +21,7 @@ from pydfsnode.errors import (
     RemoteProtocolError,
     Unavailable,
 )  # fmt: skip
+from pydfsnode.obs.request_scope import enter
 from pydfsnode.rpc.framed_connection import HOUSEKEEPING_S, FramedConnection
 from pydfsnode.rpc.framed_stream import FramedStream
 from pydfsnode.rpc.framing import (
@@ -43,6 +44,7 @@ from pydfsnode.rpc.server import Route
 from pydfsnode.rpc.server_call import FramedServerStream, ServerCall, SteppedCall
 from pydfsnode.rpc.status import ERROR_INFO_URL, status_of
 from pydfsnode.security.identity import Identity
+from pydfsnode.security.tls import peer_chain
 
 if TYPE_CHECKING:
     from pydfsnode.rpc.framed_server import FramedServer
@@ -71,6 +73,7 @@ class ServerConnection(FramedConnection):
         self._ended_early: dict[int, None] = {}
         self._leaving = False
         self._leaving_since = 0.0
+        self._tells_calls = self._telemetry.tells_calls
 
     # ---- connection
 
@@ -85,7 +88,7 @@ class ServerConnection(FramedConnection):
             self._telemetry.refused_peer(error, self.peer)
             self.close(error)
             return
-        self._certificate = ssl_object.getpeercert(True)
+        self._chain = peer_chain(ssl_object)
         self._generation = self.server.tls.generation
         self._routes = self.dispatch.allowed(self.identity)
         self._heads = {route.head: route for route in self._routes.values()}
@@ -111,16 +114,8 @@ class ServerConnection(FramedConnection):
 
     def housekeeping(self, now: float) -> None:
         """End the connection when it is idle or old, or when its certificate is trusted no more."""
-        tls = self.server.tls
-        if self._generation != tls.generation:
-            self._generation = tls.generation
-            if not tls.trusts(self._certificate):
-                error = PeerUnauthenticated(
-                    "the CA of the peer's certificate was removed", found=str(self.identity)
-                )
-                self._telemetry.refused_peer(error, self.peer)
-                self.close(error)
-                return
+        if not self.check_trust():
+            return
         age_s = now - self.opened_at
         idle_ms = (now - self.received_at) * 1000
         if age_s >= self.server.connection_age_s or (
@@ -133,6 +128,19 @@ class ServerConnection(FramedConnection):
             self.close()
         elif age_s >= self.server.connection_age_s + self.server.connection_grace_s:
             self.close(Unavailable("the connection is too old"))
+
+    def check_trust(self) -> bool:
+        """Whether the peer is still believed; if not, the connection is ended."""
+        tls = self.server.tls
+        if self._generation == tls.generation:
+            return True
+        self._generation = tls.generation
+        error = tls.distrust(self._chain)
+        if error is None:
+            return True
+        self._telemetry.refused_peer(error, self.peer)
+        self.close(error)
+        return False
 
     def leave(self) -> None:
         """Ask the client to open no more calls on this connection."""
@@ -269,6 +277,8 @@ class ServerConnection(FramedConnection):
 
     async def _serve_unary(self, call: ServerCall) -> None:
         route = call.route
+        if not route.is_stepped:  # else this is nobody's own task
+            enter(call)
         try:
             answer = await route.handler(route.parse(call.payload), call)
             body = answer.SerializeToString()
@@ -285,9 +295,12 @@ class ServerConnection(FramedConnection):
                 self._finish(call)
                 route.answered()
         route.seconds(self.loop.time() - call.started)
+        if self._tells_calls:
+            self._telemetry.served(call, self.loop.time() - call.started)
 
     async def _serve_stream(self, call: ServerCall, stream: FramedStream) -> None:
         route = call.route
+        enter(call)
         try:
             first = route.parse(call.payload)
             await route.handler(first, call, FramedServerStream(call, stream))
@@ -302,6 +315,8 @@ class ServerConnection(FramedConnection):
                 self._finish(call)
                 route.answered()
         route.seconds(self.loop.time() - call.started)
+        if self._tells_calls:
+            self._telemetry.served(call, self.loop.time() - call.started)
 
     def end_call(self, call: ServerCall, error: PydfsError | None, *, cancel: bool = True) -> None:
         """End a call from outside its handler: tell the client *error*, cancel the handler."""

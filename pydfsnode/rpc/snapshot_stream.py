@@ -14,6 +14,7 @@ from pydfsnode.rpc.channel_stream import ClientStream
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.methods import MASTER
 from pydfsnode.rpc.pb import dfs_pb2
+from pydfsnode.rpc.peer_health import PeerHealth
 from pydfsnode.rpc.server import Handlers, ServerStream
 from pydfsnode.runtime.snapshot_frames import Place, RowFrame, SnapshotReply
 from pydfsnode.runtime.snapshot_receive import SnapshotReceiver
@@ -78,10 +79,14 @@ class FramedSnapshotDial:
     Args of the constructor:
         tls: this master's certificate.
         address_of: member id to framed "host:port", "" when unknown.
+        health: shared with the other channels of this node.
     """
 
-    def __init__(self, tls: TlsStore, address_of: Callable[[str], str]) -> None:
+    def __init__(
+        self, tls: TlsStore, address_of: Callable[[str], str], health: PeerHealth | None = None
+    ) -> None:
         self._tls = tls
+        self._health = health or PeerHealth()
         self._address_of = address_of
 
     def __call__(
@@ -99,7 +104,7 @@ class FramedSnapshotDial:
         address = self._address_of(peer)
         if not address:
             raise Unavailable(f"nobody knows the address of {peer}")
-        channel = FramedChannel(address, self._tls, MASTER, member_name(peer))
+        channel = FramedChannel(address, self._tls, MASTER, member_name(peer), health=self._health)
         try:
             opening = dfs_pb2.SnapshotOpen(
                 term=header.term,

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pydfsnode.errors import PeerUnauthenticated, PydfsError
 from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
+from pydfsnode.obs.trace import parse_traceparent
+from pydfsnode.rpc.context import CallContext
 from pydfsnode.security.identity import Identity
+from pydfsnode.security.refusals import refusal_reason
 
 _log = get_logger("rpc")
 
@@ -22,6 +25,20 @@ class ServerTelemetry:
         self.streams = table.gauge("rpc_open_streams", transport)
         self.bytes_in: Callable[[float], None] = table.counter("rpc_stream_bytes_total", "in").inc
         self.bytes_out: Callable[[float], None] = table.counter("rpc_stream_bytes_total", "out").inc
+
+    @property
+    def tells_calls(self) -> bool:
+        """Whether each call has a line in the log."""
+        return _log.says_debug
+
+    def served(self, call: CallContext, took_s: float) -> None:
+        """Log that *call* ended, well or not."""
+        trace = parse_traceparent(call.traceparent)
+        _log.debug(
+            "call served", method=call.method.path, request_id=call.request_id,
+            trace_id=trace.trace_id if trace is not None else "", identity=call.identity.uri,
+            peer=call.peer, transport=self.transport, took_ms=round(took_s * 1000, 1),
+        )  # fmt: skip
 
     def answered(self, path: str) -> Callable[[], None]:
         """Counts a call of *path* that succeeded."""
@@ -38,7 +55,7 @@ class ServerTelemetry:
 
     def refused_peer(self, error: PeerUnauthenticated, peer: str) -> None:
         """Count and log a connection whose certificate is not good enough (INV-WHO)."""
-        reason = _reason(error)
+        reason = refusal_reason(error)
         metrics().counter("rpc_refused_peers_total", reason, self.transport).inc()
         _log.warning(
             "refused a peer", peer=peer, transport=self.transport, reason=reason,
@@ -58,19 +75,15 @@ class ServerTelemetry:
         metrics().counter("rpc_refused_peers_total", "too_many", self.transport).inc()
         _log.warning("too many connections", peer=peer, transport=self.transport)
 
-    def failed_handshake(self, peer: str, reason: str) -> None:
-        """Count and log a peer that did not get through TLS."""
+    def failed_handshake(self, peer: str, message: str, reason: str = "") -> None:
+        """Count and log a peer that did not get through TLS; *reason*: `handshake_reason`."""
         metrics().counter("rpc_refused_peers_total", "handshake", self.transport).inc()
-        _log.warning("TLS handshake failed", peer=peer, transport=self.transport, message=reason)
+        _log.warning(
+            "TLS handshake failed", peer=peer, transport=self.transport,
+            reason=reason or "handshake", message=message,
+        )  # fmt: skip
 
     def broken(self, kind: str, identity: str, peer: str, message: str) -> None:
         """Count and log input that ended a connection ("frame", "stream") or a call ("message")."""
         metrics().counter("rpc_protocol_errors_total", kind).inc()
         _log.warning("broken input", kind=kind, identity=identity, peer=peer, message=message)
-
-
-def _reason(error: PeerUnauthenticated) -> str:
-    found = str(error.fields.get("found", ""))
-    if found == "no certificate":
-        return "no_certificate"
-    return "cluster" if found.startswith("spiffe://") else "identity"

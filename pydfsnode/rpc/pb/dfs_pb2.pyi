@@ -43,6 +43,24 @@ FILE: NodeType.ValueType  # 1
 DIRECTORY: NodeType.ValueType  # 2
 Global___NodeType: typing_extensions.TypeAlias = NodeType
 
+class _SealChoice:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _SealChoiceEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_SealChoice.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    SEAL_DEFAULT: _SealChoice.ValueType  # 0
+    SEAL_ON: _SealChoice.ValueType  # 1
+    SEAL_OFF: _SealChoice.ValueType  # 2
+
+class SealChoice(_SealChoice, metaclass=_SealChoiceEnumTypeWrapper):
+    """Whether a chunk is sealed at rest."""
+
+SEAL_DEFAULT: SealChoice.ValueType  # 0
+SEAL_ON: SealChoice.ValueType  # 1
+SEAL_OFF: SealChoice.ValueType  # 2
+Global___SealChoice: typing_extensions.TypeAlias = SealChoice
+
 @typing.final
 class OpId(google.protobuf.message.Message):
     """---------------------------------------------------------------- shared
@@ -453,9 +471,12 @@ class AllocateChunkRequest(google.protobuf.message.Message):
     PREVIOUS_FIELD_NUMBER: builtins.int
     EXCLUDE_FIELD_NUMBER: builtins.int
     ABANDON_CHUNK_ID_FIELD_NUMBER: builtins.int
+    CONTINUES_FIELD_NUMBER: builtins.int
     inode_id: builtins.int
     abandon_chunk_id: builtins.int
     """a chunk of which nothing was acknowledged; 0: none"""
+    continues: builtins.bool
+    """a partly filled last chunk: the new one begins with it and takes its place"""
     @property
     def op(self) -> Global___OpId: ...
     @property
@@ -474,9 +495,10 @@ class AllocateChunkRequest(google.protobuf.message.Message):
         previous: Global___ChunkDone | None = ...,
         exclude: collections.abc.Iterable[builtins.str] | None = ...,
         abandon_chunk_id: builtins.int = ...,
+        continues: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["op", b"op", "previous", b"previous"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["abandon_chunk_id", b"abandon_chunk_id", "exclude", b"exclude", "inode_id", b"inode_id", "op", b"op", "previous", b"previous"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["abandon_chunk_id", b"abandon_chunk_id", "continues", b"continues", "exclude", b"exclude", "inode_id", b"inode_id", "op", b"op", "previous", b"previous"]) -> None: ...
 
 Global___AllocateChunkRequest: typing_extensions.TypeAlias = AllocateChunkRequest
 
@@ -489,13 +511,21 @@ class AllocateChunkResponse(google.protobuf.message.Message):
     EPOCH_FIELD_NUMBER: builtins.int
     TARGETS_FIELD_NUMBER: builtins.int
     LEADER_HINT_FIELD_NUMBER: builtins.int
+    SEAL_FIELD_NUMBER: builtins.int
+    BASE_FIELD_NUMBER: builtins.int
     chunk_id: builtins.int
     version: builtins.int
     epoch: builtins.int
     leader_hint: builtins.str
+    seal: Global___SealChoice.ValueType
+    """to be handed on in WriteChunkOpen"""
     @property
     def targets(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Address]:
         """the pipeline, in order"""
+
+    @property
+    def base(self) -> Global___ChunkLocation:
+        """continued or resumed: what the chunk begins with, and who holds it"""
 
     def __init__(
         self,
@@ -505,10 +535,96 @@ class AllocateChunkResponse(google.protobuf.message.Message):
         epoch: builtins.int = ...,
         targets: collections.abc.Iterable[Global___Address] | None = ...,
         leader_hint: builtins.str = ...,
+        seal: Global___SealChoice.ValueType = ...,
+        base: Global___ChunkLocation | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunk_id", b"chunk_id", "epoch", b"epoch", "leader_hint", b"leader_hint", "targets", b"targets", "version", b"version"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["base", b"base"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["base", b"base", "chunk_id", b"chunk_id", "epoch", b"epoch", "leader_hint", b"leader_hint", "seal", b"seal", "targets", b"targets", "version", b"version"]) -> None: ...
 
 Global___AllocateChunkResponse: typing_extensions.TypeAlias = AllocateChunkResponse
+
+@typing.final
+class RecordChunkRequest(google.protobuf.message.Message):
+    """The finished last chunk of an open file counts from now on; the file stays open."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    INODE_ID_FIELD_NUMBER: builtins.int
+    LAST_FIELD_NUMBER: builtins.int
+    inode_id: builtins.int
+    @property
+    def op(self) -> Global___OpId: ...
+    @property
+    def last(self) -> Global___ChunkDone: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        inode_id: builtins.int = ...,
+        last: Global___ChunkDone | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["last", b"last", "op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["inode_id", b"inode_id", "last", b"last", "op", b"op"]) -> None: ...
+
+Global___RecordChunkRequest: typing_extensions.TypeAlias = RecordChunkRequest
+
+@typing.final
+class RecordChunkResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> Global___FileStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___FileStatus | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
+
+Global___RecordChunkResponse: typing_extensions.TypeAlias = RecordChunkResponse
+
+@typing.final
+class ResumeChunkRequest(google.protobuf.message.Message):
+    """A broken pipeline goes on: the open chunk gets its next version on `survivors` and up to `replacements` others."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    INODE_ID_FIELD_NUMBER: builtins.int
+    CHUNK_ID_FIELD_NUMBER: builtins.int
+    SURVIVORS_FIELD_NUMBER: builtins.int
+    EXCLUDE_FIELD_NUMBER: builtins.int
+    REPLACEMENTS_FIELD_NUMBER: builtins.int
+    inode_id: builtins.int
+    chunk_id: builtins.int
+    replacements: builtins.int
+    @property
+    def op(self) -> Global___OpId: ...
+    @property
+    def survivors(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """node ids, who hold what was acknowledged"""
+
+    @property
+    def exclude(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """as of AllocateChunk"""
+
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        inode_id: builtins.int = ...,
+        chunk_id: builtins.int = ...,
+        survivors: collections.abc.Iterable[builtins.str] | None = ...,
+        exclude: collections.abc.Iterable[builtins.str] | None = ...,
+        replacements: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["chunk_id", b"chunk_id", "exclude", b"exclude", "inode_id", b"inode_id", "op", b"op", "replacements", b"replacements", "survivors", b"survivors"]) -> None: ...
+
+Global___ResumeChunkRequest: typing_extensions.TypeAlias = ResumeChunkRequest
 
 @typing.final
 class CompleteRequest(google.protobuf.message.Message):
@@ -1577,15 +1693,20 @@ Global___LocateRequest: typing_extensions.TypeAlias = LocateRequest
 
 @typing.final
 class LocateResponse(google.protobuf.message.Message):
+    """`open_chunk`: of a file that is written; its length is the chunkservers' to say (ChunkState)."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     STATUS_FIELD_NUMBER: builtins.int
     CHUNKS_FIELD_NUMBER: builtins.int
+    OPEN_CHUNK_FIELD_NUMBER: builtins.int
     FRESHNESS_FIELD_NUMBER: builtins.int
     @property
     def status(self) -> Global___FileStatus: ...
     @property
     def chunks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ChunkLocation]: ...
+    @property
+    def open_chunk(self) -> Global___ChunkLocation: ...
     @property
     def freshness(self) -> Global___Freshness: ...
     def __init__(
@@ -1593,10 +1714,11 @@ class LocateResponse(google.protobuf.message.Message):
         *,
         status: Global___FileStatus | None = ...,
         chunks: collections.abc.Iterable[Global___ChunkLocation] | None = ...,
+        open_chunk: Global___ChunkLocation | None = ...,
         freshness: Global___Freshness | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["freshness", b"freshness", "status", b"status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["chunks", b"chunks", "freshness", b"freshness", "status", b"status"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["freshness", b"freshness", "open_chunk", b"open_chunk", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["chunks", b"chunks", "freshness", b"freshness", "open_chunk", b"open_chunk", "status", b"status"]) -> None: ...
 
 Global___LocateResponse: typing_extensions.TypeAlias = LocateResponse
 
@@ -2251,6 +2373,63 @@ class ClusterStatusRequest(google.protobuf.message.Message):
 Global___ClusterStatusRequest: typing_extensions.TypeAlias = ClusterStatusRequest
 
 @typing.final
+class PeerLink(google.protobuf.message.Message):
+    """How the calls of a node to another one went since its start."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class FaultsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    PEER_FIELD_NUMBER: builtins.int
+    ADDRESS_FIELD_NUMBER: builtins.int
+    BREAKER_FIELD_NUMBER: builtins.int
+    FAILURES_FIELD_NUMBER: builtins.int
+    RETRY_IN_MS_FIELD_NUMBER: builtins.int
+    LAST_FAILURE_FIELD_NUMBER: builtins.int
+    FAULTS_FIELD_NUMBER: builtins.int
+    peer: builtins.str
+    address: builtins.str
+    breaker: builtins.str
+    """"closed", "open" or "half_open" """
+    failures: builtins.int
+    """in a row"""
+    retry_in_ms: builtins.int
+    """open: until it is asked again"""
+    last_failure: builtins.str
+    @property
+    def faults(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """by kind, obs/faults.py"""
+
+    def __init__(
+        self,
+        *,
+        peer: builtins.str = ...,
+        address: builtins.str = ...,
+        breaker: builtins.str = ...,
+        failures: builtins.int = ...,
+        retry_in_ms: builtins.int = ...,
+        last_failure: builtins.str = ...,
+        faults: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["address", b"address", "breaker", b"breaker", "failures", b"failures", "faults", b"faults", "last_failure", b"last_failure", "peer", b"peer", "retry_in_ms", b"retry_in_ms"]) -> None: ...
+
+Global___PeerLink: typing_extensions.TypeAlias = PeerLink
+
+@typing.final
 class ClusterStatusResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -2275,6 +2454,7 @@ class ClusterStatusResponse(google.protobuf.message.Message):
     GROUPS_WRITTEN_FIELD_NUMBER: builtins.int
     ENTRIES_WRITTEN_FIELD_NUMBER: builtins.int
     SAFE_MODE_FIELD_NUMBER: builtins.int
+    LINKS_FIELD_NUMBER: builtins.int
     cluster_id: builtins.str
     health: builtins.str
     leader: builtins.str
@@ -2301,6 +2481,10 @@ class ClusterStatusResponse(google.protobuf.message.Message):
     def chunkservers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ChunkserverState]: ...
     @property
     def safe_mode(self) -> Global___SafeModeState: ...
+    @property
+    def links(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___PeerLink]:
+        """from the answering leader to others"""
+
     def __init__(
         self,
         *,
@@ -2325,9 +2509,10 @@ class ClusterStatusResponse(google.protobuf.message.Message):
         groups_written: builtins.int = ...,
         entries_written: builtins.int = ...,
         safe_mode: Global___SafeModeState | None = ...,
+        links: collections.abc.Iterable[Global___PeerLink] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["safe_mode", b"safe_mode"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["appends_sent", b"appends_sent", "applied_index", b"applied_index", "checks", b"checks", "chunks", b"chunks", "chunkservers", b"chunkservers", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "directories", b"directories", "entries_sent", b"entries_sent", "entries_written", b"entries_written", "files", b"files", "fsync", b"fsync", "groups_written", b"groups_written", "health", b"health", "leader", b"leader", "masters", b"masters", "missing", b"missing", "repairs_running", b"repairs_running", "safe_mode", b"safe_mode", "term", b"term", "under_replicated", b"under_replicated"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["appends_sent", b"appends_sent", "applied_index", b"applied_index", "checks", b"checks", "chunks", b"chunks", "chunkservers", b"chunkservers", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "directories", b"directories", "entries_sent", b"entries_sent", "entries_written", b"entries_written", "files", b"files", "fsync", b"fsync", "groups_written", b"groups_written", "health", b"health", "leader", b"leader", "links", b"links", "masters", b"masters", "missing", b"missing", "repairs_running", b"repairs_running", "safe_mode", b"safe_mode", "term", b"term", "under_replicated", b"under_replicated"]) -> None: ...
 
 Global___ClusterStatusResponse: typing_extensions.TypeAlias = ClusterStatusResponse
 
@@ -3325,11 +3510,14 @@ class Command(google.protobuf.message.Message):
     LENGTH_FIELD_NUMBER: builtins.int
     CRC32C_FIELD_NUMBER: builtins.int
     SOURCES_FIELD_NUMBER: builtins.int
+    SEAL_FIELD_NUMBER: builtins.int
     kind: Global___Command.Kind.ValueType
     chunk_id: builtins.int
     version: builtins.int
     length: builtins.int
     crc32c: builtins.int
+    seal: Global___SealChoice.ValueType
+    """REPLICATE: how it is to lie here"""
     @property
     def sources(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Address]:
         """REPLICATE: pull from one of these"""
@@ -3343,8 +3531,9 @@ class Command(google.protobuf.message.Message):
         length: builtins.int = ...,
         crc32c: builtins.int = ...,
         sources: collections.abc.Iterable[Global___Address] | None = ...,
+        seal: Global___SealChoice.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunk_id", b"chunk_id", "crc32c", b"crc32c", "kind", b"kind", "length", b"length", "sources", b"sources", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk_id", b"chunk_id", "crc32c", b"crc32c", "kind", b"kind", "length", b"length", "seal", b"seal", "sources", b"sources", "version", b"version"]) -> None: ...
 
 Global___Command: typing_extensions.TypeAlias = Command
 
@@ -3357,11 +3546,17 @@ class HeartbeatResponse(google.protobuf.message.Message):
     FULL_REPORT_WANTED_FIELD_NUMBER: builtins.int
     COMMANDS_FIELD_NUMBER: builtins.int
     MASTERS_FIELD_NUMBER: builtins.int
+    CHUNK_KEY_EPOCH_FIELD_NUMBER: builtins.int
+    SEAL_CHUNKS_FIELD_NUMBER: builtins.int
     epoch: builtins.int
     """the Raft term of the answering master"""
     is_leader: builtins.bool
     """only a leader sends commands"""
     full_report_wanted: builtins.bool
+    chunk_key_epoch: builtins.int
+    """the newest that this master knows; 0: none"""
+    seal_chunks: builtins.bool
+    """from a leader: chunks without a choice of their own are sealed at rest"""
     @property
     def commands(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Command]: ...
     @property
@@ -3376,8 +3571,10 @@ class HeartbeatResponse(google.protobuf.message.Message):
         full_report_wanted: builtins.bool = ...,
         commands: collections.abc.Iterable[Global___Command] | None = ...,
         masters: collections.abc.Iterable[Global___Address] | None = ...,
+        chunk_key_epoch: builtins.int = ...,
+        seal_chunks: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["commands", b"commands", "epoch", b"epoch", "full_report_wanted", b"full_report_wanted", "is_leader", b"is_leader", "masters", b"masters"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk_key_epoch", b"chunk_key_epoch", "commands", b"commands", "epoch", b"epoch", "full_report_wanted", b"full_report_wanted", "is_leader", b"is_leader", "masters", b"masters", "seal_chunks", b"seal_chunks"]) -> None: ...
 
 Global___HeartbeatResponse: typing_extensions.TypeAlias = HeartbeatResponse
 
@@ -3420,6 +3617,52 @@ class FullReportResponse(google.protobuf.message.Message):
 Global___FullReportResponse: typing_extensions.TypeAlias = FullReportResponse
 
 @typing.final
+class ChunkKeysRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___ChunkKeysRequest: typing_extensions.TypeAlias = ChunkKeysRequest
+
+@typing.final
+class ChunkKey(google.protobuf.message.Message):
+    """Every key that chunks may be sealed with; new ones are sealed with the highest epoch. Kept in memory only."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    epoch: builtins.int
+    key: builtins.bytes
+    def __init__(
+        self,
+        *,
+        epoch: builtins.int = ...,
+        key: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["epoch", b"epoch", "key", b"key"]) -> None: ...
+
+Global___ChunkKey: typing_extensions.TypeAlias = ChunkKey
+
+@typing.final
+class ChunkKeysResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: builtins.int
+    @property
+    def keys(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ChunkKey]: ...
+    def __init__(
+        self,
+        *,
+        keys: collections.abc.Iterable[Global___ChunkKey] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["keys", b"keys"]) -> None: ...
+
+Global___ChunkKeysResponse: typing_extensions.TypeAlias = ChunkKeysResponse
+
+@typing.final
 class WriteChunkOpen(google.protobuf.message.Message):
     """---------------------------------------------------------------- chunk data"""
 
@@ -3429,12 +3672,20 @@ class WriteChunkOpen(google.protobuf.message.Message):
     VERSION_FIELD_NUMBER: builtins.int
     EPOCH_FIELD_NUMBER: builtins.int
     DOWNSTREAM_FIELD_NUMBER: builtins.int
+    BASE_FIELD_NUMBER: builtins.int
+    SEAL_FIELD_NUMBER: builtins.int
     chunk_id: builtins.int
     version: builtins.int
     epoch: builtins.int
+    seal: Global___SealChoice.ValueType
+    """as the master answered"""
     @property
     def downstream(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Address]:
         """the rest of the pipeline"""
+
+    @property
+    def base(self) -> Global___ChunkBase:
+        """absent: the chunk begins empty"""
 
     def __init__(
         self,
@@ -3443,10 +3694,45 @@ class WriteChunkOpen(google.protobuf.message.Message):
         version: builtins.int = ...,
         epoch: builtins.int = ...,
         downstream: collections.abc.Iterable[Global___Address] | None = ...,
+        base: Global___ChunkBase | None = ...,
+        seal: Global___SealChoice.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunk_id", b"chunk_id", "downstream", b"downstream", "epoch", b"epoch", "version", b"version"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["base", b"base"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["base", b"base", "chunk_id", b"chunk_id", "downstream", b"downstream", "epoch", b"epoch", "seal", b"seal", "version", b"version"]) -> None: ...
 
 Global___WriteChunkOpen: typing_extensions.TypeAlias = WriteChunkOpen
+
+@typing.final
+class ChunkBase(google.protobuf.message.Message):
+    """What a chunk begins with: bytes [0, length) of another chunk, or of an older version of the same one."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHUNK_ID_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    LENGTH_FIELD_NUMBER: builtins.int
+    CRC32C_FIELD_NUMBER: builtins.int
+    SOURCES_FIELD_NUMBER: builtins.int
+    chunk_id: builtins.int
+    version: builtins.int
+    length: builtins.int
+    crc32c: builtins.int
+    @property
+    def sources(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Address]:
+        """who holds it; a server that has it itself copies its own"""
+
+    def __init__(
+        self,
+        *,
+        chunk_id: builtins.int = ...,
+        version: builtins.int = ...,
+        length: builtins.int = ...,
+        crc32c: builtins.int = ...,
+        sources: collections.abc.Iterable[Global___Address] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk_id", b"chunk_id", "crc32c", b"crc32c", "length", b"length", "sources", b"sources", "version", b"version"]) -> None: ...
+
+Global___ChunkBase: typing_extensions.TypeAlias = ChunkBase
 
 @typing.final
 class WriteChunkPacket(google.protobuf.message.Message):
@@ -3583,6 +3869,44 @@ class SealChunkResponse(google.protobuf.message.Message):
 Global___SealChunkResponse: typing_extensions.TypeAlias = SealChunkResponse
 
 @typing.final
+class ChunkStateRequest(google.protobuf.message.Message):
+    """Of a chunk that is written: what readers may see, acknowledged by every server from here on; else of its replica."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHUNK_ID_FIELD_NUMBER: builtins.int
+    chunk_id: builtins.int
+    def __init__(
+        self,
+        *,
+        chunk_id: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk_id", b"chunk_id"]) -> None: ...
+
+Global___ChunkStateRequest: typing_extensions.TypeAlias = ChunkStateRequest
+
+@typing.final
+class ChunkStateResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: builtins.int
+    LENGTH_FIELD_NUMBER: builtins.int
+    FINISHED_FIELD_NUMBER: builtins.int
+    version: builtins.int
+    length: builtins.int
+    finished: builtins.bool
+    def __init__(
+        self,
+        *,
+        version: builtins.int = ...,
+        length: builtins.int = ...,
+        finished: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["finished", b"finished", "length", b"length", "version", b"version"]) -> None: ...
+
+Global___ChunkStateResponse: typing_extensions.TypeAlias = ChunkStateResponse
+
+@typing.final
 class PingRequest(google.protobuf.message.Message):
     """---------------------------------------------------------------- every node"""
 
@@ -3622,3 +3946,461 @@ class PingResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["node_id", b"node_id", "payload", b"payload", "role", b"role", "version", b"version"]) -> None: ...
 
 Global___PingResponse: typing_extensions.TypeAlias = PingResponse
+
+@typing.final
+class FollowTrustRequest(google.protobuf.message.Message):
+    """---------------------------------------------------------------- certificates
+
+    What a node has, and what it shall have; asked of the leader every second or so.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: builtins.int
+    SERIAL_FIELD_NUMBER: builtins.int
+    SIGNED_AT_MS_FIELD_NUMBER: builtins.int
+    NOT_AFTER_MS_FIELD_NUMBER: builtins.int
+    ISSUER_SHA256_FIELD_NUMBER: builtins.int
+    ROOT_PINS_FIELD_NUMBER: builtins.int
+    PROBLEM_FIELD_NUMBER: builtins.int
+    REVOKED_COUNT_FIELD_NUMBER: builtins.int
+    version: builtins.str
+    """of the last answer; "": none"""
+    serial: builtins.str
+    """of the node's own certificate, hexadecimal digits"""
+    signed_at_ms: builtins.int
+    not_after_ms: builtins.int
+    issuer_sha256: builtins.str
+    """of the certificate of the CA that signed it"""
+    problem: builtins.str
+    """why it could not follow the last answer"""
+    revoked_count: builtins.int
+    @property
+    def root_pins(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """"sha256:..." of the roots that it believes"""
+
+    def __init__(
+        self,
+        *,
+        version: builtins.str = ...,
+        serial: builtins.str = ...,
+        signed_at_ms: builtins.int = ...,
+        not_after_ms: builtins.int = ...,
+        issuer_sha256: builtins.str = ...,
+        root_pins: collections.abc.Iterable[builtins.str] | None = ...,
+        problem: builtins.str = ...,
+        revoked_count: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["issuer_sha256", b"issuer_sha256", "not_after_ms", b"not_after_ms", "problem", b"problem", "revoked_count", b"revoked_count", "root_pins", b"root_pins", "serial", b"serial", "signed_at_ms", b"signed_at_ms", "version", b"version"]) -> None: ...
+
+Global___FollowTrustRequest: typing_extensions.TypeAlias = FollowTrustRequest
+
+@typing.final
+class FollowTrustResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: builtins.int
+    CHANGED_FIELD_NUMBER: builtins.int
+    ROOTS_PEM_FIELD_NUMBER: builtins.int
+    REVOKED_FIELD_NUMBER: builtins.int
+    RENEW_BEFORE_MS_FIELD_NUMBER: builtins.int
+    CAN_SIGN_FIELD_NUMBER: builtins.int
+    version: builtins.str
+    changed: builtins.bool
+    """the two below are told"""
+    roots_pem: builtins.str
+    renew_before_ms: builtins.int
+    """a certificate signed earlier is to be renewed; 0: none"""
+    can_sign: builtins.bool
+    """the masters have an issuing CA"""
+    @property
+    def revoked(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        version: builtins.str = ...,
+        changed: builtins.bool = ...,
+        roots_pem: builtins.str = ...,
+        revoked: collections.abc.Iterable[builtins.str] | None = ...,
+        renew_before_ms: builtins.int = ...,
+        can_sign: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["can_sign", b"can_sign", "changed", b"changed", "renew_before_ms", b"renew_before_ms", "revoked", b"revoked", "roots_pem", b"roots_pem", "version", b"version"]) -> None: ...
+
+Global___FollowTrustResponse: typing_extensions.TypeAlias = FollowTrustResponse
+
+@typing.final
+class SignRequest(google.protobuf.message.Message):
+    """A certificate of the same identity for another key. The hosts are those of the present one."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: builtins.int
+    PRESENT_PEM_FIELD_NUMBER: builtins.int
+    request: builtins.bytes
+    present_pem: builtins.str
+    def __init__(
+        self,
+        *,
+        request: builtins.bytes = ...,
+        present_pem: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["present_pem", b"present_pem", "request", b"request"]) -> None: ...
+
+Global___SignRequest: typing_extensions.TypeAlias = SignRequest
+
+@typing.final
+class SignResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHAIN_PEM_FIELD_NUMBER: builtins.int
+    ROOTS_PEM_FIELD_NUMBER: builtins.int
+    chain_pem: builtins.str
+    roots_pem: builtins.str
+    def __init__(
+        self,
+        *,
+        chain_pem: builtins.str = ...,
+        roots_pem: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chain_pem", b"chain_pem", "roots_pem", b"roots_pem"]) -> None: ...
+
+Global___SignResponse: typing_extensions.TypeAlias = SignResponse
+
+@typing.final
+class JoinRequest(google.protobuf.message.Message):
+    """A new node's, by way of a master's HTTPS listener."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: builtins.int
+    REQUEST_FIELD_NUMBER: builtins.int
+    token: builtins.str
+    request: builtins.bytes
+    def __init__(
+        self,
+        *,
+        token: builtins.str = ...,
+        request: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["request", b"request", "token", b"token"]) -> None: ...
+
+Global___JoinRequest: typing_extensions.TypeAlias = JoinRequest
+
+@typing.final
+class JoinResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHAIN_PEM_FIELD_NUMBER: builtins.int
+    ROOTS_PEM_FIELD_NUMBER: builtins.int
+    chain_pem: builtins.str
+    roots_pem: builtins.str
+    def __init__(
+        self,
+        *,
+        chain_pem: builtins.str = ...,
+        roots_pem: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chain_pem", b"chain_pem", "roots_pem", b"roots_pem"]) -> None: ...
+
+Global___JoinResponse: typing_extensions.TypeAlias = JoinResponse
+
+@typing.final
+class AddJoinTokenRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    TOKEN_ID_FIELD_NUMBER: builtins.int
+    SECRET_SHA256_FIELD_NUMBER: builtins.int
+    ROLE_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    HOSTS_FIELD_NUMBER: builtins.int
+    FOR_MS_FIELD_NUMBER: builtins.int
+    token_id: builtins.str
+    secret_sha256: builtins.str
+    role: builtins.str
+    name: builtins.str
+    for_ms: builtins.int
+    @property
+    def op(self) -> Global___OpId: ...
+    @property
+    def hosts(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        token_id: builtins.str = ...,
+        secret_sha256: builtins.str = ...,
+        role: builtins.str = ...,
+        name: builtins.str = ...,
+        hosts: collections.abc.Iterable[builtins.str] | None = ...,
+        for_ms: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["for_ms", b"for_ms", "hosts", b"hosts", "name", b"name", "op", b"op", "role", b"role", "secret_sha256", b"secret_sha256", "token_id", b"token_id"]) -> None: ...
+
+Global___AddJoinTokenRequest: typing_extensions.TypeAlias = AddJoinTokenRequest
+
+@typing.final
+class AddJoinTokenResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PIN_FIELD_NUMBER: builtins.int
+    JOIN_ADDRESS_FIELD_NUMBER: builtins.int
+    EXPIRES_MS_FIELD_NUMBER: builtins.int
+    pin: builtins.str
+    join_address: builtins.str
+    expires_ms: builtins.int
+    def __init__(
+        self,
+        *,
+        pin: builtins.str = ...,
+        join_address: builtins.str = ...,
+        expires_ms: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["expires_ms", b"expires_ms", "join_address", b"join_address", "pin", b"pin"]) -> None: ...
+
+Global___AddJoinTokenResponse: typing_extensions.TypeAlias = AddJoinTokenResponse
+
+@typing.final
+class RevokeCertificatesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    SERIALS_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    @property
+    def op(self) -> Global___OpId: ...
+    @property
+    def serials(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        serials: collections.abc.Iterable[builtins.str] | None = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["op", b"op", "reason", b"reason", "serials", b"serials"]) -> None: ...
+
+Global___RevokeCertificatesRequest: typing_extensions.TypeAlias = RevokeCertificatesRequest
+
+@typing.final
+class RevokeCertificatesResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___RevokeCertificatesResponse: typing_extensions.TypeAlias = RevokeCertificatesResponse
+
+@typing.final
+class SetAuthorityRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    STEP_FIELD_NUMBER: builtins.int
+    NODES_FIELD_NUMBER: builtins.int
+    ROOT_PEM_FIELD_NUMBER: builtins.int
+    CERTIFICATE_PEM_FIELD_NUMBER: builtins.int
+    KEY_PEM_FIELD_NUMBER: builtins.int
+    step: builtins.str
+    root_pem: builtins.str
+    certificate_pem: builtins.str
+    key_pem: builtins.str
+    """of install and trust"""
+    @property
+    def op(self) -> Global___OpId: ...
+    @property
+    def nodes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """identities"""
+
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+        step: builtins.str = ...,
+        nodes: collections.abc.Iterable[builtins.str] | None = ...,
+        root_pem: builtins.str = ...,
+        certificate_pem: builtins.str = ...,
+        key_pem: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["certificate_pem", b"certificate_pem", "key_pem", b"key_pem", "nodes", b"nodes", "op", b"op", "root_pem", b"root_pem", "step", b"step"]) -> None: ...
+
+Global___SetAuthorityRequest: typing_extensions.TypeAlias = SetAuthorityRequest
+
+@typing.final
+class SetAuthorityResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TRUST_FIELD_NUMBER: builtins.int
+    @property
+    def trust(self) -> Global___TrustStateResponse: ...
+    def __init__(
+        self,
+        *,
+        trust: Global___TrustStateResponse | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["trust", b"trust"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["trust", b"trust"]) -> None: ...
+
+Global___SetAuthorityResponse: typing_extensions.TypeAlias = SetAuthorityResponse
+
+@typing.final
+class TrustStateRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___TrustStateRequest: typing_extensions.TypeAlias = TrustStateRequest
+
+@typing.final
+class TrustedRoot(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PIN_FIELD_NUMBER: builtins.int
+    SUBJECT_FIELD_NUMBER: builtins.int
+    NOT_AFTER_MS_FIELD_NUMBER: builtins.int
+    SIGNS_FIELD_NUMBER: builtins.int
+    pin: builtins.str
+    subject: builtins.str
+    not_after_ms: builtins.int
+    signs: builtins.bool
+    def __init__(
+        self,
+        *,
+        pin: builtins.str = ...,
+        subject: builtins.str = ...,
+        not_after_ms: builtins.int = ...,
+        signs: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["not_after_ms", b"not_after_ms", "pin", b"pin", "signs", b"signs", "subject", b"subject"]) -> None: ...
+
+Global___TrustedRoot: typing_extensions.TypeAlias = TrustedRoot
+
+@typing.final
+class RevokedCertificate(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SERIAL_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    SINCE_MS_FIELD_NUMBER: builtins.int
+    USER_FIELD_NUMBER: builtins.int
+    serial: builtins.str
+    reason: builtins.str
+    since_ms: builtins.int
+    user: builtins.str
+    def __init__(
+        self,
+        *,
+        serial: builtins.str = ...,
+        reason: builtins.str = ...,
+        since_ms: builtins.int = ...,
+        user: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason", "serial", b"serial", "since_ms", b"since_ms", "user", b"user"]) -> None: ...
+
+Global___RevokedCertificate: typing_extensions.TypeAlias = RevokedCertificate
+
+@typing.final
+class JoinTokenState(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: builtins.int
+    IDENTITY_FIELD_NUMBER: builtins.int
+    EXPIRES_MS_FIELD_NUMBER: builtins.int
+    USER_FIELD_NUMBER: builtins.int
+    USED_FIELD_NUMBER: builtins.int
+    token_id: builtins.str
+    identity: builtins.str
+    expires_ms: builtins.int
+    user: builtins.str
+    used: builtins.bool
+    def __init__(
+        self,
+        *,
+        token_id: builtins.str = ...,
+        identity: builtins.str = ...,
+        expires_ms: builtins.int = ...,
+        user: builtins.str = ...,
+        used: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["expires_ms", b"expires_ms", "identity", b"identity", "token_id", b"token_id", "used", b"used", "user", b"user"]) -> None: ...
+
+Global___JoinTokenState: typing_extensions.TypeAlias = JoinTokenState
+
+@typing.final
+class NodeCertificate(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    IDENTITY_FIELD_NUMBER: builtins.int
+    SERIAL_FIELD_NUMBER: builtins.int
+    SIGNED_AT_MS_FIELD_NUMBER: builtins.int
+    NOT_AFTER_MS_FIELD_NUMBER: builtins.int
+    LIVE_FIELD_NUMBER: builtins.int
+    BEHIND_FIELD_NUMBER: builtins.int
+    identity: builtins.str
+    serial: builtins.str
+    signed_at_ms: builtins.int
+    not_after_ms: builtins.int
+    live: builtins.bool
+    behind: builtins.str
+    """what it lacks for the next step; "": nothing"""
+    def __init__(
+        self,
+        *,
+        identity: builtins.str = ...,
+        serial: builtins.str = ...,
+        signed_at_ms: builtins.int = ...,
+        not_after_ms: builtins.int = ...,
+        live: builtins.bool = ...,
+        behind: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["behind", b"behind", "identity", b"identity", "live", b"live", "not_after_ms", b"not_after_ms", "serial", b"serial", "signed_at_ms", b"signed_at_ms"]) -> None: ...
+
+Global___NodeCertificate: typing_extensions.TypeAlias = NodeCertificate
+
+@typing.final
+class TrustStateResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: builtins.int
+    ROOTS_FIELD_NUMBER: builtins.int
+    SIGNER_NOT_AFTER_MS_FIELD_NUMBER: builtins.int
+    REVOKED_FIELD_NUMBER: builtins.int
+    TOKENS_FIELD_NUMBER: builtins.int
+    NODES_FIELD_NUMBER: builtins.int
+    ROOT_PEM_FIELD_NUMBER: builtins.int
+    phase: builtins.str
+    """"", "trust" or "reissue" """
+    signer_not_after_ms: builtins.int
+    """0: no issuing CA"""
+    root_pem: builtins.str
+    """all that are believed"""
+    @property
+    def roots(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TrustedRoot]: ...
+    @property
+    def revoked(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___RevokedCertificate]: ...
+    @property
+    def tokens(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___JoinTokenState]: ...
+    @property
+    def nodes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___NodeCertificate]: ...
+    def __init__(
+        self,
+        *,
+        phase: builtins.str = ...,
+        roots: collections.abc.Iterable[Global___TrustedRoot] | None = ...,
+        signer_not_after_ms: builtins.int = ...,
+        revoked: collections.abc.Iterable[Global___RevokedCertificate] | None = ...,
+        tokens: collections.abc.Iterable[Global___JoinTokenState] | None = ...,
+        nodes: collections.abc.Iterable[Global___NodeCertificate] | None = ...,
+        root_pem: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["nodes", b"nodes", "phase", b"phase", "revoked", b"revoked", "root_pem", b"root_pem", "roots", b"roots", "signer_not_after_ms", b"signer_not_after_ms", "tokens", b"tokens"]) -> None: ...
+
+Global___TrustStateResponse: typing_extensions.TypeAlias = TrustStateResponse

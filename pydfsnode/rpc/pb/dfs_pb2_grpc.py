@@ -224,6 +224,16 @@ class NamespaceStub(object):
                 request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SnapshotDiffRequest.SerializeToString,
                 response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SnapshotDiffResponse.FromString,
                 _registered_method=True)
+        self.RecordChunk = channel.unary_unary(
+                '/pydfs.v1.Namespace/RecordChunk',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecordChunkRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecordChunkResponse.FromString,
+                _registered_method=True)
+        self.ResumeChunk = channel.unary_unary(
+                '/pydfs.v1.Namespace/ResumeChunk',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ResumeChunkRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AllocateChunkResponse.FromString,
+                _registered_method=True)
 
 
 class NamespaceServicer(object):
@@ -457,6 +467,18 @@ class NamespaceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordChunk(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeChunk(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NamespaceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -649,6 +671,16 @@ def add_NamespaceServicer_to_server(servicer, server):
                     servicer.SnapshotDiff,
                     request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SnapshotDiffRequest.FromString,
                     response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SnapshotDiffResponse.SerializeToString,
+            ),
+            'RecordChunk': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordChunk,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecordChunkRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecordChunkResponse.SerializeToString,
+            ),
+            'ResumeChunk': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeChunk,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ResumeChunkRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AllocateChunkResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1687,6 +1719,60 @@ class Namespace(object):
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def RecordChunk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/RecordChunk',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecordChunkRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecordChunkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeChunk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Namespace/ResumeChunk',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ResumeChunkRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AllocateChunkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class ClusterStub(object):
     """Missing associated documentation comment in .proto file."""
@@ -2324,6 +2410,11 @@ class FleetStub(object):
                 request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FullReportRequest.SerializeToString,
                 response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FullReportResponse.FromString,
                 _registered_method=True)
+        self.ChunkKeys = channel.unary_unary(
+                '/pydfs.v1.Fleet/ChunkKeys',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkKeysRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkKeysResponse.FromString,
+                _registered_method=True)
 
 
 class FleetServicer(object):
@@ -2341,6 +2432,12 @@ class FleetServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ChunkKeys(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FleetServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -2353,6 +2450,11 @@ def add_FleetServicer_to_server(servicer, server):
                     servicer.FullReport,
                     request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FullReportRequest.FromString,
                     response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FullReportResponse.SerializeToString,
+            ),
+            'ChunkKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChunkKeys,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkKeysRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkKeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2419,6 +2521,33 @@ class Fleet(object):
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def ChunkKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Fleet/ChunkKeys',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkKeysRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class ChunkStub(object):
     """Missing associated documentation comment in .proto file."""
@@ -2444,6 +2573,11 @@ class ChunkStub(object):
                 request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SealChunkRequest.SerializeToString,
                 response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SealChunkResponse.FromString,
                 _registered_method=True)
+        self.ChunkState = channel.unary_unary(
+                '/pydfs.v1.Chunk/ChunkState',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkStateRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkStateResponse.FromString,
+                _registered_method=True)
 
 
 class ChunkServicer(object):
@@ -2467,6 +2601,12 @@ class ChunkServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ChunkState(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ChunkServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -2484,6 +2624,11 @@ def add_ChunkServicer_to_server(servicer, server):
                     servicer.SealChunk,
                     request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SealChunkRequest.FromString,
                     response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SealChunkResponse.SerializeToString,
+            ),
+            'ChunkState': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChunkState,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkStateRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkStateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2577,6 +2722,33 @@ class Chunk(object):
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def ChunkState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Chunk/ChunkState',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkStateRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class NodeStub(object):
     """Missing associated documentation comment in .proto file."""
@@ -2639,6 +2811,336 @@ class Node(object):
             '/pydfs.v1.Node/Ping',
             pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.PingRequest.SerializeToString,
             pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.PingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class SecurityStub(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.FollowTrust = channel.unary_unary(
+                '/pydfs.v1.Security/FollowTrust',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FollowTrustRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FollowTrustResponse.FromString,
+                _registered_method=True)
+        self.Sign = channel.unary_unary(
+                '/pydfs.v1.Security/Sign',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SignRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SignResponse.FromString,
+                _registered_method=True)
+        self.Join = channel.unary_unary(
+                '/pydfs.v1.Security/Join',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.JoinRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.JoinResponse.FromString,
+                _registered_method=True)
+        self.AddJoinToken = channel.unary_unary(
+                '/pydfs.v1.Security/AddJoinToken',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AddJoinTokenRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AddJoinTokenResponse.FromString,
+                _registered_method=True)
+        self.RevokeCertificates = channel.unary_unary(
+                '/pydfs.v1.Security/RevokeCertificates',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RevokeCertificatesRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RevokeCertificatesResponse.FromString,
+                _registered_method=True)
+        self.SetAuthority = channel.unary_unary(
+                '/pydfs.v1.Security/SetAuthority',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetAuthorityRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetAuthorityResponse.FromString,
+                _registered_method=True)
+        self.TrustState = channel.unary_unary(
+                '/pydfs.v1.Security/TrustState',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TrustStateRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TrustStateResponse.FromString,
+                _registered_method=True)
+
+
+class SecurityServicer(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def FollowTrust(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Sign(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Join(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddJoinToken(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeCertificates(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAuthority(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TrustState(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_SecurityServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'FollowTrust': grpc.unary_unary_rpc_method_handler(
+                    servicer.FollowTrust,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FollowTrustRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FollowTrustResponse.SerializeToString,
+            ),
+            'Sign': grpc.unary_unary_rpc_method_handler(
+                    servicer.Sign,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SignRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SignResponse.SerializeToString,
+            ),
+            'Join': grpc.unary_unary_rpc_method_handler(
+                    servicer.Join,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.JoinRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.JoinResponse.SerializeToString,
+            ),
+            'AddJoinToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddJoinToken,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AddJoinTokenRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AddJoinTokenResponse.SerializeToString,
+            ),
+            'RevokeCertificates': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeCertificates,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RevokeCertificatesRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RevokeCertificatesResponse.SerializeToString,
+            ),
+            'SetAuthority': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAuthority,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetAuthorityRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetAuthorityResponse.SerializeToString,
+            ),
+            'TrustState': grpc.unary_unary_rpc_method_handler(
+                    servicer.TrustState,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TrustStateRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TrustStateResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'pydfs.v1.Security', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('pydfs.v1.Security', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Security(object):
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def FollowTrust(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Security/FollowTrust',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FollowTrustRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FollowTrustResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Sign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Security/Sign',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SignRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Join(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Security/Join',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.JoinRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.JoinResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddJoinToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Security/AddJoinToken',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AddJoinTokenRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AddJoinTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeCertificates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Security/RevokeCertificates',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RevokeCertificatesRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RevokeCertificatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAuthority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Security/SetAuthority',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetAuthorityRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.SetAuthorityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TrustState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Security/TrustState',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TrustStateRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TrustStateResponse.FromString,
             options,
             channel_credentials,
             insecure,

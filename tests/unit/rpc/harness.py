@@ -59,8 +59,8 @@ class World:
 
 def _other_cluster_same_ca(directory: Path) -> TlsFiles:
     """A certificate signed by our CA whose URI names another cluster."""
-    ca = x509.load_pem_x509_certificate((directory / "ca.crt").read_bytes())
-    ca_key = serialization.load_pem_private_key((directory / "ca.key").read_bytes(), None)
+    ca = x509.load_pem_x509_certificate((directory / "issuing.crt").read_bytes())
+    ca_key = serialization.load_pem_private_key((directory / "issuing.key").read_bytes(), None)
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
     like = x509.load_pem_x509_certificate((directory / "root.crt").read_bytes())
     key = ec.generate_private_key(ec.SECP256R1())
@@ -84,6 +84,7 @@ def _other_cluster_same_ca(directory: Path) -> TlsFiles:
     cert_path, key_path = directory / "mallory.crt", directory / "mallory.key"
     cert_path.write_bytes(
         builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        + ca.public_bytes(serialization.Encoding.PEM)
     )
     key_path.touch(0o600)
     key_path.write_bytes(

@@ -22,6 +22,8 @@ NAMESPACE = {
         "Mkdirs",
         "Create",
         "AllocateChunk",
+        "RecordChunk",
+        "ResumeChunk",
         "Complete",
         "Abandon",
         "Delete",
@@ -65,7 +67,10 @@ CLIENT_PATHS = NAMESPACE | {
     "/pydfs.v1.Chunk/WriteChunk",
     "/pydfs.v1.Chunk/ReadChunk",
     "/pydfs.v1.Chunk/SealChunk",
+    "/pydfs.v1.Chunk/ChunkState",
     "/pydfs.v1.Node/Ping",
+    "/pydfs.v1.Security/FollowTrust",
+    "/pydfs.v1.Security/Sign",
 }
 OPERATOR_PATHS = {
     "/pydfs.v1.Cluster/FleetState",
@@ -76,6 +81,10 @@ OPERATOR_PATHS = {
     "/pydfs.v1.Cluster/AddServer",
     "/pydfs.v1.Cluster/RemoveServer",
     "/pydfs.v1.Cluster/TransferLeadership",
+    "/pydfs.v1.Security/AddJoinToken",
+    "/pydfs.v1.Security/RevokeCertificates",
+    "/pydfs.v1.Security/SetAuthority",
+    "/pydfs.v1.Security/TrustState",
 }
 ALLOWED = {
     "user": CLIENT_PATHS,
@@ -84,15 +93,24 @@ ALLOWED = {
     "master": {
         "/pydfs.v1.Raft/Stream",
         "/pydfs.v1.Raft/Hello",
+        "/pydfs.v1.Security/Join",
         "/pydfs.v1.Raft/InstallSnapshot",
+        "/pydfs.v1.Chunk/SealChunk",
+        "/pydfs.v1.Chunk/ChunkState",
         "/pydfs.v1.Node/Ping",
+        "/pydfs.v1.Security/FollowTrust",
+        "/pydfs.v1.Security/Sign",
     },
     "chunkserver": {
         "/pydfs.v1.Fleet/Heartbeat",
         "/pydfs.v1.Fleet/FullReport",
+        "/pydfs.v1.Fleet/ChunkKeys",
         "/pydfs.v1.Chunk/WriteChunk",
         "/pydfs.v1.Chunk/ReadChunk",
+        "/pydfs.v1.Chunk/ChunkState",
         "/pydfs.v1.Node/Ping",
+        "/pydfs.v1.Security/FollowTrust",
+        "/pydfs.v1.Security/Sign",
     },
 }
 
