@@ -122,7 +122,13 @@ class NodeConfig(msgspec.Struct, forbid_unknown_fields=True):
     """Master: beyond this sum of small files' contents new ones go to chunkservers."""
     trash_keep_minutes: int = 1440
     """Master: what was moved to the trash is removed after this time; 0: never by itself."""
+    seal_chunks: bool = True
+    """Master: chunks lie encrypted on chunkservers, unless their directory says otherwise."""
+    certificate_days: int = 90
+    """Master: how long certificates are valid that the masters sign."""
     replication: int = 3
+    min_replicas: int = 1
+    """On fewer chunkservers no chunk is written; masters."""
     chunk_bytes: int = limits.CHUNK_BYTES_DEFAULT
     heartbeat_ms: int = 1000
     dead_after_ms: int = 10_000
@@ -135,6 +141,8 @@ class NodeConfig(msgspec.Struct, forbid_unknown_fields=True):
     """Chunkserver: space left free on each disk for everything else."""
     data_dirs: list[str] = msgspec.field(default_factory=list)
     """Chunkserver: where chunks go, each on a disk of its own; none: data_dir alone."""
+    disk_timeout_ms: int = 30_000
+    """Chunkserver: a disk that has been at one read or write for so long is not used any more."""
     pack_bytes_max: int = limits.MIB
     """Chunkserver: chunks up to this size are packed into segment files; 0: none."""
     scrub_period_days: float = 14.0
@@ -149,6 +157,9 @@ class NodeConfig(msgspec.Struct, forbid_unknown_fields=True):
         return [Path(text) for text in self.data_dirs or [self.data_dir]]
 
 
+ReplaceOnFailure = Literal["never", "default", "always"]
+
+
 class ClientConfig(msgspec.Struct, forbid_unknown_fields=True):
     """client.toml: how a program or person reaches a cluster."""
 
@@ -159,6 +170,10 @@ class ClientConfig(msgspec.Struct, forbid_unknown_fields=True):
     chunk_bytes: int = 0
     timeout_ms: int = 30_000
     """Deadline of one operation, all its attempts included."""
+    timeouts_ms: dict[str, int] = msgspec.field(default_factory=dict)
+    """Of single operations, by name, in place of `timeout_ms`: { rename = 60000 }."""
+    retries: int | None = None
+    """How often an operation is tried again at most; None: as often as its deadline allows."""
     consistency: str | None = None
     """Of reads: linearizable, lease, bounded:MS or stale; None: as the masters are configured."""
     parallel: int = 8
@@ -166,6 +181,9 @@ class ClientConfig(msgspec.Struct, forbid_unknown_fields=True):
     """Octal: permission bits that files and directories made do not get."""
     inline_bytes_max: int = limits.INLINE_BYTES_MAX
     """Files up to this size are created with their content in one request; 0: none."""
+    replace_on_failure: ReplaceOnFailure = "default"
+    """Whether a chunkserver that fails in the middle of a chunk is replaced at once: never, always,
+    or by default as HDFS does, see client/replacement.py."""
     rack: str = ""
     """Where the client stands, as "/dc1/r7": near replicas are read first; "": unknown."""
     hedged_reads: bool = True
@@ -258,7 +276,14 @@ def load_node_config(path: Path, overrides: dict[str, Any] | None = None) -> Nod
         raise ConfigError(
             f"{path}: replication {config.replication} is not in 1..{limits.REPLICATION_MAX}"
         )
+    if not 1 <= config.min_replicas <= config.replication:
+        raise ConfigError(
+            f"{path}: min_replicas {config.min_replicas} is not in 1..{config.replication}, the "
+            "replication"
+        )
     _check_rack(path, config.rack)
+    if not 1 <= config.certificate_days <= 3650:
+        raise ConfigError(f"{path}: certificate_days {config.certificate_days} is not in 1..3650")
     for name in ("repair_bytes_per_s", "repair_server_bytes_per_s"):
         if getattr(config, name) < 0:
             raise ConfigError(f"{path}: {name} is below 0; 0 means no limit")
@@ -279,6 +304,10 @@ def _check_disks(path: Path, config: NodeConfig) -> None:
     ):
         if not 0 <= value <= most:
             raise ConfigError(f"{path}: {name} {value} is not in 0..{most}")
+    if not 1_000 <= config.disk_timeout_ms <= 3_600_000:
+        raise ConfigError(
+            f"{path}: disk_timeout_ms {config.disk_timeout_ms} is not in 1000..3600000"
+        )
 
 
 def _check_rack(path: Path, rack: str) -> None:

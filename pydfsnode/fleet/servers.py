@@ -20,7 +20,7 @@ _WORK_STEP = 4
 """Streams that make a difference to readers: the figure is as old as the last heartbeat."""
 
 GOOD, LESS_GOOD, LAST_RESORT = 0, 1, 2
-"""Classes of candidates for new replicas: in service and well; in service; the others that live."""
+"""Classes of candidates for new replicas: in service and well; in service; those that leave."""
 
 
 @dataclass(slots=True)
@@ -240,7 +240,10 @@ class ServerTable:
 
     def _offer(self, server: Server) -> None:
         """File *server*, which lives, under the class that it has now."""
-        if server.admin_state != IN_SERVICE:
+        wanted: int | None
+        if server.admin_state == DECOMMISSIONED:
+            wanted = None  # operators were told that it may be stopped
+        elif server.admin_state != IN_SERVICE:
             wanted = LAST_RESORT
         else:
             poor = server.health.condition != OK and not self._is_lenient

@@ -12,7 +12,7 @@ import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,8 +20,11 @@ from pydfsnode.config import NodeConfig
 from pydfsnode.errors import InvariantViolation, PydfsError, WrongCluster
 from pydfsnode.http.server import HttpsServer
 from pydfsnode.obs import log as obs_log
+from pydfsnode.roles.certificates import CertificateKeeper, watch_files
+from pydfsnode.roles.joining import Joining
 from pydfsnode.rpc.framed_server import FramedServer
 from pydfsnode.rpc.grpc_server import GrpcServer
+from pydfsnode.rpc.peer_health import PeerHealth, server_peer_health
 from pydfsnode.rpc.server import Handlers
 from pydfsnode.runtime.clock import Clock, SystemClock
 from pydfsnode.runtime.supervisor import Supervisor, exit_code, operator_message
@@ -42,6 +45,7 @@ class Node:
     tls: TlsStore
     supervisor: Supervisor
     clock: Clock
+    peers: PeerHealth = field(default_factory=PeerHealth)
 
 
 class Role(Protocol):
@@ -63,6 +67,10 @@ class Role(Protocol):
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """For `/ready`: whether this node serves its role now, and why not."""
+        ...
+
+    async def ask_leader(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+        """Ask the leading master; raises PydfsError."""
         ...
 
     async def start(self) -> None:
@@ -116,8 +124,11 @@ async def _start(
         claim_directory(Path(config.data_dir), cluster_id, config.role, config.node_id)
     )
     stack.push_async_callback(supervisor.stop)
-    role = await make_role(Node(config, tls, supervisor, SystemClock()))
+    node = Node(config, tls, supervisor, SystemClock(), server_peer_health())
+    role = await make_role(node)
     stack.push_async_callback(role.stop)
+
+    keeper = CertificateKeeper(tls, Path(config.data_dir), role.ask_leader, node.clock)
 
     def on_invariant(error: BaseException) -> None:
         supervisor.fail(error, "handler")
@@ -128,10 +139,13 @@ async def _start(
     grpc = GrpcServer(role.handlers, tls, config.role, on_invariant=on_invariant)
     await grpc.start(config.grpc_listen)
     stack.push_async_callback(grpc.stop, STOP_GRACE_MS)
-    https = HttpsServer(config.http_listen, tls, role.health, role.ready, dict(role.pages))
+    joining = Joining(tls, role.ask_leader).pages if config.role == "master" else {}
+    https = HttpsServer(config.http_listen, tls, role.health, role.ready, dict(role.pages), joining)
     await https.start()
     stack.push_async_callback(https.stop)
     await role.start()
+    supervisor.spawn("certificates", keeper.run())
+    supervisor.spawn("certificate files", watch_files(tls))
     stack.push_async_callback(role.left)  # before the listeners stop
     _settle_garbage_collector()
     _on_signals(supervisor, tls)

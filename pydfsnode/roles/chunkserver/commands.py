@@ -13,6 +13,7 @@ from pydfsnode.errors import InvariantViolation, PydfsError, StaleChunkVersion, 
 from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
 from pydfsnode.roles.chunkserver.replicate import replicate
+from pydfsnode.roles.chunkserver.sealing import Sealing
 from pydfsnode.storage.chunk_epoch import EpochFile
 from pydfsnode.storage.chunk_store import ChunkStore
 
@@ -25,7 +26,7 @@ _log = get_logger("chunkserver.commands")
 
 
 class Command(NamedTuple):
-    """An order of the leader of *epoch*; length, crc32c and sources are for copies."""
+    """An order of the leader of *epoch*; length and all behind it are for copies."""
 
     kind: Kind
     epoch: int
@@ -34,6 +35,8 @@ class Command(NamedTuple):
     length: int = 0
     crc32c: int = 0
     sources: tuple[Replica, ...] = ()
+    seal: int = 0
+    """A `SealChoice`."""
 
 
 class Done(NamedTuple):
@@ -54,8 +57,14 @@ class CommandRunner:
         epoch: EpochFile,
         connect: Connect,
         on_done: Callable[[Done], None],
+        sealing: Sealing | None = None,
     ) -> None:
-        """*on_done* is told what became of each command."""
+        """
+        Args:
+            on_done: is told what became of each command.
+            sealing: whether copies are sealed at rest; None: they are not.
+        """
+        self._sealing = sealing
         self._store = store
         self._epoch = epoch
         self._connect = connect
@@ -135,7 +144,9 @@ class CommandRunner:
         wanted = ChunkLocation(
             command.chunk_id, command.version, 0, command.length, command.crc32c, command.sources
         )
-        await replicate(self._store, wanted, self._connect)
+        sealing = self._sealing
+        is_sealed = sealing is not None and await sealing.is_sealed(command.seal)
+        await replicate(self._store, wanted, self._connect, is_sealed)
 
     def _end(self, command: Command, ok: bool, reason: str, result: str) -> None:
         self._known.discard((command.kind, command.chunk_id, command.version))

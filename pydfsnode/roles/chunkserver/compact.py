@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from pydfsnode.errors import InvariantViolation, StorageError
+from pydfsnode.errors import InvariantViolation, KeyUnavailable, StorageError
 from pydfsnode.limits import MIB
 from pydfsnode.obs.log import get_logger
 from pydfsnode.storage.chunk_store import ChunkStore
@@ -27,9 +27,10 @@ async def compact(
         moved = 0
         for compaction in compactions:
             try:
-                moved += await store.run(compaction.step)
+                moved += await store.run_on(compaction.disk, compaction.step)
             except InvariantViolation:
                 raise
-            except StorageError as error:  # no room, or the disk failed, which the store tells
+            except (StorageError, KeyUnavailable) as error:
+                # No room, a key that did not come yet, or the disk failed, which the store tells.
                 _log.warning("segments are not compacted now", error=str(error))
         await pause(moved / RATE_BYTES_PER_S if moved else IDLE_S)

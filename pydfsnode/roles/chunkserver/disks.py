@@ -10,6 +10,7 @@ from pydfsnode.config import NodeConfig
 from pydfsnode.errors import ConfigError
 from pydfsnode.obs.log import get_logger
 from pydfsnode.runtime.clock import stopwatch_s
+from pydfsnode.security.chunk_keys import ChunkKeys
 from pydfsnode.storage.chunk_disk import ChunkDisk
 from pydfsnode.storage.chunk_epoch import EpochFile
 from pydfsnode.storage.chunk_store import ChunkStore
@@ -19,11 +20,12 @@ _log = get_logger("chunkserver.disks")
 
 
 class OpenedDisks(NamedTuple):
-    """What a chunkserver works with; `claims` are given back when it stops."""
+    """What a chunkserver works with; `claims` are given back when it stops, `keys` come later."""
 
     store: ChunkStore
     epoch: EpochFile
     claims: contextlib.ExitStack
+    keys: ChunkKeys
 
 
 async def open_disks(config: NodeConfig, cluster_id: str) -> OpenedDisks:
@@ -53,10 +55,11 @@ async def open_disks(config: NodeConfig, cluster_id: str) -> OpenedDisks:
                 _claim(disk, cluster_id, config.node_id, claims)
         if all(disk.failure for disk in disks):
             raise ConfigError(disks[0].failure)
-        store = await ChunkStore.open_disks(disks, stopwatch_s, config.pack_bytes_max)
+        keys = ChunkKeys()
+        store = await ChunkStore.open_disks(disks, stopwatch_s, config.pack_bytes_max, keys)
         live = [disk.directory for disk in store.disks.live]
         epoch = EpochFile(*dict.fromkeys([own, *live]), on_failure=store.lose_disk)
-        return OpenedDisks(store, epoch, claims.pop_all())
+        return OpenedDisks(store, epoch, claims.pop_all(), keys)
 
 
 def _claim(disk: ChunkDisk, cluster_id: str, node_id: str, claims: contextlib.ExitStack) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
@@ -10,17 +11,20 @@ from typing import Any, Protocol
 
 from pydfsnode.client.model import Replica as Server
 from pydfsnode.config import Peer
-from pydfsnode.errors import PydfsError
+from pydfsnode.errors import MalformedMessage, PydfsError
 from pydfsnode.obs.log import get_logger
 from pydfsnode.roles.chunkserver.commands import Command, CommandRunner, Done, Kind
 from pydfsnode.roles.chunkserver.reports import Batch, Page, ReportCursor
 from pydfsnode.roles.chunkserver.scrub import ScrubProgress
+from pydfsnode.roles.chunkserver.sealing import FetchKeys, Word
 from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.runtime.retry import CHUNKSERVER_TO_MASTER
 from pydfsnode.storage.chunk_index import ChunkIndex, Replica
 from pydfsnode.storage.chunk_store import DiskSignals
 
 HEARTBEAT = "/pydfs.v1.Fleet/Heartbeat"
 FULL_REPORT = "/pydfs.v1.Fleet/FullReport"
+CHUNK_KEYS = "/pydfs.v1.Fleet/ChunkKeys"
 
 COALESCE_MS = 20
 """A change is reported after this long, together with what else changed meanwhile."""
@@ -35,6 +39,10 @@ _log = get_logger("chunkserver.heartbeat")
 
 LearnMasters = Callable[[int, list[Peer]], Awaitable[None]]
 """(epoch, all masters)"""
+
+
+Heard = Callable[[Word, FetchKeys], Awaitable[None]]
+"""(what a master says of sealing, asks it for the keys)"""
 
 
 class Asker(Protocol):
@@ -81,6 +89,7 @@ class MasterLink:
         interval_ms: int,
         *,
         learn_masters: LearnMasters | None = None,
+        heard: Heard | None = None,
         first_report: int = 0,
     ) -> None:
         """
@@ -90,6 +99,7 @@ class MasterLink:
             learn_epoch: told the epoch of every answer; returns when it is durable.
             interval_ms: between heartbeats while nothing changes.
             learn_masters: told the masters that a leader lists.
+            heard: told what every answer says of sealing.
             first_report: number of the first report.
         """
         self.master = master
@@ -104,6 +114,7 @@ class MasterLink:
         self._interval_s = interval_ms / 1000
         self._index = index
         self._learn_masters = learn_masters
+        self._heard = heard
         self._cursor = ReportCursor(index, first_report)
         self._done: deque[Done] = deque(maxlen=DONE_MAX)
         self._wake = asyncio.Event()
@@ -124,12 +135,14 @@ class MasterLink:
 
     async def run(self) -> None:
         """Beat until cancelled."""
+        backoff = CHUNKSERVER_TO_MASTER.backoff(random.random)
         while True:
             if await self._beat():
+                backoff.reset()
                 await self._rest()
             else:
                 # A master that does not answer is not asked more often for every change.
-                await asyncio.sleep(self._interval_s)
+                await asyncio.sleep(backoff.next_ms() / 1000)
 
     async def _rest(self) -> None:
         if not self._cursor.is_behind:
@@ -157,6 +170,9 @@ class MasterLink:
             for _ in range(min(len(done), len(self._done))):
                 self._done.popleft()
             await self._learn_epoch(answer.epoch)
+            if self._heard is not None:
+                word = Word(answer.is_leader, answer.chunk_key_epoch, answer.seal_chunks)
+                await self._heard(word, self._chunk_keys)
             self._take_orders(answer)
             if answer.full_report_wanted or self._cursor.wants_full:
                 await self._report_all()
@@ -170,6 +186,12 @@ class MasterLink:
             listed = [Peer(master.node_id, master.listen) for master in answer.masters]
             await self._learn_masters(answer.epoch, listed)
         return True
+
+    async def _chunk_keys(self) -> dict[int, bytes]:
+        answer = await self._asker.unary(CHUNK_KEYS, pb.ChunkKeysRequest(), timeout_ms=TIMEOUT_MS)
+        if not isinstance(answer, pb.ChunkKeysResponse):
+            raise MalformedMessage(f"{CHUNK_KEYS} answered with a {type(answer).__name__}")
+        return {each.epoch: each.key for each in answer.keys}
 
     async def _report_all(self) -> None:
         cursor, pages = self._cursor.full()
@@ -253,4 +275,6 @@ def _command(order: pb.Command, epoch: int) -> Command | None:
         _log.warning("an order of an unknown kind is ignored", kind=order.kind)
         return None
     sources = tuple(Server(source.node_id, source.listen) for source in order.sources)
-    return Command(kind, epoch, order.chunk_id, order.version, order.length, order.crc32c, sources)
+    return Command(
+        kind, epoch, order.chunk_id, order.version, order.length, order.crc32c, sources, order.seal
+    )

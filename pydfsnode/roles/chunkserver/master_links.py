@@ -113,6 +113,13 @@ class MasterLinks:
         """The master that says it leads, "" when none does."""
         return next((link.master for link in self._links.values() if link.is_leader), "")
 
+    async def ask_leader(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+        """Ask the master that says it leads. Raises Unavailable when none does, else PydfsError."""
+        channel = self._channels.get(self.leader)
+        if channel is None:
+            raise Unavailable("no leading master answers")
+        return await channel.unary(path, request, timeout_ms=timeout_ms)
+
     def reached(self) -> dict[str, bool]:
         """Every known master and whether it answered the last heartbeat."""
         return {name: link.is_reached for name, link in self._links.items()}

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pydfsnode import limits
 from pydfsnode._fast import crc32c_combine
 from pydfsnode.client import wire_chunks
-from pydfsnode.client.model import Replica
+from pydfsnode.client.model import ChunkBase, Replica
 from pydfsnode.client.wire_chunks import ChunkStream, Connect, WriteAck
 from pydfsnode.errors import (
     CorruptionError,
@@ -31,14 +31,22 @@ from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
 from pydfsnode.rpc.chunk_packets import parse_head, parse_packet
 from pydfsnode.rpc.server import ServerStream
-from pydfsnode.storage.chunk_store import OpenChunk
+from pydfsnode.storage.open_chunk import OpenChunk
 
+STALL_STEPS = 8
 QUEUE_PACKETS = 4
 """Packets between the network and the disk: they overlap, and memory stays bounded."""
+QUEUED_PACKETS_MAX = 48
+"""Of all chunks that are received at once: many have one each."""
 
 _log = get_logger("chunkserver.pipeline")
 
 SendAck = Callable[[WriteAck], Awaitable[None]]
+
+
+def queue_packets(streams: int) -> int:
+    """How many packets of each chunk may wait for the disk while so many are received."""
+    return max(1, min(QUEUE_PACKETS, QUEUED_PACKETS_MAX // max(1, streams)))
 
 
 class ChainPlace(NamedTuple):
@@ -47,6 +55,10 @@ class ChainPlace(NamedTuple):
     node_id: str
     epoch: int
     downstream: Sequence[Replica]
+    seal: int = 0
+    """Whether the chunk is sealed at rest, a `SealChoice`."""
+    base: ChunkBase | None = None
+    """What it begins with, here already."""
 
 
 class WritePipeline:
@@ -59,20 +71,24 @@ class WritePipeline:
         upstream: ServerStream,
         send_ack: SendAck,
         connect: Connect,
+        streams: Callable[[], int] = lambda: 1,
     ) -> None:
+        """*streams*: how many chunks are received here now."""
+        self._streams = streams
         self._chunk = chunk
         self._place = place
         self._upstream = upstream
         self._send_ack = send_ack
         self._connect = connect
         self._downstream: ChunkStream | None = None
-        self._queue: asyncio.Queue[memoryview | None] = asyncio.Queue(QUEUE_PACKETS)
+        self._queue: asyncio.Queue[memoryview | None] = asyncio.Queue()
+        self._taken = asyncio.Event()
         self._news = asyncio.Event()
-        self._received = 0
-        self._crc = 0
-        self._written = 0
+        base = place.base
+        self._received = self._written = base.length if base is not None else 0
+        self._crc = base.crc32c if base is not None else 0
         self._forwarded_end = False
-        self._downstream_acked = 0
+        self._downstream_acked = self._written
         self._downstream_durable: WriteAck | None = None
         self._downstream_done = asyncio.Event()
 
@@ -105,6 +121,7 @@ class WritePipeline:
                 self._downstream = await wire_chunks.open_write(
                     self._connect(following.node_id, following.listen),
                     chunk.chunk_id, chunk.version, self._place.epoch, rest,
+                    seal=self._place.seal, base=self._place.base,
                 )  # fmt: skip
         except (PydfsError, TimeoutError) as error:
             raise self._downstream_broken(error) from error
@@ -140,11 +157,14 @@ class WritePipeline:
                 except PydfsError as error:
                     # What it acknowledged and whom it blames may still be on its way to us.
                     await self._hear_out(error)
-            await self._queue.put(view)
+            while self._queue.qsize() >= queue_packets(self._streams()):
+                self._taken.clear()
+                await self._taken.wait()
+            self._queue.put_nowait(view)
         if downstream is not None:
             self._forwarded_end = True
             await downstream.close_send()
-        await self._queue.put(None)
+        self._queue.put_nowait(None)
 
     def _checked(self, packet: bytes | memoryview) -> memoryview:
         """The bytes of *packet*, verified and in their place."""
@@ -169,6 +189,7 @@ class WritePipeline:
             batch = [await self._queue.get()]
             while not self._queue.empty():
                 batch.append(self._queue.get_nowait())
+            self._taken.set()
             views = [view for view in batch if view is not None]
             if len(views) < len(batch):
                 whole = await self._chunk.finish(views, self._crc)
@@ -197,12 +218,12 @@ class WritePipeline:
 
     async def _acknowledge(self) -> None:
         """Tell upstream whenever more is acknowledged; what comes meanwhile is told at once."""
-        told = 0
+        told = self._acked
         while True:
             await self._news.wait()
             self._news.clear()
             if self._acked > told:
-                told = self._acked
+                told = self._chunk.readable_bytes = self._acked
                 await self._send_ack(WriteAck(told, False, 0, ""))
 
     async def _receive_acks(self, downstream: ChunkStream) -> None:
@@ -229,17 +250,18 @@ class WritePipeline:
             )
 
     async def _watch_downstream(self) -> None:
-        """Fail when what was forwarded is not acknowledged for too long."""
-        while True:
-            before = self._downstream_acked
-            waited_for = self._forwarded_end or self._received > before
-            await asyncio.sleep(self._stall_s)
-            if (
-                waited_for
-                and before == self._downstream_acked
-                and not self._downstream_done.is_set()
-            ):
-                raise self._downstream_broken(TimeoutError())
+        """Fail when what was forwarded is not acknowledged for too long.
+
+        Looked at in steps, or who waits for us would notice first and blame us.
+        """
+        before, steps = 0, 0
+        while steps < STALL_STEPS:
+            await asyncio.sleep(self._stall_s / STALL_STEPS)
+            acked = self._downstream_acked
+            owes = self._forwarded_end or self._received > acked
+            is_stuck = owes and acked == before and not self._downstream_done.is_set()
+            before, steps = acked, steps + 1 if is_stuck else 0
+        raise self._downstream_broken(TimeoutError())
 
     # ---- failure
 

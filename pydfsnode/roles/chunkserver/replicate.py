@@ -12,7 +12,9 @@ from pydfsnode.storage.chunk_store import ChunkStore
 _log = get_logger("chunkserver.replicate")
 
 
-async def replicate(store: ChunkStore, wanted: ChunkLocation, connect: Connect) -> None:
+async def replicate(
+    store: ChunkStore, wanted: ChunkLocation, connect: Connect, is_sealed: bool = False
+) -> None:
     """Pull the chunk from one of `wanted.replicas` and store it; on return it is durable here.
 
     Every packet is verified, and the whole against `wanted.crc32c` (0: not known) before it counts.
@@ -23,7 +25,7 @@ async def replicate(store: ChunkStore, wanted: ChunkLocation, connect: Connect) 
         StaleChunkVersion, DiskFull, StorageError: it cannot be stored here.
     """
     try:
-        chunk = store.create(wanted.chunk_id, wanted.version, wanted.length)
+        chunk = store.create(wanted.chunk_id, wanted.version, wanted.length, is_sealed=is_sealed)
     except AlreadyExists:
         store.find(wanted.chunk_id, wanted.version)
         return

@@ -22,10 +22,13 @@ from pydfsnode.roles.chunkserver.heartbeat import Asker, MasterLink, NodeState
 from pydfsnode.roles.chunkserver.known_masters import KnownMasters
 from pydfsnode.roles.chunkserver.master_links import MasterLinks
 from pydfsnode.roles.chunkserver.scrub import Scrubber
+from pydfsnode.roles.chunkserver.sealing import Sealing
 from pydfsnode.roles.chunkserver.service import ChunkService
 from pydfsnode.rpc.server import Handlers
 
 SWEEP_INTERVAL_S = 30
+DISK_LOOKS = 6
+"""A disk that is at one job for the last of so many looks does not answer."""
 
 _log = get_logger("roles.chunkserver")
 
@@ -35,17 +38,22 @@ class ChunkserverRole:
 
     def __init__(self, node: Node, opened: OpenedDisks) -> None:
         config = node.config
-        store, epoch, claims = opened
+        store, epoch, claims, keys = opened
+        self._sealing = Sealing(keys)
         self._node = node
         self._store = store
         self._epoch = epoch
         self._claims = claims
         self._epoch_lock = asyncio.Lock()
         self._settled_epoch = 0
-        self._pool = ConnectionPool(node.tls)
+        self._pool = ConnectionPool(node.tls, node.peers)
         self._incarnation = random.SystemRandom().getrandbits(63) + 1
-        self._service = ChunkService(config.node_id, store, epoch, self._connect, node.clock)
-        self._commands = CommandRunner(store, epoch, self._connect, self._command_done)
+        self._service = ChunkService(
+            config.node_id, store, epoch, self._connect, node.clock, self._sealing
+        )
+        self._commands = CommandRunner(
+            store, epoch, self._connect, self._command_done, self._sealing
+        )
         self._links = MasterLinks(
             KnownMasters(config.peers(), Path(config.data_dir)),
             lambda name, listen: self._pool.channel("master", name, listen),
@@ -64,7 +72,7 @@ class ChunkserverRole:
     async def make(cls, node: Node) -> ChunkserverRole:
         """Open the disk and list what is there."""
         opened = await open_disks(node.config, node.tls.identity.cluster_id)
-        store, epoch, _ = opened
+        store, epoch, *_ = opened
         _log.info(
             "opened",
             chunks=len(store.index),
@@ -103,12 +111,17 @@ class ChunkserverRole:
         reason = "" if leader else "no leading master answers: an election, or the network"
         return bool(leader), {"ready": bool(leader), "leader": leader, "reason": reason}
 
+    async def ask_leader(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+        """See `roles.base.Role`."""
+        return await self._links.ask_leader(path, request, timeout_ms=timeout_ms)
+
     async def start(self) -> None:
         """Report to the masters and take orders."""
         supervisor = self._node.supervisor
         supervisor.spawn("chunk store", self._watch_store())
         supervisor.spawn("commands", self._commands.run())
         supervisor.spawn("sweep", self._sweep())
+        supervisor.spawn("disk watch", self._watch_disks())
         supervisor.spawn("compact", compact(self._store))
         if self._node.config.scrub_period_days:
             supervisor.spawn("scrub", self._scrubber.run())
@@ -138,6 +151,11 @@ class ChunkserverRole:
             if swept:
                 _log.info("broken chunks given up", count=swept)
 
+    async def _watch_disks(self) -> None:
+        while True:
+            await asyncio.sleep(self._node.config.disk_timeout_ms / 1000 / DISK_LOOKS)
+            self._store.look_at_disks(DISK_LOOKS)
+
     async def _learn_epoch(self, epoch: int) -> None:
         if epoch > self._epoch.highest:
             async with self._epoch_lock:
@@ -158,6 +176,7 @@ class ChunkserverRole:
             self._commands,
             self._node.config.heartbeat_ms,
             learn_masters=self._links.learn,
+            heard=self._sealing.heard,
             first_report=first_report,
         )
 
@@ -201,6 +220,10 @@ class ChunkserverRole:
             "scrub": dataclasses.asdict(self._scrubber.progress),
             "unfinished": self._store.growing(),
             "corrupt": self._store.index.corrupt(),
+            "sealing": {
+                "new_chunks": self._sealing.by_default,
+                "key_epochs": self._sealing.keys.epochs,
+            },
             "commands": self._commands.waiting,
             "masters": self._links.reached(),
         }

@@ -12,7 +12,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydfsnode.errors import CorruptionError, DomainError, InvariantViolation, StorageError
+from pydfsnode.errors import (
+    CorruptionError,
+    DomainError,
+    InvariantViolation,
+    KeyUnavailable,
+    StorageError,
+)
 from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
 from pydfsnode.runtime.clock import Clock
@@ -24,6 +30,8 @@ SAVE_INTERVAL_MS = 60_000
 """Verified again after a restart: what was read in this time."""
 EMPTY_PAUSE_MS = 60_000
 """Between rounds that had nothing to read."""
+KEY_PAUSE_MS = 5_000
+"""Before a sealed chunk without its key is tried a second time, and then left for this round."""
 
 _log = get_logger("chunkserver.scrub")
 
@@ -120,7 +128,7 @@ class Scrubber:
         chunk_ids = array("Q", sorted(held.chunk_id for held in found))
         return chunk_ids, sum(held.length for held in found)
 
-    async def _verify(self, chunk_id: int, pace: ScrubPace) -> None:
+    async def _verify(self, chunk_id: int, pace: ScrubPace, *, waits: bool = True) -> None:
         held = self._store.index.get(chunk_id)
         if held is None or self._store.index.is_corrupt(chunk_id):
             return
@@ -136,6 +144,12 @@ class Scrubber:
             self._corrupt_found += 1
             metrics().counter("chunk_scrub_corrupt_total").inc()
             _log.error("the scrubber found a corrupt replica", chunk_id=chunk_id, error=str(error))
+        except KeyUnavailable as error:
+            # At a start the keys may still be on their way. Without its key nothing is said of it.
+            _log.warning("a sealed chunk cannot be verified now", why=str(error))
+            if waits:
+                await self._pause(KEY_PAUSE_MS / 1000)
+                await self._verify(chunk_id, pace, waits=False)
         except (StorageError, DomainError) as error:
             # Deleted or replaced meanwhile, or its disk failed: the store tells the masters.
             _log.debug("a chunk was not verified", chunk_id=chunk_id, error=str(error))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pydfsnode import __version__, limits
 from pydfsnode.client.model import Replica
-from pydfsnode.client.wire_chunks import Connect, WriteAck
+from pydfsnode.client.wire_chunks import Connect, WriteAck, parse_base
 from pydfsnode.errors import InvalidArgument, MalformedMessage
+from pydfsnode.roles.chunkserver.chunk_base import begin_chunk
 from pydfsnode.roles.chunkserver.pipeline import ChainPlace, WritePipeline
+from pydfsnode.roles.chunkserver.sealing import Sealing
 from pydfsnode.roles.chunkserver.streams import StreamSlots
 from pydfsnode.rpc.chunk_packets import pack_head
 from pydfsnode.rpc.context import CallContext
@@ -23,9 +25,20 @@ class ChunkService:
     """Handlers of a chunkserver, the same for both transports."""
 
     def __init__(
-        self, node_id: str, store: ChunkStore, epoch: EpochFile, connect: Connect, clock: Clock
+        self,
+        node_id: str,
+        store: ChunkStore,
+        epoch: EpochFile,
+        connect: Connect,
+        clock: Clock,
+        sealing: Sealing | None = None,
     ) -> None:
-        """*connect* reaches the other chunkservers."""
+        """
+        Args:
+            connect: reaches the other chunkservers.
+            sealing: whether chunks are sealed at rest; None: they are not.
+        """
+        self._sealing = sealing
         self._node_id = node_id
         self._store = store
         self._epoch = epoch
@@ -40,6 +53,7 @@ class ChunkService:
             "/pydfs.v1.Chunk/WriteChunk": self.write_chunk,
             "/pydfs.v1.Chunk/ReadChunk": self.read_chunk,
             "/pydfs.v1.Chunk/SealChunk": self.seal_chunk,
+            "/pydfs.v1.Chunk/ChunkState": self.chunk_state,
             **NodeService(self._node_id, CHUNKSERVER, __version__).handlers(),
         }
 
@@ -51,15 +65,24 @@ class ChunkService:
             raise MalformedMessage("WriteChunk begins with a message that has `open`")
         opening = first.open
         self._epoch.check(opening.epoch)
-        place = ChainPlace(self._node_id, opening.epoch, _downstream(opening, self._node_id))
+        downstream = _downstream(opening, self._node_id)
+        base = parse_base(opening)
+        place = ChainPlace(self._node_id, opening.epoch, downstream, opening.seal, base)
 
         async def send_ack(ack: WriteAck) -> None:
             await stream.send(pb.WriteChunkAck(**ack._asdict()))
 
         with self.writes:
-            chunk = self._store.create(opening.chunk_id, opening.version)
+            sealing = self._sealing
+            is_sealed = sealing is not None and await sealing.is_sealed(opening.seal)
+            chunk = await begin_chunk(
+                self._store, opening.chunk_id, opening.version, base, self._connect,
+                is_sealed=is_sealed,
+            )  # fmt: skip
             try:
-                await WritePipeline(chunk, place, stream, send_ack, self._connect).run()
+                await WritePipeline(
+                    chunk, place, stream, send_ack, self._connect, lambda: self.writes.count
+                ).run()
             finally:
                 chunk.keep(self._clock.monotonic_ms())
 
@@ -83,6 +106,12 @@ class ChunkService:
             request.chunk_id, request.version, request.new_version, request.length
         )
         return pb.SealChunkResponse(length=request.length, crc32c=crc)
+
+    async def chunk_state(
+        self, request: pb.ChunkStateRequest, call: CallContext
+    ) -> pb.ChunkStateResponse:
+        """What is here of a chunk, also of one that is being written."""
+        return pb.ChunkStateResponse(**self._store.state(request.chunk_id)._asdict())
 
 
 def _downstream(opening: pb.WriteChunkOpen, node_id: str) -> list[Replica]:

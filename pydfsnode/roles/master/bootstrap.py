@@ -17,12 +17,9 @@ from pydfsnode.errors import ConfigError, PydfsError
 from pydfsnode.obs.log import get_logger
 from pydfsnode.raft.configuration import Configuration, member_name
 from pydfsnode.rpc.raft_hello import AskHello, Hello
-from pydfsnode.runtime.retry import Backoff
+from pydfsnode.runtime.retry import MASTER_TO_MASTER
 
 _log = get_logger("roles.master.bootstrap")
-
-PAUSE_MS, PAUSE_MS_MAX = 50, 1_000
-"""Spread of the pauses between rounds of asking: the others may be starting just now."""
 
 Begin = Callable[[Configuration], Awaitable[None]]
 
@@ -130,7 +127,7 @@ class Formation:
         self._ask = ask
         self._begin = begin
         self._is_member = is_member
-        self._backoff = Backoff(PAUSE_MS, PAUSE_MS_MAX, chance)
+        self._backoff = MASTER_TO_MASTER.backoff(chance)
         self.reason = ""
         """Why this master is no member yet; "" when it is."""
 

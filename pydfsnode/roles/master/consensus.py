@@ -64,6 +64,11 @@ class Consensus:
         """The content of a small file by its id, at once; see `NamespaceMachine.read_inline`."""
 
     @property
+    def leader_hint(self) -> str:
+        """Of this master, for the answers that it gives as the leader."""
+        return self._driver.own_hint
+
+    @property
     def term(self) -> int:
         """The current term: the epoch of what this master orders."""
         return self._driver.term

@@ -40,6 +40,10 @@ class Condition:
     read_only_by: str = ""
     poor_chunkservers: Sequence[tuple[str, str]] = ()
     """Live ones that are avoided, and why."""
+    failed_disks: Sequence[tuple[str, int, int]] = ()
+    """Live ones with disks that failed: how many, of how many."""
+    expiring: Sequence[tuple[str, int]] = ()
+    """Certificates that were not renewed in time, and their ms left; negative: expired."""
     last_index: int = 0
     changing: bool = False
 
@@ -53,6 +57,8 @@ def overall(checks: list[Check]) -> str:
 def check(condition: Condition) -> list[Check]:
     """Everything that is not as it should be, the worst first."""
     found = [*_masters(condition), *_chunkservers(condition), *_chunks(condition)]
+    if condition.expiring:
+        found.append(_expiring(condition))
     if condition.read_only_by:
         found.append(
             Check(
@@ -64,6 +70,20 @@ def check(condition: Condition) -> list[Check]:
             )
         )
     return sorted(found, key=lambda c: c.severity != ERROR)
+
+
+def _expiring(condition: Condition) -> Check:
+    told = [
+        f"{who}: expired" if left_ms < 0 else f"{who}: {left_ms // 86_400_000} days left"
+        for who, left_ms in condition.expiring
+    ]
+    return Check(
+        "CERT_EXPIRING",
+        ERROR if condition.expiring[0][1] < 86_400_000 else WARN,
+        f"certificates were not renewed in time: {'; '.join(told)}",
+        "'pydfsnode certs status' says why; 'pydfsnode certs install' lets the masters renew, a "
+        "new CA comes by 'pydfsnode certs issuer' or 'pydfsnode certs rotate --ca trust'",
+    )
 
 
 def _masters(condition: Condition) -> list[Check]:
@@ -171,6 +191,8 @@ def _chunkservers(condition: Condition) -> list[Check]:
                 "start it again, or leave it: its chunks are copied elsewhere",
             )
         )
+    if condition.failed_disks:
+        found.append(_failed_disks(condition))
     if condition.poor_chunkservers:
         found.append(
             Check(
@@ -183,6 +205,17 @@ def _chunkservers(condition: Condition) -> list[Check]:
             )
         )
     return found
+
+
+def _failed_disks(condition: Condition) -> Check:
+    servers = [f"{name}: {failed} of {all_} disks" for name, failed, all_ in condition.failed_disks]
+    return Check(
+        "DISK_FAILED",
+        WARN,
+        f"{'; '.join(servers)} failed: not used any more, what was there is made again elsewhere",
+        "its log ('a disk failed') and its page /chunks/state name the directory: replace the "
+        "disk, or take it out of data_dirs, and restart that chunkserver",
+    )
 
 
 def _chunks(condition: Condition) -> list[Check]:

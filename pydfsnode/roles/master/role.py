@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydfsnode import __version__
+from pydfsnode.client.connections import ConnectionPool
 from pydfsnode.client.consistency import Consistency
 from pydfsnode.config import NodeConfig
-from pydfsnode.errors import PydfsError
+from pydfsnode.errors import PydfsError, Unavailable
 from pydfsnode.fleet.repair import RepairRates
 from pydfsnode.meta.rows import TABLES
 from pydfsnode.obs.log import get_logger
@@ -25,6 +26,7 @@ from pydfsnode.roles.master.callers import Callers
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.fleet import Fleet
 from pydfsnode.roles.master.gauges import export_gauges
+from pydfsnode.roles.master.lease_recovery import LeaseRecovery
 from pydfsnode.roles.master.machine import NamespaceMachine
 from pydfsnode.roles.master.membership import Membership
 from pydfsnode.roles.master.service.cluster import ClusterService
@@ -32,8 +34,10 @@ from pydfsnode.roles.master.service.fleet import FleetService
 from pydfsnode.roles.master.service.fleet_orders import FleetOrders
 from pydfsnode.roles.master.service.namespace import NamespaceService
 from pydfsnode.roles.master.service.raft import RaftService
+from pydfsnode.roles.master.service.security import SecurityService
 from pydfsnode.roles.master.service.writing import FileDefaults
 from pydfsnode.roles.master.store import MasterStore, open_store, warn_of_other_masters
+from pydfsnode.roles.master.trust_center import TrustCenter
 from pydfsnode.roles.master.upkeep import Upkeep
 from pydfsnode.rpc.node_service import NodeService
 from pydfsnode.rpc.raft_hello import Hello, HelloCaller
@@ -45,6 +49,7 @@ from pydfsnode.runtime.raft_driver import RaftDriver
 from pydfsnode.runtime.snapshot_receive import SnapshotReceiver
 from pydfsnode.runtime.snapshot_send import SendingParts, SnapshotTransfers
 from pydfsnode.runtime.yielding_thread import run_yielding
+from pydfsnode.security.identity import Identity
 
 _log = get_logger("roles.master")
 
@@ -65,12 +70,12 @@ class MasterRole:
             rates=RepairRates(config.repair_bytes_per_s, config.repair_server_bytes_per_s),
         )  # fmt: skip
         self._transport = RaftTransport(
-            store.member, {}, node.tls, self._receive, self._addresses[config.node_id]
+            store.member, {}, node.tls, self._receive, self._addresses[config.node_id], node.peers
         )
         self._snapshots = SnapshotTransfers(
             SendingParts(
                 open_view=store.log.open_view,
-                dial=FramedSnapshotDial(node.tls, self._transport.address_of),
+                dial=FramedSnapshotDial(node.tls, self._transport.address_of, node.peers),
                 clock=node.clock,
                 bytes_per_s=config.snapshot.bytes_per_s,
                 random=random.random,
@@ -90,7 +95,7 @@ class MasterRole:
             store.log.incarnation,
             masters=tuple(self._addresses) if config.bootstrap else (),
         )
-        ask = HelloCaller(own, node.tls).ask
+        ask = HelloCaller(own, node.tls, node.peers).ask
         self._formation = Formation(
             store.member, config.peers(), config.bootstrap, ask, self._driver.bootstrap,
             self._is_member,
@@ -103,13 +108,21 @@ class MasterRole:
             self._driver, store.namespace, node.clock, read_only=config.read_only,
             read_inline=self._machine.read_inline,
         )  # fmt: skip
+        self._chunkservers = ConnectionPool(node.tls, node.peers)
+        self._recovery = LeaseRecovery(
+            self._consensus,
+            self._fleet.listen_of,
+            lambda node_id, listen: self._chunkservers.channel("chunkserver", node_id, listen),
+        )
         self._upkeep = Upkeep(
             self._consensus, store.namespace, node.clock, node.supervisor,
             trash_keep_ms=config.trash_keep_minutes * 60_000,
             fleet_wishes=self._fleet.operations.wishes,
+            recover=self._recovery.finish,
         )  # fmt: skip
         self._handlers = self._make_handlers(own)
         self._leaving: asyncio.Task[None] | None = None
+        self._masters = ConnectionPool(node.tls, node.peers)
         export_gauges(self._driver, self._fleet, store.namespace)
 
     def _make_driver(self) -> RaftDriver:
@@ -143,7 +156,7 @@ class MasterRole:
         callers = Callers(config.groups)
         namespace = NamespaceService(
             consensus,
-            Allocation(consensus, self._fleet, store.namespace),
+            Allocation(consensus, self._fleet, store.namespace, config.min_replicas),
             self._fleet,
             FileDefaults(
                 config.replication,
@@ -153,7 +166,9 @@ class MasterRole:
             ),
             callers=callers,
             consistency=Consistency.parse(config.consistency),
+            recovery=self._recovery,
         )
+        center = TrustCenter(store.namespace, node.tls, config.certificate_days)
         cluster = ClusterService(
             self._driver,
             self._fleet,
@@ -161,13 +176,26 @@ class MasterRole:
             config,
             node.tls.identity.cluster_id,
             self._membership,
+            lambda: center.expiring(self._live_nodes(), node.clock.wall_ms()),
+            node.peers,
         )
         receiver = SnapshotReceiver(self._driver, store.log.stage)
         return {
             **namespace.handlers(),
             **cluster.handlers(),
             **FleetOrders(consensus, self._fleet, callers).handlers(),
-            **FleetService(self._driver, self._fleet, store.namespace).handlers(),
+            **SecurityService(
+                consensus,
+                center,
+                callers,
+                node.clock,
+                self._live_nodes,
+                node.tls.identity.cluster_id,
+                config.http_listen,
+            ).handlers(),
+            **FleetService(
+                self._driver, self._fleet, store.namespace, seal_chunks=config.seal_chunks
+            ).handlers(),
             **NodeService(config.node_id, config.role, __version__).handlers(),
             **RaftService(own, lambda: self._driver.configuration).handlers(),
             **SnapshotService(receiver).handlers(),
@@ -223,6 +251,16 @@ class MasterRole:
             known, reason = False, self._formation.reason or "not a member of a cluster yet"
         return known, {"ready": known, "leader": status.leader, "reason": reason}
 
+    async def ask_leader(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+        """See `roles.base.Role`; a leader asks itself in the same way as others."""
+        leader = self._driver.status().leader
+        name = member_name(leader)
+        address = self._transport.address_of(leader) or self._addresses.get(name, "")
+        if not leader or not address:
+            raise Unavailable("no leader is known")
+        channel = self._masters.channel("master", name, address)
+        return await channel.unary(path, request, timeout_ms=timeout_ms)
+
     async def start(self) -> None:
         """Join the other masters."""
         supervisor = self._node.supervisor
@@ -243,6 +281,8 @@ class MasterRole:
                 await self._hand_over()
             await self.left()
         await self._snapshots.stop()
+        await self._masters.close()
+        await self._chunkservers.close()
         await self._driver.stop()
         await self._transport.stop()
         self._store.close()
@@ -272,6 +312,15 @@ class MasterRole:
             _log.warning("stops as leader", why=str(error) or type(error).__name__)
         else:
             _log.info("handed over", leader=self._driver.status().leader)
+
+    def _live_nodes(self) -> list[str]:
+        """Identities of the masters and chunkservers that are there now."""
+        cluster_id = self._node.tls.identity.cluster_id
+        masters = {member_name(m.member) for m in self._membership.members() if m.active}
+        masters.add(self._node.config.node_id)
+        servers = {s.node_id for s in self._fleet.chunkservers() if s.state == "live"}
+        names = [("master", sorted(masters)), ("chunkserver", sorted(servers))]
+        return [Identity(cluster_id, r, name).uri for r, found in names for name in found]
 
     def _is_member(self) -> bool:
         return bool(self._driver.configuration.members)

@@ -1,6 +1,7 @@
 """What the leader does for the namespace by itself: what was deleted, silent writers, old trash.
 
-Also what has come of an operator's orders to the fleet. In safe mode only that.
+Also what has come of an operator's orders to the fleet, and the first key that chunks are sealed
+with. In safe mode only these.
 
 It proposes operations as a client does, with ids of its own for each term that it leads
 (INV-ONCE). Each is harmless when it comes twice or too late, so an answer that is lost is not asked
@@ -14,12 +15,14 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from pydfsnode.errors import ClusterError, SafeMode, SessionExpired
+from pydfsnode.errors import ClusterError, PydfsError, SafeMode, SessionExpired
 from pydfsnode.ids import ROOT_INODE_ID
 from pydfsnode.meta import trash
 from pydfsnode.meta.caller import SUPERUSER
+from pydfsnode.meta.inodes import RECOVERING
 from pydfsnode.meta.leases import SOFT_LEASE_MS, LeaseScan
-from pydfsnode.meta.ops import AnyOp, ExpireLeases, Reclaim, RollTrash
+from pydfsnode.meta.ops import AddChunkKey, AnyOp, ExpireLeases, Reclaim, RollTrash
+from pydfsnode.meta.ops.add_chunk_key import KEY_BYTES
 from pydfsnode.meta.results import Done, Removed
 from pydfsnode.meta.state import Namespace
 from pydfsnode.obs.log import get_logger
@@ -43,6 +46,8 @@ LEASE_GRACE_MS = SOFT_LEASE_MS
 TRASH_ROLL_MS = 3_600_000
 """Age of what becomes a checkpoint of the trash."""
 HOMES_PER_LOOK = 256
+RECOVERIES_MAX = 16
+"""Files that are recovered at once."""
 
 
 class Upkeep:
@@ -51,6 +56,7 @@ class Upkeep:
     Args of the constructor:
         trash_keep_ms: how long a checkpoint of the trash is kept; 0: for ever.
         fleet_wishes: see `FleetOperations.wishes`.
+        recover: closes a file that was taken from its writer: see `LeaseRecovery.finish`.
     """
 
     def __init__(
@@ -62,6 +68,8 @@ class Upkeep:
         *,
         trash_keep_ms: int,
         fleet_wishes: Callable[[int], list[Wish]] = lambda wall_ms: [],
+        recover: Callable[[int], Awaitable[object]],
+        new_key: Callable[[], bytes] = lambda: secrets.token_bytes(KEY_BYTES),
         new_client_id: Callable[[], int] = lambda: secrets.randbelow(2**64 - 1) + 1,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -72,6 +80,9 @@ class Upkeep:
         self._trash_keep_ms = trash_keep_ms
         self._trash_roll_ms = min(TRASH_ROLL_MS, trash_keep_ms)
         self._fleet_wishes = fleet_wishes
+        self._recover = recover
+        self._recoveries: dict[int, asyncio.Task[None]] = {}
+        self._new_key = new_key
         self._new_client_id = new_client_id
         self._sleep = sleep
         self._term: int | None = None
@@ -98,6 +109,7 @@ class Upkeep:
         try:
             if self._term != self._consensus.term:
                 await self._begin_term()
+            await self._have_chunk_key()
             is_read_only = self._namespace.tree.administration.is_read_only
             if not is_read_only:
                 await self._reclaim()
@@ -122,6 +134,12 @@ class Upkeep:
         self._leads_since_ms = self._looked_ms = self._clock.monotonic_ms()
         self._client_id, self._seq = self._new_client_id(), 0
 
+    async def _have_chunk_key(self) -> None:
+        """A key from the start: one directory may want its chunks sealed, if not the cluster."""
+        if not self._namespace.tree.administration.chunk_key_epoch:
+            await self._propose(AddChunkKey, Done, 1, self._new_key())
+            _log.info("chunk key made", epoch=1)
+
     @property
     def _is_reclaimable(self) -> bool:
         tree = self._namespace.tree
@@ -144,9 +162,31 @@ class Upkeep:
         tree = self._namespace.tree
         now_ms = max(tree.clock_ms, self._consensus.wall_ms())
         inode_ids = self._leases.expired(tree, now_ms, OPEN_FILES_PER_LOOK)
-        if inode_ids:
-            _log.warning("closes files of silent writers", files=len(inode_ids))
-            await self._propose(ExpireLeases, Done, tuple(inode_ids))
+        taken = [inode_id for inode_id in inode_ids if not self._is_recovering(inode_id)]
+        if taken:
+            _log.warning("closes files of silent writers", files=len(taken))
+            await self._propose(ExpireLeases, Done, tuple(taken))
+        for inode_id in inode_ids:
+            if self._is_recovering(inode_id) and len(self._recoveries) < RECOVERIES_MAX:
+                self._begin_recovery(inode_id)
+
+    def _is_recovering(self, inode_id: int) -> bool:
+        opened = self._namespace.tree.open_files.get(inode_id)
+        return opened is not None and opened.holder == RECOVERING
+
+    def _begin_recovery(self, inode_id: int) -> None:
+        if inode_id not in self._recoveries:
+            task = asyncio.get_running_loop().create_task(self._recover_one(inode_id))
+            self._recoveries[inode_id] = task
+
+    async def _recover_one(self, inode_id: int) -> None:
+        """What cannot be done now is found again by the next look."""
+        try:
+            await self._recover(inode_id)
+        except PydfsError as error:
+            _log.warning("a file stays open", inode_id=inode_id, why=str(error))
+        finally:
+            del self._recoveries[inode_id]
 
     async def _roll_trash(self) -> None:
         if not self._trash_keep_ms:

@@ -11,7 +11,7 @@ from pydfsnode.errors import NoChunkservers
 from pydfsnode.fleet import placement
 from pydfsnode.fleet.health import Load
 from pydfsnode.fleet.placement import Wish, choose_targets
-from pydfsnode.fleet.servers import DECOMMISSIONING, ServerTable
+from pydfsnode.fleet.servers import DECOMMISSIONED, DECOMMISSIONING, IN_SERVICE, ServerTable
 
 GIB = 1 << 30
 DEAD_AFTER_MS = 10_000
@@ -215,6 +215,18 @@ def test_who_leaves_is_taken_when_there_is_nobody_else_at_all() -> None:
     assert len(choose_targets(servers, Wish(1), rng.random)) == 1
     with pytest.raises(NoChunkservers):
         choose_targets(servers, Wish(1, last_resort=False), rng.random)
+
+
+def test_who_may_be_stopped_gets_nothing_even_when_there_is_nobody_else() -> None:
+    servers, rng = fleet(1, 2), random.Random(13)
+    servers.set_admin_state("c0-0", DECOMMISSIONED)
+    servers.set_admin_state("c0-1", DECOMMISSIONING)
+    assert choose_targets(servers, Wish(2), rng.random) == ["c0-1"]
+    servers.set_admin_state("c0-1", DECOMMISSIONED)
+    with pytest.raises(NoChunkservers):
+        choose_targets(servers, Wish(1), rng.random)
+    servers.set_admin_state("c0-1", IN_SERVICE)
+    assert choose_targets(servers, Wish(2), rng.random) == ["c0-1"]
 
 
 def test_the_same_numbers_choose_the_same_servers() -> None:

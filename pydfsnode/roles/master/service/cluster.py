@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
@@ -20,6 +20,7 @@ from pydfsnode.roles.master.membership import Member, Membership
 from pydfsnode.roles.master.service.fleet_orders import safe_mode
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.rpc.peer_health import PeerHealth
 from pydfsnode.rpc.server import Handlers
 from pydfsnode.runtime.raft_driver import RaftDriver
 from pydfsnode.runtime.raft_status import RaftStatus
@@ -38,6 +39,8 @@ class ClusterService:
         config: NodeConfig,
         cluster_id: str,
         membership: Membership,
+        expiring: Callable[[], list[tuple[str, int]]] = list,
+        peers: PeerHealth | None = None,
     ) -> None:
         self._driver = driver
         self._fleet = fleet
@@ -45,6 +48,8 @@ class ClusterService:
         self._config = config
         self._cluster_id = cluster_id
         self._membership = membership
+        self._expiring = expiring
+        self._peers = peers
 
     def handlers(self) -> Handlers:
         """Path to handler."""
@@ -70,7 +75,7 @@ class ClusterService:
             await self._membership.add(
                 request.node_id, request.listen, learner_only=request.learner_only
             )
-        return pb.AddServerResponse(members=self._members())
+        return pb.AddServerResponse(members=self._members(), leader_hint=self._driver.own_hint)
 
     async def remove_server(
         self, request: pb.RemoveServerRequest, call: CallContext
@@ -78,7 +83,7 @@ class ClusterService:
         """Take a master out."""
         with _told("force out" if request.force else "remove", request.node_id, call):
             await self._membership.remove(request.node_id, force=request.force)
-        return pb.RemoveServerResponse(members=self._members())
+        return pb.RemoveServerResponse(members=self._members(), leader_hint=self._driver.own_hint)
 
     async def transfer_leadership(
         self, request: pb.TransferLeadershipRequest, call: CallContext
@@ -155,7 +160,22 @@ class ClusterService:
             entries_sent=raft.entries_sent,
             groups_written=raft.groups_written,
             entries_written=raft.entries_written,
+            links=self._links(),
         )
+
+    def _links(self) -> list[pb.PeerLink]:
+        return [
+            pb.PeerLink(
+                peer=link.peer,
+                address=link.address,
+                breaker=str(link.state),
+                failures=link.failures,
+                retry_in_ms=link.retry_in_ms,
+                last_failure=link.last_failure,
+                faults=link.faults,
+            )
+            for link in (self._peers.peers() if self._peers is not None else ())
+        ]
 
     def _condition(self, raft: RaftStatus) -> health.Condition:
         servers = self._fleet.chunkservers()
@@ -177,6 +197,12 @@ class ClusterService:
             replication=self._config.replication,
             warming_up=self._fleet.warming_up,
             read_only_by=self._read_only_by(),
+            expiring=self._expiring(),
+            failed_disks=[
+                (s.node_id, s.load.failed_disks, s.load.disks)
+                for s in servers
+                if s.state == "live" and s.load.failed_disks
+            ],
             poor_chunkservers=[
                 (s.node_id, ", ".join(s.reasons))
                 for s in servers

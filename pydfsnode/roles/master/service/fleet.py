@@ -6,6 +6,7 @@ from dataclasses import fields
 
 from pydfsnode.fleet.health import Load, Scrub
 from pydfsnode.fleet.repair import Copy, Delete
+from pydfsnode.meta.sealing import seal_choice
 from pydfsnode.meta.state import Namespace
 from pydfsnode.raft.configuration import member_name
 from pydfsnode.roles.master.fleet import Fleet, Heartbeat
@@ -18,7 +19,11 @@ from pydfsnode.runtime.raft_driver import RaftDriver
 class FleetService:
     """Heartbeats and full reports. A report is believed only of the sender's own replicas."""
 
-    def __init__(self, driver: RaftDriver, fleet: Fleet, namespace: Namespace) -> None:
+    def __init__(
+        self, driver: RaftDriver, fleet: Fleet, namespace: Namespace, *, seal_chunks: bool = False
+    ) -> None:
+        """*seal_chunks*: chunks without a choice of their own are sealed at rest."""
+        self._seal_chunks = seal_chunks
         self._driver = driver
         self._fleet = fleet
         self._namespace = namespace
@@ -28,6 +33,7 @@ class FleetService:
         return {
             "/pydfs.v1.Fleet/Heartbeat": self.heartbeat,
             "/pydfs.v1.Fleet/FullReport": self.full_report,
+            "/pydfs.v1.Fleet/ChunkKeys": self.chunk_keys,
         }
 
     async def heartbeat(
@@ -44,6 +50,8 @@ class FleetService:
             full_report_wanted=full_wanted,
             commands=[self._command(order) for order in orders],
             masters=self._masters() if leads else (),
+            chunk_key_epoch=self._namespace.tree.administration.chunk_key_epoch,
+            seal_chunks=leads and self._seal_chunks,
         )
 
     async def full_report(
@@ -59,6 +67,15 @@ class FleetService:
             last=request.last,
         )
         return pb.FullReportResponse()
+
+    async def chunk_keys(
+        self, request: pb.ChunkKeysRequest, call: CallContext
+    ) -> pb.ChunkKeysResponse:
+        """Every key that chunks may be sealed with, for a chunkserver's memory."""
+        keys = self._namespace.tree.administration.chunk_keys
+        return pb.ChunkKeysResponse(
+            keys=[pb.ChunkKey(epoch=epoch, key=keys[epoch]) for epoch in sorted(keys)]
+        )
 
     def _masters(self) -> list[pb.Address]:
         """All members; none while a change may still be undone: a list is believed as a whole.
@@ -80,6 +97,8 @@ class FleetService:
                 kind=pb.Command.DELETE, chunk_id=order.chunk_id, version=order.version
             )
         chunk = self._namespace.chunk(order.chunk_id)
+        tree = self._namespace.tree
+        file = None if chunk is None else tree.table.get(chunk.inode_id)
         return pb.Command(
             kind=pb.Command.REPLICATE,
             chunk_id=order.chunk_id,
@@ -90,6 +109,7 @@ class FleetService:
                 pb.Address(node_id=node_id, listen=self._fleet.listen_of(node_id))
                 for node_id in order.sources
             ],
+            seal=pb.SealChoice.ValueType(seal_choice(tree, file)),
         )
 
 

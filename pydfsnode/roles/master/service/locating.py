@@ -8,7 +8,8 @@ from pydfsnode.errors import NotFound
 from pydfsnode.meta import queries
 from pydfsnode.meta.caller import Caller
 from pydfsnode.meta.inodes import INLINE
-from pydfsnode.meta.results import LocatedChunk
+from pydfsnode.meta.queries import is_past
+from pydfsnode.meta.results import FileView, LocatedChunk
 from pydfsnode.meta.state import Namespace
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.fleet import Fleet
@@ -38,7 +39,27 @@ class Locating:
         fill(response.status, view)
         for chunk in chunks:
             self._fill(response.chunks.add(), chunk)
+        if view.under_construction and not is_past(request.path):
+            self._fill_open(response, namespace, view, chunks)
         return response
+
+    def _fill_open(
+        self,
+        response: pb.LocateResponse,
+        namespace: Namespace,
+        view: FileView,
+        chunks: list[LocatedChunk],
+    ) -> None:
+        """The chunk that is being written, from where on it has or takes the place of others."""
+        opened = namespace.tree.open_files.get(view.inode_id)
+        if opened is None or not opened.chunk_id:
+            return
+        replaces = opened.replaces_inline or opened.replaces
+        location = response.open_chunk
+        location.chunk_id = opened.chunk_id
+        location.version = opened.version
+        location.offset = chunks[-1].offset if replaces else view.size
+        location.replicas.extend(self.addresses(opened.targets))
 
     def _fill(self, location: pb.ChunkLocation, chunk: LocatedChunk) -> None:
         location.chunk_id = chunk.chunk_id

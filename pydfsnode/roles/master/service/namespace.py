@@ -7,6 +7,7 @@ from pydfsnode.roles.master.allocation import Allocation
 from pydfsnode.roles.master.callers import Callers
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.fleet import Fleet
+from pydfsnode.roles.master.lease_recovery import LeaseRecovery, no_chunkservers
 from pydfsnode.roles.master.service.admission import Admission
 from pydfsnode.roles.master.service.attributes import AttributeHandlers
 from pydfsnode.roles.master.service.batch import Batching
@@ -32,6 +33,7 @@ class NamespaceService:
         defaults: of files whose creators do not say.
         callers: who the peers are to the namespace; None: nobody is in a group.
         consistency: of reads that do not say.
+        recovery: of files whose writers are gone; None: no chunkserver can be asked for them.
     """
 
     def __init__(
@@ -43,13 +45,17 @@ class NamespaceService:
         *,
         callers: Callers | None = None,
         consistency: Consistency = LINEARIZABLE,
+        recovery: LeaseRecovery | None = None,
     ) -> None:
         callers = callers or Callers()
         admission = Admission(consensus, callers)
         self._turns = Turns()
         locating = Locating(consensus, fleet)
         entries = EntryHandlers(admission)
-        writing = WritingHandlers(admission, consensus, allocation, locating.addresses, defaults)
+        recovery = recovery or LeaseRecovery(consensus, fleet.listen_of, no_chunkservers)
+        writing = WritingHandlers(
+            admission, consensus, allocation, locating.addresses, defaults, recovery
+        )
         queries = QueryHandlers(consensus, callers, locating, consistency, self._turns)
         attributes, trees = AttributeHandlers(admission), TreeHandlers(admission)
         self._parts = (entries, writing, attributes, trees, locating, queries)

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from pydfsnode import limits
-from pydfsnode.errors import LeaseExpired
+from pydfsnode.errors import DomainError, InvalidArgument, LeaseExpired
 from pydfsnode.meta import ops
+from pydfsnode.meta.leases import is_soft_expired
 from pydfsnode.meta.results import Appended, ChunkAllocated, Done, FileView, Removed
 from pydfsnode.roles.master.allocation import Allocation
 from pydfsnode.roles.master.consensus import Consensus
+from pydfsnode.roles.master.lease_recovery import LeaseRecovery
 from pydfsnode.roles.master.service.admission import Admission
 from pydfsnode.roles.master.service.conversions import answer, answer_bytes, chunk_done, fill
 from pydfsnode.roles.master.service.quick import Encode, Quick, QuickChange, encoder
@@ -44,7 +46,9 @@ class WritingHandlers:
         allocation: Allocation,
         addresses: Addresses,
         defaults: FileDefaults,
+        recovery: LeaseRecovery,
     ) -> None:
+        self._recovery = recovery
         self._head = admission.head
         self._propose = admission.propose
         self._consensus = consensus
@@ -58,6 +62,8 @@ class WritingHandlers:
             "Create": self.create,
             "Append": self.append,
             "AllocateChunk": self.allocate_chunk,
+            "RecordChunk": self.record_chunk,
+            "ResumeChunk": self.resume_chunk,
             "Complete": self.complete,
             "CompleteInline": self.complete_inline,
             "Abandon": self.abandon,
@@ -120,8 +126,9 @@ class WritingHandlers:
     async def append(self, request: pb.AppendRequest, call: CallContext) -> pb.AppendResponse:
         """Reopen a file for the caller, with its content when that lies here."""
         op = ops.Append(*self._head(request.op, call), request.path)
+        await self._take_from_silent(op)
         result = await self._propose(op, Appended)
-        response = pb.AppendResponse()
+        response = pb.AppendResponse(leader_hint=self._consensus.leader_hint)
         fill(response.status, result.view)
         if result.content_id:
             response.inline_content = self._reopened_content(result)
@@ -141,21 +148,57 @@ class WritingHandlers:
         self, request: pb.AllocateChunkRequest, call: CallContext
     ) -> pb.AllocateChunkResponse:
         """Choose a pipeline and record the chunk."""
-        targets = await self._allocation.choose(request.inode_id, list(request.exclude), call.peer)
+        targets = await self._allocation.choose(
+            request.inode_id, list(request.exclude), call.peer, continues=request.continues
+        )
         op = ops.AllocateChunk(
             *self._head(request.op, call),
             request.inode_id,
             chunk_done(request, "previous"),
             request.abandon_chunk_id,
             targets,
+            request.continues,
         )
         result = await self._propose(op, ChunkAllocated)
+        answer = self._allocated(request.inode_id, result)
+        if result.base_id:
+            base = answer.base
+            base.chunk_id, base.version = result.base_id, result.base_version
+            base.length, base.crc32c = result.base_length, result.base_crc32c
+            base.replicas.extend(self._addresses(self._allocation.holders(result.base_id)))
+        return answer
+
+    def _allocated(self, inode_id: int, result: ChunkAllocated) -> pb.AllocateChunkResponse:
         return pb.AllocateChunkResponse(
             chunk_id=result.chunk_id,
             version=result.version,
             epoch=self._consensus.term,
             targets=self._addresses(result.targets),
+            leader_hint=self._consensus.leader_hint,
+            seal=pb.SealChoice.ValueType(self._allocation.seal_choice(inode_id)),
         )
+
+    async def resume_chunk(
+        self, request: pb.ResumeChunkRequest, call: CallContext
+    ) -> pb.AllocateChunkResponse:
+        """The open chunk goes on with the servers that are left, and maybe others."""
+        head = self._head(request.op, call)
+        targets = await self._allocation.resume(
+            request.inode_id, list(request.survivors), list(request.exclude),
+            request.replacements, call.peer,
+        )  # fmt: skip
+        op = ops.ResumeChunk(*head, request.inode_id, request.chunk_id, targets)
+        return self._allocated(request.inode_id, await self._propose(op, ChunkAllocated))
+
+    async def record_chunk(
+        self, request: pb.RecordChunkRequest, call: CallContext
+    ) -> pb.RecordChunkResponse:
+        """The finished last chunk counts; the file stays open."""
+        last = chunk_done(request, "last")
+        if last is None:
+            raise InvalidArgument("RecordChunk names the chunk that was finished")
+        op = ops.RecordChunk(*self._head(request.op, call), request.inode_id, last)
+        return answer(pb.RecordChunkResponse, await self._propose(op, FileView))
 
     async def complete(self, request: pb.CompleteRequest, call: CallContext) -> pb.CompleteResponse:
         """Close a file."""
@@ -195,6 +238,7 @@ class WritingHandlers:
         """Cut the end off a file."""
         head, tail = self._head(request.op, call), chunk_done(request, "tail")
         op = ops.Truncate(*head, request.path, request.size, tail)
+        await self._take_from_silent(op)
         return answer(pb.TruncateResponse, await self._propose(op, FileView))
 
     async def renew_lease(
@@ -209,4 +253,23 @@ class WritingHandlers:
     ) -> pb.RecoverLeaseResponse:
         """Close a file whose writer is gone."""
         op = ops.RecoverLease(*self._head(request.op, call), request.path)
-        return answer(pb.RecoverLeaseResponse, await self._propose(op, FileView))
+        view = await self._propose(op, FileView)
+        if view.under_construction:
+            view = await self._recovery.finish(view.inode_id)
+        return answer(pb.RecoverLeaseResponse, view)
+
+    async def _take_from_silent(self, op: ops.Append | ops.Truncate) -> None:
+        """Before a file is taken over: find out what its silent writer left of its open chunk.
+
+        Whether there is such a file is the operation's to say; here it is only looked for.
+        """
+        tree = self._consensus.namespace.tree
+        try:
+            file = tree.walk_file(op.path, tree.caller(op.user))
+        except DomainError:
+            return
+        opened = tree.holder(file)
+        if opened is None or not opened.chunk_id or opened.holder == op.client_id:
+            return
+        if is_soft_expired(tree, opened):
+            await self._recovery.take(file.inode_id)

@@ -28,7 +28,7 @@ def _claim_own(tmp_path: Path) -> None:
 async def test_chunks_go_to_all_directories_and_the_epoch_too(tmp_path: Path) -> None:
     _claim_own(tmp_path)
     config = _config(tmp_path, data_dirs=[str(tmp_path / name) for name in "ab"])
-    store, epoch, claims = await open_disks(config, CLUSTER)
+    store, epoch, claims, _ = await open_disks(config, CLUSTER)
     with pytest.raises(DirectoryLocked):
         claim_directory(tmp_path / "a", CLUSTER, "chunkserver", "c1")
     epoch.advance(5)
@@ -50,7 +50,7 @@ async def test_chunks_go_to_all_directories_and_the_epoch_too(tmp_path: Path) ->
 
 async def test_data_dir_alone_goes_on_working(tmp_path: Path) -> None:
     _claim_own(tmp_path)
-    store, _, claims = await open_disks(_config(tmp_path), CLUSTER)
+    store, _, claims, _ = await open_disks(_config(tmp_path), CLUSTER)
     await store.create(1, 1).finish([b"small"], None)
     await store.close()
     claims.close()
@@ -63,7 +63,7 @@ async def test_a_directory_that_cannot_be_used_is_left_out(tmp_path: Path) -> No
     _claim_own(tmp_path)
     (tmp_path / "a").write_text("a file")
     config = _config(tmp_path, data_dirs=[str(tmp_path / name) for name in "ab"])
-    store, epoch, claims = await open_disks(config, CLUSTER)
+    store, epoch, claims, _ = await open_disks(config, CLUSTER)
     assert [disk.directory.name for disk in store.disks.failed] == ["a"]
     epoch.advance(3)
     await store.create(1, 1).finish([b"small"], None)

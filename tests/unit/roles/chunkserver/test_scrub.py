@@ -8,6 +8,8 @@ import pytest
 from pydfsnode.limits import BLOCK_BYTES, MIB
 from pydfsnode.roles.chunkserver.scrub import Scrubber
 from pydfsnode.runtime.clock import ManualClock
+from pydfsnode.security.chunk_keys import ChunkKeys
+from pydfsnode.storage.chunk_disk import ChunkDisk
 from pydfsnode.storage.chunk_index import Replica
 from pydfsnode.storage.chunk_store import ChunkStore
 from pydfsnode.storage.scrub_pace import DAY_MS
@@ -120,3 +122,26 @@ async def test_an_empty_store_costs_a_pause(scrubbed: Scrubbed) -> None:
     await scrubber.run_round()
     assert scrubbed.clock.wall_ms() - began_ms >= 60_000
     assert scrubber.progress.rounds == 0
+
+
+async def test_a_sealed_chunk_without_its_key_is_not_called_corrupt_and_others_are_verified(
+    tmp_path: Path,
+) -> None:
+    keys = ChunkKeys()
+    keys.learn({1: b"k" * 32})
+    first = await ChunkStore.open_disks([ChunkDisk(tmp_path)], keys=keys)
+    await first.create(1, 1, is_sealed=True).finish([bytes(1000)], None)
+    await first.create(2, 1).finish([bytes(1000)], None)
+    await first.close()
+    late = ChunkKeys()
+    store = await ChunkStore.open_disks([ChunkDisk(tmp_path)], keys=late)
+    scrubbed = Scrubbed(store, tmp_path)
+    scrubber = scrubbed.scrubber()
+    await scrubber.run_round()
+    assert scrubbed.verified == [1, 1, 2]
+    assert not store.index.corrupt()
+    late.learn({1: b"k" * 32})
+    await scrubber.run_round()
+    assert scrubbed.verified == [1, 1, 2, 1, 2]
+    assert scrubber.progress.corrupt_found == 0
+    await store.close()

@@ -32,6 +32,8 @@ def test_a_healthy_cluster_has_no_findings() -> None:
     [
         ({"voters": 5, "peers": [PeerView("m2#0000000a", 9, False)]}, "MASTER_DOWN", WARN),
         ({"changing": True}, "MEMBERSHIP_CHANGING", WARN),
+        ({"expiring": [("master/m1", 5 * 86_400_000)]}, "CERT_EXPIRING", WARN),
+        ({"expiring": [("master/m1", -1), ("c1", 9)]}, "CERT_EXPIRING", ERROR),
         ({"peers": [PeerView("m4", 9, False, "probe", False)]}, "LEARNER_LAGGING", WARN),
         ({"peers": [PeerView("m4", 9, True, "snapshot", False)]}, "LEARNER_LAGGING", WARN),
         (
@@ -44,6 +46,7 @@ def test_a_healthy_cluster_has_no_findings() -> None:
         ({"live_chunkservers": 2}, "FEW_CHUNKSERVERS", WARN),
         ({"dead_chunkservers": ["c1"]}, "CHUNKSERVER_DOWN", WARN),
         ({"poor_chunkservers": [("c1", "1 of 2 disks failed")]}, "CHUNKSERVER_AVOIDED", WARN),
+        ({"failed_disks": [("c1", 1, 2)]}, "DISK_FAILED", WARN),
         ({"under_replicated": 1}, "UNDER_REPLICATED", WARN),
         ({"missing": 1}, "MISSING_CHUNKS", ERROR),
         ({"missing": 1, "under_replicated": 2, "warming_up": True}, "WARMING_UP", WARN),

@@ -9,7 +9,9 @@ import pytest
 
 from pydfsnode.errors import ClusterError, NotLeader, OutcomeUnknown, Overloaded, SessionExpired
 from pydfsnode.meta import ops
+from pydfsnode.meta.administration import ChunkKey
 from pydfsnode.meta.history import PURGED_AT_ONCE_MAX
+from pydfsnode.meta.inodes import RECOVERING
 from pydfsnode.meta.leases import HARD_LEASE_MS, SOFT_LEASE_MS
 from pydfsnode.meta.results import Applied, FileView
 from pydfsnode.meta.state import Namespace
@@ -55,17 +57,24 @@ class FakeConsensus:
 
 
 class Parts:
-    def __init__(self, trash_keep_ms: int = KEEP_MS) -> None:
+    def __init__(self, trash_keep_ms: int = KEEP_MS, *, chunk_key: bool = True) -> None:
         self.namespace = Namespace()
+        if chunk_key:
+            self.namespace.tree.administration.add_chunk_key(1, ChunkKey(b"k" * 32, 0))
         self.clock = ManualClock(monotonic_ms=50_000)
         self.consensus = FakeConsensus(self.namespace, self.clock)
         self.pauses_s: list[float] = []
+        self.recovered: list[int] = []
         self.client_ids = iter(range(1000, 2000))
         self.upkeep = Upkeep(
             cast(Any, self.consensus), self.namespace, self.clock, cast(Any, None),
             trash_keep_ms=trash_keep_ms, new_client_id=lambda: next(self.client_ids),
+            recover=self.recover,
         )  # fmt: skip
         self._seq = 0
+
+    async def recover(self, inode_id: int) -> None:
+        self.recovered.append(inode_id)
 
     def apply(self, kind: Any, *fields: Any, user: str = "root") -> Any:
         """As a client's."""
@@ -97,6 +106,27 @@ async def test_nothing_to_do_proposes_nothing() -> None:
     parts = Parts()
     await parts.steps(100)
     assert parts.consensus.proposed == []
+
+
+async def test_a_leader_makes_the_first_key_of_chunks_once_and_nobody_sees_it() -> None:
+    parts = Parts(chunk_key=False)
+    await parts.steps(3)
+    assert parts.kinds() == ["AddChunkKey"]
+    (key,) = parts.namespace.tree.administration.chunk_keys.values()
+    assert len(key) == 32
+    assert len(set(key)) > 8  # random
+    shown = repr(parts.consensus.proposed) + repr(parts.namespace.tree.administration.tables)
+    assert repr(key)[2:12] not in shown
+    parts.consensus.term += 1
+    await parts.steps(3)
+    assert parts.kinds() == ["AddChunkKey"]
+
+
+async def test_a_key_that_was_not_committed_is_proposed_again() -> None:
+    parts = Parts(chunk_key=False)
+    parts.consensus.fails = Overloaded("later", retry_after_ms=1)
+    await parts.steps(2)
+    assert parts.kinds() == ["AddChunkKey"]
 
 
 async def test_a_doomed_tree_is_dropped_in_parts_until_nothing_is_left() -> None:
@@ -273,7 +303,7 @@ async def test_the_loop_rests_longer_when_there_is_nothing_to_drop() -> None:
 
     loop = Upkeep(
         cast(Any, parts.consensus), parts.namespace, parts.clock, supervisor,
-        trash_keep_ms=KEEP_MS, sleep=sleep,
+        trash_keep_ms=KEEP_MS, sleep=sleep, recover=parts.recover,
     )  # fmt: skip
     loop.start()
     await asyncio.wait_for(enough.wait(), 10)
@@ -282,3 +312,16 @@ async def test_the_loop_rests_longer_when_there_is_nothing_to_drop() -> None:
         upkeep.BUSY_PAUSE_MS / 1000, upkeep.IDLE_PAUSE_MS / 1000, upkeep.IDLE_PAUSE_MS / 1000,
     ]  # fmt: skip
     assert supervisor.failure is None
+
+
+async def test_a_file_with_an_open_chunk_is_recovered_until_it_is_closed() -> None:
+    parts = Parts()
+    inode_id = parts.open_file().inode_id
+    parts.apply(ops.AllocateChunk, inode_id, None, 0, ("c1",))
+    await parts.steps(1)  # begins to lead
+    for times in (1, 2):  # nobody answered the first time
+        await parts.steps(1, HARD_LEASE_MS)
+        await asyncio.gather(*parts.upkeep._recoveries.values())
+        assert parts.recovered == [inode_id] * times
+    assert parts.namespace.tree.open_files.rows[inode_id].holder == RECOVERING
+    assert parts.kinds() == ["ExpireLeases"], "it is taken from its writer once"
