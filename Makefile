@@ -51,6 +51,13 @@ $(VENV)/.fast-stamp: $(VENV)/.stamp $(FAST_SOURCES)
 
 build: $(VENV)/.fast-stamp ## the virtual environment, and the Cython extensions in place
 
+# What `make integration` reads and writes tables with: large, so not in the extra dev.
+$(VENV)/.datatools-stamp: $(VENV)/.stamp
+	$(BIN)/python -c 'import tomllib; extras = \
+	    tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
+	    print(*extras["datatools"], sep="\n")' | $(BIN)/pip install --quiet -r /dev/stdin
+	touch $@
+
 # ---------------------------------------------------------------- generated code
 
 $(PROTO_VENV)/.stamp: | tools
@@ -100,7 +107,7 @@ sim: build ## simulated clusters: make sim N=200, or one: make sim SEED=17
 mutants: build ## bugs planted in a copy of the code, and who finds each: make mutants ARGS=--quick
 	$(BIN)/python -m tests.mutants.run $(ARGS)
 
-integration: build ## real processes of the executable
+integration: build $(VENV)/.datatools-stamp ## real processes of the executable
 	$(PYTEST) tests/integration -m 'not binary'
 
 MINUTES ?= 1

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pydfsnode import limits
+from pydfsnode.client import wire_chunks
 from pydfsnode.client.chunk_io import ChunkSink, Packet
 from pydfsnode.client.chunk_reader import ChunkReader
 from pydfsnode.client.chunk_writer import ChunkWriter
@@ -21,6 +22,8 @@ from pydfsnode.obs.log import get_logger
 
 READ_STALL_MS = 10_000  # limits.py candidate
 """The last replica to be asked has failed when it sends nothing for so long."""
+STATE_TIMEOUT_MS = 3_000
+"""Another server is asked how long an open chunk is when one does not say it."""
 REPORTS_MAX = 64  # limits.py candidate
 """Reports of bad replicas under way at once; more are dropped: the scrub finds them too."""
 
@@ -72,6 +75,20 @@ class ChannelChunkIO:
     async def open_sink(self, chunk: AllocatedChunk) -> ChunkSink:
         """See ChunkIO."""
         return await ChunkWriter.open(chunk, self._connect)
+
+    async def state(self, chunk: ChunkLocation) -> tuple[int, int] | None:
+        """See ChunkIO. The first of the pipeline shows the least, which all have."""
+        for replica in chunk.replicas:
+            try:
+                peer = self._connect(replica.node_id, replica.listen)
+                version, length, _ = await wire_chunks.chunk_state(
+                    peer, chunk.chunk_id, STATE_TIMEOUT_MS
+                )
+            except PydfsError as error:
+                _log.debug("no state", chunk_id=chunk.chunk_id, error=str(error))
+            else:
+                return version, length
+        return None
 
     async def read(self, chunk: ChunkLocation, offset: int, length: int) -> Sequence[Packet]:
         """See ChunkIO. Reads at the same time are spread over the replicas."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from pydfsnode.client.model import AllocatedChunk, ChunkDone, ChunkLocation
+from pydfsnode.client.model import AllocatedChunk, ChunkBase, ChunkDone, ChunkLocation
 
 if TYPE_CHECKING:
-    from pydfsnode.client.chunk_writer import SealedChunk
     from pydfsnode.client.read_hedge import ReadCounts
 
 Packet = bytes | memoryview
@@ -31,20 +30,26 @@ class ChunkSink(Protocol):
         """
         ...
 
-    async def finish(self) -> ChunkDone:
-        """End the chunk; on return it is on disk in every server of the pipeline.
+    async def flush(self) -> None:
+        """On return every server has all that was written, and readers may see it.
 
         Raises:
             PipelineBroken: as in `write`.
         """
         ...
 
-    async def seal(self) -> SealedChunk:
-        """After PipelineBroken: make the acknowledged bytes a durable chunk of the next version on
-        every server that can still do it.
+    def acked_base(self) -> ChunkBase | None:
+        """What was acknowledged, for the chunk's next version to begin with.
+
+        None: nothing of this chunk's own; of one that continues another, that other one.
+        """
+        ...
+
+    async def finish(self) -> ChunkDone:
+        """End the chunk; on return it is on disk in every server of the pipeline.
 
         Raises:
-            ChunkUnavailable: not one could.
+            PipelineBroken: as in `write`.
         """
         ...
 
@@ -66,6 +71,11 @@ class ChunkIO(Protocol):
 
     async def open_sink(self, chunk: AllocatedChunk) -> ChunkSink:
         """Begin to write a chunk; raises PipelineBroken when the first server does not answer."""
+        ...
+
+    async def state(self, chunk: ChunkLocation) -> tuple[int, int] | None:
+        """(version, length) of what readers may see of a chunk that is being written; None: no
+        server that is asked has anything of it."""
         ...
 
     async def read(self, chunk: ChunkLocation, offset: int, length: int) -> Sequence[Packet]:

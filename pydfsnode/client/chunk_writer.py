@@ -10,7 +10,7 @@ from pydfsnode import limits
 from pydfsnode._fast import crc32c, crc32c_combine
 from pydfsnode.client import wire_chunks
 from pydfsnode.client.chunk_seal import SEAL_TIMEOUT_MS, seal_replica
-from pydfsnode.client.model import AllocatedChunk, ChunkDone, Replica
+from pydfsnode.client.model import AllocatedChunk, ChunkBase, ChunkDone, Replica
 from pydfsnode.client.wire_chunks import ChunkStream, Connect, WriteAck
 from pydfsnode.errors import (
     ChunkUnavailable,
@@ -46,9 +46,12 @@ class ChunkWriter:
     """
 
     def __init__(self, chunk: AllocatedChunk, connect: Connect) -> None:
+        base = chunk.base
         self.chunk = chunk
-        self.acked_bytes = 0
+        self.acked_bytes = base.length if base is not None else 0
         """How many bytes every server of the pipeline has written."""
+        self.acked_crc32c = base.crc32c if base is not None else 0
+        """Of the first `acked_bytes` of the chunk."""
         self.failed_node_id = ""
         """The server that broke the pipeline, when known."""
         self._connect = connect
@@ -59,9 +62,8 @@ class ChunkWriter:
         self._durable: WriteAck | None = None
         self._gathered = bytearray()
         self._sent: deque[_Sent] = deque()
-        self._sent_bytes = 0
-        self._crc = 0
-        self._acked_crc = 0
+        self._sent_bytes = self.acked_bytes
+        self._crc = self.acked_crc32c
         self._stall_s = wire_chunks.stall_s(len(chunk.targets))
 
     @classmethod
@@ -77,7 +79,8 @@ class ChunkWriter:
             async with asyncio.timeout(writer._stall_s):
                 writer._stream = await wire_chunks.open_write(
                     connect(first.node_id, first.listen),
-                    chunk.chunk_id, chunk.version, chunk.epoch, rest,
+                    chunk.chunk_id, chunk.version, chunk.epoch, rest, seal=chunk.seal,
+                    base=chunk.base,
                 )  # fmt: skip
         except (PydfsError, TimeoutError) as error:
             raise writer._broken(error) from error
@@ -111,12 +114,20 @@ class ChunkWriter:
         finally:
             self._gathered += view  # after a failure too: `unacked` is complete
 
+    async def flush(self) -> None:
+        """Send what waits for a full packet; on return every target has all that was written, and
+        readers may see it. Raises as `write`."""
+        await self._flush()
+        self._raise_failure()
+        while self.acked_bytes < self._sent_bytes:
+            await self._wait_for_news()
+
     async def finish(self) -> ChunkDone:
         """End the chunk; on return it is on disk on every target (INV-DUR).
 
         Raises:
-            PipelineBroken: as `write`.
-            CorruptionError: the servers hold something else than what was sent.
+            PipelineBroken: as `write`; or the first server says that it holds something else than
+                what was sent.
             InvalidArgument: nothing was written.
         """
         await self._flush()
@@ -133,13 +144,24 @@ class ChunkWriter:
         assert self._acks is not None
         await self._acks
         if (self._durable.acked_bytes, self._durable.crc32c) != (self._sent_bytes, self._crc):
-            raise CorruptionError(
+            wrong = CorruptionError(
                 f"chunk {self.chunk.chunk_id}: sent {self._sent_bytes} bytes with crc32c "
                 f"{self._crc:08x}, stored {self._durable.acked_bytes} with "
                 f"{self._durable.crc32c:08x}",
                 chunk_id=self.chunk.chunk_id,
             )
+            raise self._broken(wrong) from wrong
         return ChunkDone(self.chunk.chunk_id, self.chunk.version, self._sent_bytes, self._crc)
+
+    def acked_base(self) -> ChunkBase | None:
+        """See ChunkSink."""
+        base = self.chunk.base
+        if self.acked_bytes <= (base.length if base is not None else 0):
+            return base
+        return ChunkBase(
+            self.chunk.chunk_id, self.chunk.version, self.acked_bytes, self.acked_crc32c,
+            self.chunk.targets,
+        )  # fmt: skip
 
     def unacked(self) -> list[memoryview]:
         """What was given to `write` and is not among `acked_bytes`, in order."""
@@ -170,7 +192,7 @@ class ChunkWriter:
         )  # fmt: skip
         survivors, tried = [], []
         for target, outcome in zip(targets, outcomes, strict=True):
-            if isinstance(outcome, ChunkDone) and outcome.crc32c == self._acked_crc:
+            if isinstance(outcome, ChunkDone) and outcome.crc32c == self.acked_crc32c:
                 survivors.append(target)
             elif isinstance(outcome, ChunkDone | PydfsError):
                 tried.append(f"{target.node_id}: {outcome}")
@@ -183,7 +205,7 @@ class ChunkWriter:
                 chunk_id=self.chunk.chunk_id,
             )
         version = new_version or self.chunk.version + 1
-        done = ChunkDone(self.chunk.chunk_id, version, self.acked_bytes, self._acked_crc)
+        done = ChunkDone(self.chunk.chunk_id, version, self.acked_bytes, self.acked_crc32c)
         return SealedChunk(done, tuple(survivors))
 
     async def cancel(self) -> None:
@@ -256,7 +278,7 @@ class ChunkWriter:
             if size < len(view):
                 self._sent.appendleft(_Sent(view[size:], crc32c(view[size:])))
                 view, crc = view[:size], crc32c(view[:size])
-            self._acked_crc = crc32c_combine(self._acked_crc, crc, len(view))
+            self.acked_crc32c = crc32c_combine(self.acked_crc32c, crc, len(view))
             self.acked_bytes += len(view)
 
     # ---- failure

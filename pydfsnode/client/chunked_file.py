@@ -1,20 +1,25 @@
 """Cuts one open file into chunks, and goes on with other servers when a pipeline breaks.
 
-All bytes of the chunk in work are kept until that chunk is durable, so that after any failure the
-rest can be sent again: what the survivors hold is sealed (a new chunk version fences the failed
-server), or, if nothing could be sealed, the chunk is abandoned and sent again as a whole.
+All bytes of the chunk in work that are not another's are kept until that chunk is durable, so that
+after any failure the rest can be sent again. What the survivors acknowledged stays: the masters
+give the chunk its next version, which fences the failed server, and the survivors, maybe with
+another in its place, go on behind it. If nothing was acknowledged, or nobody is left, the chunk is
+abandoned and sent again as a whole.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from pydfsnode import limits
 from pydfsnode.client.chunk_io import ChunkIO, ChunkSink, Packet
-from pydfsnode.client.model import AllocatedChunk, ChunkDone, FileStatus
+from pydfsnode.client.model import AllocatedChunk, ChunkBase, ChunkDone, FileStatus, Replica
+from pydfsnode.client.replacement import replacements
 from pydfsnode.client.wire import MasterCalls
-from pydfsnode.errors import ChunkUnavailable, NoChunkservers, PipelineBroken
+from pydfsnode.config import ReplaceOnFailure
+from pydfsnode.errors import NoChunkservers, PipelineBroken
 
 PIPELINE_BREAKS_MAX = 8  # limits.py candidate
 """Broken pipelines in a row, without one finished chunk between them, before giving up."""
@@ -23,19 +28,37 @@ PIPELINE_BREAKS_MAX = 8  # limits.py candidate
 class ChunkedFile:
     """The chunks that one writer adds to a file under construction. For one task at a time."""
 
-    def __init__(self, calls: MasterCalls, chunks: ChunkIO, status: FileStatus) -> None:
-        """Args: status: the masters' word on the file, which is open for this client."""
+    def __init__(
+        self,
+        calls: MasterCalls,
+        chunks: ChunkIO,
+        status: FileStatus,
+        *,
+        continues: bool = False,
+        policy: ReplaceOnFailure = "default",
+    ) -> None:
+        """
+        Args:
+            status: the masters' word on the file, which is open for this client.
+            continues: a partly filled last chunk goes on.
+            policy: whether a server that fails in the middle of a chunk is replaced.
+        """
         self._inode_id = status.inode_id
+        self._replication = status.replication
         self._calls = calls
         self._chunks = chunks
+        self._policy = policy
         self._chunk_bytes = status.chunk_bytes or limits.CHUNK_BYTES_DEFAULT
         self._kept: deque[Packet] = deque()
         self._kept_bytes = 0
-        self._sent = 0
+        self._begun_bytes = 0  # of the chunk in work: what it has of the one that it continues
+        self._sent = self._sent_of_next = 0  # packets handed over, and bytes of the one behind them
         self._chunk: AllocatedChunk | None = None
         self._sink: ChunkSink | None = None
         self._previous: ChunkDone | None = None
         self._abandoned_chunk_id = 0
+        self._continues = continues
+        self._is_flushed = False
         self._excluded: set[str] = set()
         self._breaks = 0
 
@@ -47,32 +70,56 @@ class ChunkedFile:
             ClusterError, DomainError: as the masters answered.
         """
         while packet:
-            room = self._chunk_bytes - self._kept_bytes
+            if self._continues and self._sink is None:  # how much room there is, is not known
+                await self._unbroken(self._open)
+            room = self._chunk_bytes - self._begun_bytes - self._kept_bytes
             piece, packet = packet[:room], packet[room:]
             self._kept.append(piece)
             self._kept_bytes += len(piece)
-            if self._kept_bytes == self._chunk_bytes:
+            if len(piece) == room:
                 await self._finish_chunk()
             else:
                 await self._unbroken(self._catch_up)
+
+    async def flush(self) -> None:
+        """On return readers find all that was appended; raises as `append`."""
+        if self._kept:
+            self._is_flushed = True
+            await self._unbroken(self._catch_up_and_flush)
+
+    async def sync(self) -> FileStatus | None:
+        """Make all that was appended durable, and the length known to the masters.
+
+        Returns:
+            The file, still open; None: the masters know all of it already.
+
+        Raises:
+            as `append`.
+        """
+        if self._kept:
+            await self._finish_chunk()
+        if self._previous is None:
+            return None
+        status = await self._calls.record_chunk(self._inode_id, self._previous)
+        self._continues = self._previous.length < self._chunk_bytes
+        self._previous = None
+        return status
 
     async def close(self) -> FileStatus:
         """Make all kept bytes durable and close the file (INV-DUR). Raises as `append`."""
         if self._kept:
             await self._finish_chunk()
         return await self._calls.complete(
-            self._inode_id, last=self._previous, abandon_chunk_id=self._abandoned_chunk_id
+            self._inode_id, last=self._previous, abandon_chunk_id=self._left_open_id
         )
 
     async def close_as_recorded(self) -> FileStatus:
         """Close the file with the chunks that the masters know to be finished; drop the rest."""
-        open_chunk_id = self._chunk.chunk_id if self._chunk is not None else 0
+        open_chunk_id = self._left_open_id
         if self._previous is not None:
             open_chunk_id = self._previous.chunk_id
         await self.drop()
-        return await self._calls.complete(
-            self._inode_id, last=None, abandon_chunk_id=open_chunk_id or self._abandoned_chunk_id
-        )
+        return await self._calls.complete(self._inode_id, last=None, abandon_chunk_id=open_chunk_id)
 
     async def drop(self) -> None:
         """Let go of what was not finished; the file stays under construction."""
@@ -81,34 +128,49 @@ class ChunkedFile:
         if sink is not None:
             await sink.cancel()
 
+    @property
+    def _left_open_id(self) -> int:
+        """The chunk that the masters believe to be written, of which nothing counts; 0: none."""
+        return self._chunk.chunk_id if self._chunk is not None else self._abandoned_chunk_id
+
     async def _finish_chunk(self) -> None:
         """Make all kept bytes durable as the file's last chunk."""
         await self._unbroken(self._catch_up_and_finish)
         self._kept.clear()
-        self._kept_bytes = 0
+        self._kept_bytes = self._begun_bytes = 0
         self._breaks = 0
+        self._continues = self._is_flushed = False
 
     async def _catch_up_and_finish(self) -> None:
-        if not self._kept:  # a broken pipeline had acknowledged all: sealed, so durable already
-            return
         sink = await self._catch_up()
         self._previous = await sink.finish()
         self._sink = self._chunk = None
 
+    async def _catch_up_and_flush(self) -> None:
+        await (await self._catch_up()).flush()
+
     async def _catch_up(self) -> ChunkSink:
         """Hand the kept bytes that it lacks to the open chunk; opens one if there is none."""
-        sink = self._sink
-        if sink is None:
-            self._chunk = await self._allocate()
-            self._sent = 0
-            sink = self._sink = await self._chunks.open_sink(self._chunk)
+        sink = await self._open()
         while self._sent < len(self._kept):
-            await sink.write(self._kept[self._sent])
+            await sink.write(self._kept[self._sent][self._sent_of_next :])
             self._sent += 1
+            self._sent_of_next = 0
         return sink
 
+    async def _open(self) -> ChunkSink:
+        """The chunk in work; begins one if there is none."""
+        if self._sink is None:
+            if self._chunk is None:
+                self._chunk = await self._allocate()
+                self._skip(0)
+                base = self._chunk.base
+                self._begun_bytes = base.length if base is not None else 0
+            self._sink = await self._chunks.open_sink(self._chunk)
+        return self._sink
+
     async def _unbroken(self, step: Callable[[], Awaitable[object]]) -> None:
-        """Repeat *step*, leaving the broken chunk each time, until its pipeline holds."""
+        """Repeat *step*, leaving the broken pipeline each time, until one holds."""
         while True:
             try:
                 await step()
@@ -117,7 +179,7 @@ class ChunkedFile:
                 self._breaks += 1
                 if self._breaks > PIPELINE_BREAKS_MAX:
                     raise
-                await self._leave_chunk(broken)
+                await self._leave_pipeline(broken)
 
     async def _allocate(self) -> AllocatedChunk:
         try:
@@ -126,6 +188,7 @@ class ChunkedFile:
                 previous=self._previous,
                 exclude=self._excluded,
                 abandon_chunk_id=self._abandoned_chunk_id,
+                continues=self._continues,
             )
         except NoChunkservers:
             if not self._excluded:
@@ -137,43 +200,58 @@ class ChunkedFile:
         self._abandoned_chunk_id = 0
         return chunk
 
-    async def _leave_chunk(self, broken: PipelineBroken) -> None:
-        """Keep what the survivors hold of the open chunk, or abandon it; then none is open."""
+    # ---- after a failure
+
+    async def _leave_pipeline(self, broken: PipelineBroken) -> None:
+        """Have the open chunk go on with who is left, or abandon it."""
         chunk, sink = self._chunk, self._sink
-        self._chunk = self._sink = None
+        self._sink = None
         if chunk is None:  # broken without a chunk: nothing to leave
             return
-        if failed := str(broken.fields.get("failed_node_id", "")):
+        failed = str(broken.fields.get("failed_node_id", ""))
+        if failed:
             self._excluded.add(failed)
-        sealed: ChunkDone | None = None
         if sink is not None:
-            try:
-                sealed = await self._seal(chunk, sink) if sink.acked_bytes else None
-            finally:
-                await sink.cancel()
-        if sealed is None:
-            self._abandoned_chunk_id = chunk.chunk_id
+            await sink.cancel()
+            base = sink.acked_base()
         else:
-            self._previous = sealed
-            self._forget(sealed.length)
+            base = chunk.base
+        left = tuple(target for target in chunk.targets if target.node_id != failed)
+        resumed = None
+        if base is not None and base.chunk_id == chunk.chunk_id and left:
+            resumed = await self._resume(chunk, base, left)
+        self._chunk = resumed
+        if resumed is None:
+            self._abandoned_chunk_id = chunk.chunk_id
+            self._skip(0)
 
-    async def _seal(self, chunk: AllocatedChunk, sink: ChunkSink) -> ChunkDone | None:
-        """Seal what was acknowledged on all survivors; None when not one could."""
+    async def _resume(
+        self, chunk: AllocatedChunk, base: ChunkBase, left: tuple[Replica, ...]
+    ) -> AllocatedChunk | None:
+        """The chunk with the servers that hold *base*; None: with too few."""
+        count = replacements(
+            self._policy,
+            self._replication,
+            len(left),
+            is_kept=self._is_flushed or self._begun_bytes > 0,
+        )
         try:
-            sealed = await sink.seal()
-        except ChunkUnavailable:
-            self._excluded.update(target.node_id for target in chunk.targets)
+            resumed = await self._calls.resume_chunk(
+                self._inode_id,
+                chunk.chunk_id,
+                survivors=[target.node_id for target in left],
+                exclude=self._excluded,
+                replacements=count,
+            )
+        except NoChunkservers:
             return None
-        holders = {server.node_id for server in sealed.servers}
-        self._excluded.update(t.node_id for t in chunk.targets if t.node_id not in holders)
-        return sealed.done
+        self._skip(base.length - self._begun_bytes)
+        return replace(resumed, base=replace(base, sources=left))
 
-    def _forget(self, size: int) -> None:
-        """Drop the first *size* kept bytes: they are durable."""
-        self._kept_bytes -= size
-        while size:
-            packet = self._kept.popleft()
-            if len(packet) > size:
-                self._kept.appendleft(packet[size:])
-                return
-            size -= len(packet)
+    def _skip(self, size: int) -> None:
+        """The first *size* kept bytes are on the servers: go on behind them."""
+        self._sent = 0
+        while size and size >= len(self._kept[self._sent]):
+            size -= len(self._kept[self._sent])
+            self._sent += 1
+        self._sent_of_next = size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from pydfsnode.rpc.channel import FramedChannel
+from pydfsnode.rpc.peer_health import PeerHealth
 from pydfsnode.security.tls import TlsStore
 
 ADDRESSES_MAX = 3
@@ -18,8 +19,10 @@ class ConnectionPool:
     was used first is closed.
     """
 
-    def __init__(self, tls: TlsStore) -> None:
+    def __init__(self, tls: TlsStore, health: PeerHealth | None = None) -> None:
+        """*health* is shared with other channels of this process; None: of this pool alone."""
         self._tls = tls
+        self.health = health or PeerHealth()
         self._channels: dict[tuple[str, str], dict[str, FramedChannel]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -32,7 +35,9 @@ class ConnectionPool:
         if channel is None:
             if len(known) >= ADDRESSES_MAX:
                 self._close_soon(known.pop(next(iter(known))))
-            channel = known[listen] = FramedChannel(listen, self._tls, role, node_id)
+            channel = known[listen] = FramedChannel(
+                listen, self._tls, role, node_id, health=self.health
+            )
         return channel
 
     def _close_soon(self, channel: FramedChannel) -> None:

@@ -58,16 +58,39 @@ class CopyReport:
     directories: int = 0
     bytes: int = 0
     failures: int = 0
+    skipped: int = 0
+    """Files that were there already, of a copy that goes on with another one: see resume.py."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class Job:
     """One file or directory to copy."""
 
     source: str
     target: str
     size: int
     is_directory: bool
+
+
+CopyOne = Callable[[Job, OnBytes], Awaitable[None]]
+"""Copies one file, or makes one directory."""
+
+
+class Around(Protocol):
+    """What more is done for each file and directory of a tree than to copy it."""
+
+    async def copy(self, job: Job, on_bytes: OnBytes, copy_one: CopyOne) -> bool:
+        """Copy *job*, by `copy_one(job, on_bytes)` or otherwise; False: nothing was to copy."""
+        ...
+
+
+class Plain:
+    """Nothing more."""
+
+    async def copy(self, job: Job, on_bytes: OnBytes, copy_one: CopyOne) -> bool:
+        """See Around."""
+        await copy_one(job, on_bytes)
+        return True
 
 
 async def put_file(
@@ -155,24 +178,30 @@ async def put(
     parallel: int,
     overwrite: bool = True,
     watcher: Watcher | None = None,
+    around: Around | None = None,
+    into: bool | None = None,
 ) -> CopyReport:
     """Copy local files and trees to the cluster; see AsyncFileSystem.put.
 
+    Args:
+        around: what more is done for each file.
+        into: whether *rpath* is the directory that the copies go into; None: when it is one.
     Raises:
         NotADirectory: several sources and *rpath* is no directory.
         OSError, PydfsError: the first failure, when there is no watcher or it concerns all files.
     """
-    into = await fs.isdir(rpath, consistency=LINEARIZABLE)
+    if into is None:
+        into = await fs.isdir(rpath, consistency=LINEARIZABLE)
     if len(sources) > 1 and not into:
         raise NotADirectory(f"{rpath} is not a directory: make it first to put several into it")
 
-    async def copy_one(job: _Job, on_bytes: OnBytes) -> None:
+    async def copy_one(job: Job, on_bytes: OnBytes) -> None:
         if job.is_directory:
             await fs.makedirs(job.target, exist_ok=True)
         else:
             await fs.put_file(job.source, job.target, overwrite=overwrite, on_bytes=on_bytes)
 
-    async def plan(run: _Copy) -> AsyncIterator[_Job]:
+    async def plan(run: TreeCopy) -> AsyncIterator[Job]:
         for source in sources:
             # resolve() gives "." and ".." the name that the copy gets.
             name = source.name if source.name not in ("", "..") else source.resolve().name
@@ -180,7 +209,7 @@ async def put(
             async for job in _local_tree(source, target, run):
                 yield job
 
-    return await _Copy(parallel, copy_one, watcher).run(plan)
+    return await TreeCopy(parallel, copy_one, watcher, around).run(plan)
 
 
 async def get(
@@ -192,13 +221,16 @@ async def get(
     overwrite: bool = True,
     verify: bool = False,
     watcher: Watcher | None = None,
+    around: Around | None = None,
+    into: bool | None = None,
 ) -> CopyReport:
-    """Copy files and trees from the cluster; see AsyncFileSystem.get. Raises as `put`."""
-    into = await asyncio.to_thread(lpath.is_dir)
+    """Copy files and trees from the cluster; see AsyncFileSystem.get. Args, Raises as `put`."""
+    if into is None:
+        into = await asyncio.to_thread(lpath.is_dir)
     if len(sources) > 1 and not into:
         raise NotADirectory(f"{lpath} is not a directory: make it first to get several into it")
 
-    async def copy_one(job: _Job, on_bytes: OnBytes) -> None:
+    async def copy_one(job: Job, on_bytes: OnBytes) -> None:
         target = Path(job.target)
         if job.is_directory:
             await asyncio.to_thread(target.mkdir, parents=True, exist_ok=True)
@@ -207,18 +239,18 @@ async def get(
             raise FileExistsError(f"{target} exists already")
         await fs.get_file(job.source, target, verify=verify, on_bytes=on_bytes)
 
-    async def plan(_run: _Copy) -> AsyncIterator[_Job]:
+    async def plan(_run: TreeCopy) -> AsyncIterator[Job]:
         for source in sources:
             root = paths.normalize(source)
             target = lpath / paths.name(root) if into else lpath
             async for entry in fs.find(root):
                 below = entry.path[len(root) :].lstrip("/")
-                yield _Job(entry.path, str(target / below), entry.size, entry.is_directory)
+                yield Job(entry.path, str(target / below), entry.size, entry.is_directory)
 
-    return await _Copy(parallel, copy_one, watcher).run(plan)
+    return await TreeCopy(parallel, copy_one, watcher, around).run(plan)
 
 
-async def _local_tree(source: Path, target: str, run: _Copy) -> AsyncIterator[_Job]:
+async def _local_tree(source: Path, target: str, run: TreeCopy) -> AsyncIterator[Job]:
     """Jobs for *source* and everything below it, each directory before its entries."""
     pending: list[tuple[Path, str, tuple[tuple[int, int], ...]]] = [(source, target, ())]
     while pending:
@@ -234,25 +266,29 @@ async def _local_tree(source: Path, target: str, run: _Copy) -> AsyncIterator[_J
         except (OSError, DomainError) as error:
             run.fail(str(path), error)
             continue
-        yield _Job(str(path), goal, entry.size, entry.is_directory)
+        yield Job(str(path), goal, entry.size, entry.is_directory)
         pending.extend((child, there, (*above, entry.identity)) for child, there in below)
 
 
-CopyOne = Callable[[_Job, OnBytes], Awaitable[None]]
+class TreeCopy:
+    """Runs the jobs of one copy of trees with a bounded number at once."""
 
-
-class _Copy:
-    """Runs the jobs of one put or get with a bounded number at once."""
-
-    def __init__(self, parallel: int, copy_one: CopyOne, watcher: Watcher | None) -> None:
+    def __init__(
+        self,
+        parallel: int,
+        copy_one: CopyOne,
+        watcher: Watcher | None,
+        around: Around | None = None,
+    ) -> None:
         self._parallel = max(1, min(parallel, limits.CLIENT_COPY_FILES_MAX))
         self._copy_one = copy_one
+        self._around = around or Plain()
         self._watcher = watcher
         self._large = asyncio.Semaphore(LARGE_FILES_MAX)
-        self._jobs: asyncio.Queue[_Job | None] = asyncio.Queue(4 * self._parallel)
+        self._jobs: asyncio.Queue[Job | None] = asyncio.Queue(4 * self._parallel)
         self._report = CopyReport()
 
-    async def run(self, plan: Callable[[_Copy], AsyncIterator[_Job]]) -> CopyReport:
+    async def run(self, plan: Callable[[TreeCopy], AsyncIterator[Job]]) -> CopyReport:
         """Copy everything that *plan* yields; the first failure that is not per file ends it."""
         try:
             async with asyncio.TaskGroup() as group:
@@ -288,14 +324,17 @@ class _Copy:
             else:
                 await self._do(job)
 
-    async def _do(self, job: _Job) -> None:
+    async def _do(self, job: Job) -> None:
         try:
-            await self._copy_one(job, self._moved)
+            copied = await self._around.copy(job, self._moved, self._copy_one)
         except (OSError, PydfsError) as error:
             self.fail(job.source, error)
             return
         if job.is_directory:
             self._report.directories += 1
+            return
+        if not copied:
+            self._report.skipped += 1
             return
         self._report.files += 1
         if self._watcher is not None:

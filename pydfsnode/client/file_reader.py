@@ -16,6 +16,7 @@ from pydfsnode import limits
 from pydfsnode._fast import crc32c
 from pydfsnode.client.chunk_io import ChunkIO, Packet
 from pydfsnode.client.model import INLINE, ChunkLocation, FileLocations, FileStatus
+from pydfsnode.client.open_tail import with_open_tail
 from pydfsnode.client.patience import Patience
 from pydfsnode.client.wire import MasterCalls
 from pydfsnode.errors import ChunkUnavailable, CorruptionError, InvalidArgument
@@ -36,7 +37,7 @@ class _Segment:
 
 
 class AsyncFileReader:
-    """A closed file as it was when opened. Not for several tasks at once, except `read_range`."""
+    """A file as it was when opened. Not for several tasks at once, except `read_range`."""
 
     def __init__(
         self,
@@ -104,20 +105,33 @@ class AsyncFileReader:
         Reads in order are answered from segments fetched ahead; a read after a seek fetches just
         what it asks for.
         """
+        parts = await self._parts(size)
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+
+    async def readinto(self, buffer: memoryview) -> int:
+        """As `read`, into a writable buffer of bytes; how many they are."""
+        position = 0
+        for part in await self._parts(len(buffer)):
+            end = position + len(part)
+            buffer[position:end] = part
+            position = end
+        return position
+
+    async def _parts(self, size: int) -> Sequence[Packet]:
         end = self.size if size < 0 else min(self._position + size, self.size)
         wanted = end - self._position
         if wanted <= 0:
-            return b""
+            return ()
         in_order = self._reads_in_order > 0 or wanted > self._segment_bytes or size < 0
         self._reads_in_order += 1
         if in_order:
             found = await self._read_ahead(wanted)
         else:
-            found = await self.read_range(self._position, end)
+            found = [await self.read_range(self._position, end)]
         self._position = end
         return found
 
-    async def _read_ahead(self, wanted: int) -> bytes:
+    async def _read_ahead(self, wanted: int) -> list[Packet]:
         parts: list[Packet] = []
         try:
             while wanted:
@@ -129,7 +143,7 @@ class AsyncFileReader:
             # What was taken off the stream is lost with this call: begin again at the position.
             await self._stop_stream()
             raise
-        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+        return parts
 
     async def read_range(self, start: int, end: int) -> bytes:
         """Bytes [start, end), cut at the file's size. The position stays; safe for many tasks."""
@@ -225,19 +239,24 @@ class AsyncFileReader:
             chunk = await self._locate_again(chunk)
 
     async def _locate_again(self, chunk: ChunkLocation) -> ChunkLocation:
-        """Where *chunk* is now: it may have been repaired to other servers meanwhile.
+        """Where *chunk* is now: it may have been repaired to other servers meanwhile, or be a
+        part of one that its writer made longer.
 
         Raises:
-            ChunkUnavailable: the file does not have this chunk any more.
+            ChunkUnavailable: the file does not have these bytes any more.
         """
-        found = await self._calls.locate(self.status.path)
+        found = await with_open_tail(await self._calls.locate(self.status.path), self._chunks)
         self._moved = {candidate.chunk_id: candidate for candidate in found.chunks}
         moved = self._moved.get(chunk.chunk_id)
-        if moved is None or (moved.version, moved.length) != (chunk.version, chunk.length):
+        if moved is None and found.status.inode_id == self.status.inode_id:
+            at_offset = (each for each in found.chunks if each.offset == chunk.offset)
+            moved = next(at_offset, None)
+        if moved is None or moved.version == INLINE or moved.length < chunk.length:
             raise ChunkUnavailable(
                 f"{self.status.path} was changed while it was read: open it again",
                 chunk_id=chunk.chunk_id,
             )
+        self._moved[chunk.chunk_id] = moved
         return moved
 
 

@@ -8,6 +8,7 @@ exceeds the limit, instead of when the writer was made.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from pydfsnode.client.chunked_file import ChunkedFile
 from pydfsnode.client.lease import LeaseKeeper
 from pydfsnode.client.model import FileStatus, Reopened
 from pydfsnode.client.wire import MasterCalls
+from pydfsnode.config import ReplaceOnFailure
 from pydfsnode.errors import InvalidArgument, PydfsError
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class AsyncFileWriter:
         chunks: ChunkIO,
         lease: LeaseKeeper,
         inline_bytes_max: int,
+        policy: ReplaceOnFailure = "default",
     ) -> None:
         """A file that does not exist yet.
 
@@ -48,9 +51,12 @@ class AsyncFileWriter:
             path: of the file, for messages.
             create: makes it, when it is known how.
             inline_bytes_max: a content up to this size goes with the creation; 0: none.
+            policy: whether servers that fail in the middle of a chunk are replaced.
         """
+        self._policy = policy
         self.path = path
         self._create = create
+        self._creation: asyncio.Future[FileStatus] | None = None
         self._calls = calls
         self._chunks = chunks
         self._lease = lease
@@ -76,7 +82,7 @@ class AsyncFileWriter:
 
     async def create_now(self) -> None:
         """Make the file exist before anything is written; raises what the masters refuse."""
-        self._opened(await self._create(None))
+        self._opened(await self._created_by(None))
 
     def created(self, status: FileStatus) -> None:
         """The masters have made the file, for this client to write as chunks."""
@@ -92,10 +98,14 @@ class AsyncFileWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
-            await self.close()
-        else:
+        if kind is not None:
             await self.abort()
+            return
+        try:
+            await self.close()
+        except BaseException:
+            await self.abort()
+            raise
 
     @property
     def status(self) -> FileStatus:
@@ -118,7 +128,7 @@ class AsyncFileWriter:
         return self._closed
 
     async def write(self, data: Buffer) -> int:
-        """Append *data*; returns its size. Nothing is durable before `close`.
+        """Append *data*; returns its size. Nothing is durable before `close` or `sync`.
 
         Raises:
             PipelineBroken: too many servers failed; abort the file.
@@ -147,6 +157,38 @@ class AsyncFileWriter:
             await file.append(view[: limits.PACKET_BYTES])
             view = view[limits.PACKET_BYTES :]
         self._small += view
+
+    async def flush(self) -> None:
+        """On return whoever opens the file reads everything written so far, as with HDFS's hflush:
+        it is in the memory of all servers of the pipeline, and outlives the writer and all of them
+        but one, not a power failure of all. A small file goes to chunkservers by it. Raises as
+        `write`."""
+        file = await self._begin_publishing()
+        if file is not None:
+            await file.flush()
+
+    async def sync(self) -> None:
+        """As `flush`, and on the disks of all servers of the pipeline, with the length known to
+        the masters, as with HDFS's hsync and UPDATE_LENGTH. Writing on after it copies the last
+        chunk on its servers once. Raises as `write`."""
+        file = await self._begin_publishing()
+        if file is not None:
+            self._status = await file.sync() or self._status
+            self._is_new = False  # what was promised stays, even if the rest is given up
+
+    async def _begin_publishing(self) -> ChunkedFile | None:
+        """Hand over all that was written; None: nothing was."""
+        if self._closed:
+            raise InvalidArgument(f"{self.path} is closed: open it again to write")
+        if self._status is not None and self._unchanged(self._status):
+            return None
+        if self._file is None and not self._small:
+            await self.create_now()
+            return None
+        self._may_be_inline = False
+        file = self._file or await self._begin_chunks()
+        await self._flush_small(file)
+        return file
 
     async def close(self) -> FileStatus:
         """Make everything durable and the file visible with its size (INV-DUR); idempotent.
@@ -178,6 +220,10 @@ class AsyncFileWriter:
         if self._file is not None:
             await self._file.drop()
         try:
+            if self._status is None and self._creation is not None:
+                self._status = await self._creation
+                if not self._status.under_construction:
+                    return  # with its content: it is whole
             if self._status is not None:
                 await self._give_up(self._status.inode_id)
         except PydfsError:
@@ -201,7 +247,7 @@ class AsyncFileWriter:
         """Close the file with its content in one request, unless the masters do not take it."""
         content = bytes(self._small)
         if self._status is None:
-            status = await self._create(content)
+            status = await self._created_by(content)
         else:
             status = await self._calls.complete_inline(self._status.inode_id, content)
         if not status.under_construction:
@@ -213,10 +259,17 @@ class AsyncFileWriter:
         """Whether nothing was written since *status*: contents grow, or are cut."""
         return self._file is None and self._position == status.size
 
+    async def _created_by(self, content: bytes | None) -> FileStatus:
+        """The answer to the creation; who is cancelled meanwhile has to wait for it in `abort`."""
+        self._creation = asyncio.ensure_future(self._create(content))
+        return await asyncio.shield(self._creation)
+
     async def _begin_chunks(self) -> ChunkedFile:
         if self._status is None:
-            self._opened(await self._create(None))
-        self._file = ChunkedFile(self._calls, self._chunks, self.status)
+            self._opened(await self._created_by(None))
+        self._file = ChunkedFile(
+            self._calls, self._chunks, self.status, continues=not self._is_new, policy=self._policy
+        )
         return self._file
 
     async def _flush_small(self, file: ChunkedFile) -> None:

@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from pydfsnode.client import copy, paths
+from pydfsnode.client import copy as copies
+from pydfsnode.client import paths, tree_copy
+from pydfsnode.client.async_path import AsyncPath
 from pydfsnode.client.chunk_io import ChunkIO
-from pydfsnode.client.consistency import LINEARIZABLE, Consistency
+from pydfsnode.client.consistency import LINEARIZABLE
 from pydfsnode.client.consistency import Reads as Reads
-from pydfsnode.client.file_reader import AsyncFileReader
-from pydfsnode.client.filesystem_attributes import AttributeMethods
 from pydfsnode.client.filesystem_base import CREATION_DEFAULT, DIRECTORY_MODE, Creation
+from pydfsnode.client.filesystem_browsing import BrowsingMethods
 from pydfsnode.client.filesystem_cluster import ClusterMethods
+from pydfsnode.client.filesystem_content import ContentMethods
 from pydfsnode.client.filesystem_trees import TreeMethods
-from pydfsnode.client.filesystem_writing import WritingMethods
-from pydfsnode.client.model import (
-    DIRECTORY,
-    FILE,
-    FileLocations,
-    FileStatus,
-    Freshness,
-    Summary,
-)
+from pydfsnode.client.model import FileStatus, Freshness
 from pydfsnode.client.patience import Patience
 from pydfsnode.client.read_hedge import ReadCounts
 from pydfsnode.client.wire import MasterCalls
-from pydfsnode.errors import (
-    AlreadyExists,
-    InvalidArgument,
-    IsADirectory,
-    NotADirectory,
-    NotFound,
-    NotSupported,
-)
+from pydfsnode.errors import AlreadyExists, IsADirectory, NotADirectory, NotSupported
 
 if TYPE_CHECKING:
     from pydfsnode.config import ClientConfig
+    from pydfsnode.rpc.peer_health import PeerHealth
 
 PARALLEL_DEFAULT = 8
 
@@ -52,7 +40,7 @@ class Closable(Protocol):
         ...
 
 
-class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMethods):
+class AsyncFileSystem(ContentMethods, BrowsingMethods, TreeMethods, ClusterMethods):
     """One client instance: its own op ids, its own connections. Use it in one event loop.
 
     Paths are absolute ("/a/b"). All methods raise `DomainError`s for what the namespace refuses and
@@ -73,11 +61,14 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
         parallel: int = PARALLEL_DEFAULT,
         consistency: Reads = None,
         connections: Sequence[Closable] = (),
+        health: PeerHealth | None = None,
     ) -> None:
         """Use `connect`; this takes its parts ready made."""
         super().__init__(calls, chunks, patience, creation, consistency)
-        self._parallel = parallel
+        self.parallel = parallel
+        """Files that `put` and `get` copy at once."""
         self._connections = connections
+        self._health = health
 
     @classmethod
     async def connect(cls, config: ClientConfig | str | Path | None = None) -> AsyncFileSystem:
@@ -94,6 +85,7 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
         from pydfsnode.client.connections import ConnectionPool
         from pydfsnode.client.routing import LeaderRouter
         from pydfsnode.client.session import OpSession
+        from pydfsnode.client.timeouts import operation_timeouts
         from pydfsnode.client.wire_cluster import list_masters
         from pydfsnode.config import ClientConfig, load_client_config
         from pydfsnode.runtime.clock import SystemClock
@@ -111,6 +103,9 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
             clock=clock,
             random=random.random,
             list_masters=list_masters,
+            retries_max=settings.retries,
+            timeout_ms=settings.timeout_ms,
+            timeouts_ms=operation_timeouts(settings.timeouts_ms),
         )
         calls = MasterCalls(router, OpSession(), settings.timeout_ms)
         chunks = ChannelChunkIO(
@@ -121,16 +116,18 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
         return cls(
             calls,
             chunks,
-            Patience(clock, settings.timeout_ms),
+            Patience(clock, settings.timeout_ms, settings.retries),
             creation=Creation(
                 settings.replication,
                 settings.chunk_bytes,
                 settings.inline_bytes_max,
                 settings.umask_bits(),
+                settings.replace_on_failure,
             ),
             parallel=settings.parallel,
             consistency=settings.consistency,
             connections=(router, pool),
+            health=pool.health,
         )
 
     async def __aenter__(self) -> AsyncFileSystem:
@@ -151,6 +148,15 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
         for connection in self._connections:
             await connection.close()
 
+    @property
+    def health(self) -> PeerHealth:
+        """What this client's calls met with: `faults.all()` counted, and `peers()` in trouble."""
+        if self._health is None:
+            from pydfsnode.rpc.peer_health import PeerHealth
+
+            self._health = PeerHealth()
+        return self._health
+
     def waiting_because(self) -> str | None:
         """Why calls get no answer at the moment, None while all is well; for telling people."""
         return self._calls.waiting_because()
@@ -164,88 +170,6 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
     def read_counts(self) -> ReadCounts:
         """Reads of chunks so far, and how often a second replica was asked and was first."""
         return self._chunks.counts
-
-    # ---- what is there
-
-    async def info(self, path: str, *, consistency: Reads = None) -> FileStatus:
-        """What the namespace knows of *path*; raises NotFound."""
-        # This and other short methods do not call `_wanted`: they are called often.
-        wanted = self.consistency if consistency is None else Consistency.of(consistency)
-        return await self._calls.stat(paths.normalize(path), wanted)
-
-    async def exists(self, path: str, *, consistency: Reads = None) -> bool:
-        """Whether *path* is a file or a directory."""
-        return await self._info_or_none(path, consistency) is not None
-
-    async def isdir(self, path: str, *, consistency: Reads = None) -> bool:
-        """Whether *path* is a directory."""
-        status = await self._info_or_none(path, consistency)
-        return status is not None and status.is_directory
-
-    async def isfile(self, path: str, *, consistency: Reads = None) -> bool:
-        """Whether *path* is a file."""
-        status = await self._info_or_none(path, consistency)
-        return status is not None and not status.is_directory
-
-    async def ls(self, path: str, *, consistency: Reads = None) -> list[FileStatus]:
-        """The entries of a directory by name; a file lists itself."""
-        return [entry async for entry in self.scandir(path, consistency=consistency)]
-
-    async def ls_page(
-        self, path: str, start_after: str = "", limit: int = 0, *, consistency: Reads = None
-    ) -> list[FileStatus]:
-        """Up to *limit* entries of *path* behind the name *start_after*; 0: as many as fit."""
-        page = await self._calls.list_directory(
-            paths.normalize(path), start_after, limit, consistency=self._wanted(consistency)
-        )
-        return page.entries
-
-    async def scandir(self, path: str, *, consistency: Reads = None) -> AsyncIterator[FileStatus]:
-        """As `ls`, page by page, so that a huge directory does not fill the memory."""
-        path, wanted = paths.normalize(path), self._wanted(consistency)
-        start_after = ""
-        while True:
-            page = await self._calls.list_directory(path, start_after, consistency=wanted)
-            for entry in page.entries:
-                yield entry
-            if not page.more or not page.entries:
-                return
-            start_after = page.entries[-1].name
-
-    async def find(
-        self,
-        path: str,
-        pattern: str = "*",
-        type: str | None = None,
-        *,
-        consistency: Reads = None,
-    ) -> AsyncIterator[FileStatus]:
-        """*path* and everything below it, each directory before its entries, in order of names.
-
-        Args:
-            pattern: of the last name, as a shell's: * ? [a-z].
-            type: "file" or "directory"; None: both.
-        """
-        if type not in (None, FILE, DIRECTORY):
-            raise InvalidArgument(f"there is no type '{type}': {FILE} or {DIRECTORY}")
-        path, wanted = paths.normalize(path), self._wanted(consistency)
-        asked = "" if pattern == "*" else pattern
-        start_after = ""
-        while True:
-            page = await self._calls.find(path, asked, type, start_after, wanted)
-            for entry in page.entries:
-                yield entry
-            if not page.next:
-                return
-            start_after = page.next
-
-    async def summary(self, path: str, *, consistency: Reads = None) -> Summary:
-        """Totals of everything under *path*, and its quotas; as quick for a large tree."""
-        return await self._calls.summary(paths.normalize(path), self._wanted(consistency))
-
-    async def du(self, path: str, *, consistency: Reads = None) -> Summary:
-        """As `summary`, by the name that fsspec has for it."""
-        return await self.summary(path, consistency=consistency)
 
     # ---- changes
 
@@ -261,7 +185,7 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
         if await self.exists(path, consistency=LINEARIZABLE):
             raise AlreadyExists(f"{path} exists already")
         if not create_parents:
-            await self._require_directory(paths.parent(path))
+            await self.require_directory(paths.parent(path))
         return await self._calls.mkdirs(path, self._masked(mode, DIRECTORY_MODE))
 
     async def makedirs(
@@ -276,6 +200,18 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
     async def rm(self, path: str, recursive: bool = False) -> int:
         """Delete a file, an empty directory, or with *recursive* a tree; returns how many went."""
         return await self._calls.delete(paths.normalize(path), recursive=recursive)
+
+    async def rm_file(self, path: str) -> None:
+        """Delete one file; raises IsADirectory, NotFound."""
+        status = await self.info(path, consistency=LINEARIZABLE)
+        if status.is_directory:
+            raise IsADirectory(f"{status.path} is a directory: rmdir, or rm(recursive=True)")
+        await self._calls.delete(status.path, recursive=False)
+
+    async def rmdir(self, path: str) -> None:
+        """Delete an empty directory; raises NotADirectory, DirectoryNotEmpty, NotFound."""
+        await self.require_directory(path)
+        await self._calls.delete(paths.normalize(path), recursive=False)
 
     async def mv(self, source: str, destination: str, *, overwrite: bool = False) -> FileStatus:
         """Move a file or tree in one step; into *destination* when that is a directory.
@@ -305,41 +241,7 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
             path=path,
         )
 
-    # ---- content
-
-    async def open_reader(self, path: str, *, consistency: Reads = None) -> AsyncFileReader:
-        """Open a closed file for reading; *consistency* is of which content it has.
-
-        Raises:
-            NotFound, IsADirectory: there is no file at *path*.
-        """
-        found = await self.locations(path, consistency=consistency)
-        return AsyncFileReader(self._calls, self._chunks, found, self._patience)
-
-    async def locations(self, path: str, *, consistency: Reads = None) -> FileLocations:
-        """The chunks of a file and the chunkservers that have them.
-
-        Raises:
-            NotFound, IsADirectory: there is no file at *path*.
-        """
-        found = await self._calls.locate(paths.normalize(path), self._wanted(consistency))
-        if found.status.is_directory:
-            raise IsADirectory(f"{found.status.path} is a directory")
-        return found
-
-    async def cat_file(
-        self,
-        path: str,
-        start: int | None = None,
-        end: int | None = None,
-        *,
-        consistency: Reads = None,
-    ) -> bytes:
-        """The bytes [start, end) of a file; negative positions count from its end."""
-        async with await self.open_reader(path, consistency=consistency) as reader:
-            return await reader.read_range(
-                _position(start, reader.size, 0), _position(end, reader.size, reader.size)
-            )
+    # ---- copies
 
     async def put_file(
         self,
@@ -347,10 +249,12 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
         rpath: str,
         *,
         overwrite: bool = True,
-        on_bytes: copy.OnBytes | None = None,
+        on_bytes: copies.OnBytes | None = None,
     ) -> FileStatus:
         """Copy one local file to exactly *rpath*; `on_bytes(count)` hears of each piece."""
-        return await copy.put_file(self, Path(lpath), rpath, overwrite=overwrite, on_bytes=on_bytes)
+        return await copies.put_file(
+            self, Path(lpath), rpath, overwrite=overwrite, on_bytes=on_bytes
+        )
 
     async def get_file(
         self,
@@ -358,7 +262,7 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
         lpath: str | Path,
         *,
         verify: bool = False,
-        on_bytes: copy.OnBytes | None = None,
+        on_bytes: copies.OnBytes | None = None,
     ) -> FileStatus:
         """Copy one file to exactly the local *lpath*, which appears only when it is whole.
 
@@ -368,7 +272,7 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
         Raises:
             CorruptionError: that is another; there is no file at *lpath*.
         """
-        return await copy.get_file(self, rpath, Path(lpath), verify=verify, on_bytes=on_bytes)
+        return await copies.get_file(self, rpath, Path(lpath), verify=verify, on_bytes=on_bytes)
 
     async def put(
         self,
@@ -376,15 +280,15 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
         rpath: str,
         *,
         overwrite: bool = True,
-        watcher: copy.Watcher | None = None,
-    ) -> copy.CopyReport:
+        watcher: copies.Watcher | None = None,
+    ) -> copies.CopyReport:
         """Copy local files and trees; into *rpath* when that is a directory, else to that name."""
         sources = [lpaths] if isinstance(lpaths, str | Path) else lpaths
-        return await copy.put(
+        return await copies.put(
             self,
             [Path(source) for source in sources],
             rpath,
-            parallel=self._parallel,
+            parallel=self.parallel,
             overwrite=overwrite,
             watcher=watcher,
         )
@@ -396,32 +300,60 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
         *,
         overwrite: bool = True,
         verify: bool = False,
-        watcher: copy.Watcher | None = None,
-    ) -> copy.CopyReport:
+        watcher: copies.Watcher | None = None,
+    ) -> copies.CopyReport:
         """Copy files and trees here; into *lpath* when that is a directory, else to that name.
 
         *verify* is of each file: see `get_file`.
         """
         sources = [rpaths] if isinstance(rpaths, str) else rpaths
-        return await copy.get(
+        return await copies.get(
             self,
             list(sources),
             Path(lpath),
-            parallel=self._parallel,
+            parallel=self.parallel,
             overwrite=overwrite,
             verify=verify,
             watcher=watcher,
         )
 
+    async def cp_file(
+        self,
+        path1: str,
+        path2: str,
+        *,
+        overwrite: bool = True,
+        on_bytes: copies.OnBytes | None = None,
+    ) -> FileStatus:
+        """Copy the file *path1* to exactly *path2*, through this client.
+
+        Raises:
+            AlreadyExists: there is a file at *path2*, and not *overwrite*.
+        """
+        return await tree_copy.copy_file(self, path1, path2, overwrite=overwrite, on_bytes=on_bytes)
+
+    async def copy(
+        self,
+        path1: str | Sequence[str],
+        path2: str,
+        *,
+        overwrite: bool = True,
+        watcher: copies.Watcher | None = None,
+    ) -> copies.CopyReport:
+        """Copy files and trees within the cluster, as `put` does from here."""
+        sources = [path1] if isinstance(path1, str) else path1
+        return await tree_copy.copy(
+            self, sources, path2, parallel=self.parallel, overwrite=overwrite, watcher=watcher
+        )
+
+    def path(self, path: str = "/") -> AsyncPath:
+        """*path* as an object like those of pathlib, whose methods are awaited."""
+        return AsyncPath(self, path)
+
     # ---- inside
 
-    async def _info_or_none(self, path: str, consistency: Reads) -> FileStatus | None:
-        try:
-            return await self.info(path, consistency=consistency)
-        except (NotFound, NotADirectory):
-            return None
-
-    async def _require_directory(self, path: str) -> None:
+    async def require_directory(self, path: str) -> None:
+        """Nothing, when *path* is a directory; else raises NotFound, NotADirectory."""
         status = await self.info(path, consistency=LINEARIZABLE)
         if not status.is_directory:
             raise NotADirectory(f"{path} is a file")
@@ -430,9 +362,3 @@ class AsyncFileSystem(WritingMethods, AttributeMethods, TreeMethods, ClusterMeth
         destination = paths.normalize(destination)
         into = await self.isdir(destination, consistency=LINEARIZABLE)
         return paths.join(destination, name) if into else destination
-
-
-def _position(given: int | None, size: int, default: int) -> int:
-    if given is None:
-        return default
-    return max(0, size + given) if given < 0 else min(given, size)

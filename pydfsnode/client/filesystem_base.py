@@ -10,6 +10,7 @@ from pydfsnode.client.consistency import Consistency, Reads
 from pydfsnode.client.lease import LeaseKeeper
 from pydfsnode.client.patience import Patience
 from pydfsnode.client.wire import MasterCalls
+from pydfsnode.config import ReplaceOnFailure
 from pydfsnode.errors import InvalidArgument
 
 FILE_MODE, DIRECTORY_MODE = 0o666, 0o777
@@ -21,12 +22,14 @@ class Creation:
     """How files and directories are created. `replication` and `chunk_bytes` 0: the cluster's.
 
     `inline_bytes_max`: files up to this size are created with their content; 0: none.
+    `replace_on_failure`: see `replacement`.
     """
 
     replication: int = 0
     chunk_bytes: int = 0
     inline_bytes_max: int = limits.INLINE_BYTES_MAX
     umask: int = 0o022
+    replace_on_failure: ReplaceOnFailure = "default"
 
 
 CREATION_DEFAULT = Creation()

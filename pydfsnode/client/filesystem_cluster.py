@@ -5,10 +5,16 @@ from __future__ import annotations
 from pydfsnode.client.filesystem_fleet import FleetMethods
 from pydfsnode.client.members import Members, Transferred
 from pydfsnode.client.model import ClusterStatus
+from pydfsnode.client.wire_security import SecurityCalls
 
 
 class ClusterMethods(FleetMethods):
     """Part of `AsyncFileSystem`; errors as there."""
+
+    @property
+    def security(self) -> SecurityCalls:
+        """Certificates: what admins ask and order."""
+        return self._calls.security
 
     async def cluster_status(self) -> ClusterStatus:
         """How the leading master sees the cluster."""

@@ -74,8 +74,9 @@ class WritingMethods(FileSystemBase):
 
     def _writer(self, path: str, create: Create) -> AsyncFileWriter:
         return AsyncFileWriter(
-            path, create, self._calls, self._chunks, self._lease, self._creation.inline_bytes_max
-        )
+            path, create, self._calls, self._chunks, self._lease, self._creation.inline_bytes_max,
+            self._creation.replace_on_failure,
+        )  # fmt: skip
 
     async def append(self, path: str) -> AsyncFileWriter:
         """Open the closed file *path* to write more behind its end.

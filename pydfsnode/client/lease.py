@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 
 from pydfsnode.errors import PydfsError
 
@@ -37,7 +38,8 @@ class LeaseKeeper:
         """A file is open from now on; `release` it."""
         self._held += 1
         if self._task is None:
-            self._task = asyncio.ensure_future(self._keep())
+            # In no request's scope: it goes on after the one that began it.
+            self._task = asyncio.get_running_loop().create_task(self._keep(), context=Context())
 
     def release(self) -> None:
         """One file less is open."""

@@ -5,7 +5,7 @@ Field names are those of the JSON that `fs stat --json` and `cluster status --js
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -104,13 +104,30 @@ class ChunkLocation(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkBase:
+    """What a chunk begins with: bytes [0, length) of another, or of an older version of itself."""
+
+    chunk_id: int
+    version: int
+    length: int
+    crc32c: int
+    sources: tuple[Replica, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AllocatedChunk:
-    """A new chunk and its write pipeline, in order; epoch fences the allocating master."""
+    """A new chunk and its write pipeline, in order; epoch fences the allocating master.
+
+    `base`: what it begins with on every server, before anything is sent.
+    """
 
     chunk_id: int
     version: int
     epoch: int
     targets: tuple[Replica, ...]
+    seal: int = 0
+    """Whether it is sealed at rest, a `SealChoice`: for the chunkservers."""
+    base: ChunkBase | None = None
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -122,10 +139,15 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 class FileLocations(msgspec.Struct, frozen=True, gc=False):
-    """A file's status and its chunks by offset."""
+    """A file's status and its chunks by offset.
+
+    `open_chunk`: of a file that is written; how long it is, the chunkservers say. It takes the
+    place of the chunk at its offset, if there is one.
+    """
 
     status: FileStatus
     chunks: tuple[ChunkLocation, ...]
+    open_chunk: ChunkLocation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +265,21 @@ class HealthCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerLink:
+    """How the calls of a node to *peer* went; `breaker`: closed, open or half_open."""
+
+    peer: str
+    address: str
+    breaker: str
+    failures: int
+    """In a row."""
+    retry_in_ms: int
+    last_failure: str
+    faults: dict[str, int]
+    """How often each kind was met, since the start of the node that calls."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterStatus:
     """The answer of the leader to "how are we": what `cluster status --json` prints."""
 
@@ -270,6 +307,8 @@ class ClusterStatus:
     entries_written: int = 0
     safe_mode: str = ""
     """Why the leader orders no repair at the moment, "" when it does."""
+    links: list[PeerLink] = field(default_factory=list)
+    """From the leader to the other nodes."""
 
     def live_chunkservers(self) -> list[ChunkserverState]:
         """The chunkservers that can take work."""

@@ -8,17 +8,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from pydfsnode.runtime.clock import Clock
-from pydfsnode.runtime.retry import Backoff, Deadline
-
-PAUSE_MS, PAUSE_MS_MAX = 50, 2_000
+from pydfsnode.runtime.retry import CLIENT_TO_CHUNKSERVER, Deadline
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Begins retries that end after `timeout_ms`."""
+    """Begins retries that end after `timeout_ms`, or when there were `retries_max`."""
 
     clock: Clock
     timeout_ms: int
+    retries_max: int | None = None
     random: Callable[[], float] = random.random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
@@ -33,11 +32,12 @@ class Retries:
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
         self._deadline = Deadline.after(patience.clock, patience.timeout_ms)
-        self._backoff = Backoff(PAUSE_MS, PAUSE_MS_MAX, patience.random)
+        self._backoff = CLIENT_TO_CHUNKSERVER.backoff(patience.random)
 
     async def pause(self) -> bool:
-        """Wait before the next attempt; False, at once, when there is no time for one."""
-        if self._deadline.passed:
+        """Wait before the next attempt; False, at once, when there may be none."""
+        retries_max = self._patience.retries_max
+        if self._deadline.passed or self._backoff.attempts == retries_max:
             return False
         wait_ms = min(self._backoff.next_ms(), self._deadline.remaining_ms())
         await self._patience.sleep(wait_ms / 1000)

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from pydfsnode import limits
-from pydfsnode.errors import InvalidArgument, NotFound
+from pydfsnode.client.builtin_errors import InvalidArgument
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from typing_extensions import Buffer
 
+    from pydfsnode.client.consistency import Reads
     from pydfsnode.client.file_reader import AsyncFileReader
     from pydfsnode.client.file_writer import AsyncFileWriter
     from pydfsnode.client.filesystem import AsyncFileSystem
     from pydfsnode.client.loop_thread import LoopThread
 
+BUFFER_BYTES = limits.PACKET_BYTES
+FIRST_READ_BYTES = 64 * 1024  # limits.py candidate
+"""At most fetched for the buffer by the first read behind a seek: the next may be elsewhere."""
+
+_MARKS = {"utf-16": codecs.BOM_UTF16, "utf-32": codecs.BOM_UTF32}
+"""What a text of these encodings begins with."""
+
 
 class RawReader(io.RawIOBase):
     """Seekable, unbuffered."""
 
+    mode = "rb"
+
     def __init__(self, thread: LoopThread, reader: AsyncFileReader) -> None:
         self._thread = thread
         self._reader = reader
+        self._in_order = False
         self.name = reader.status.path
+        self.size = reader.size
 
     def readable(self) -> bool:
         """True."""
@@ -37,21 +50,31 @@ class RawReader(io.RawIOBase):
 
     def tell(self) -> int:
         """Position of the next byte."""
+        self._require_open()
         return self._reader.tell()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """See io.IOBase."""
-        return self._thread.run(self._reader.seek(offset, whence))
+        self._require_open()
+        before = self._reader.tell()
+        if whence == io.SEEK_SET and offset == before:
+            return before
+        position = self._thread.run(self._reader.seek(offset, whence))
+        self._in_order = self._in_order and position == before
+        return position
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         """See io.RawIOBase."""
+        self._require_open()
         view = memoryview(buffer).cast("B")
-        found = self._thread.run(self._reader.read(len(view)))
-        view[: len(found)] = found
-        return len(found)
+        if not self._in_order and len(view) <= BUFFER_BYTES:
+            view = view[:FIRST_READ_BYTES]
+        self._in_order = True
+        return self._thread.run(self._reader.readinto(view))
 
     def readall(self) -> bytes:
         """Everything from the position on."""
+        self._require_open()
         return self._thread.run(self._reader.read())
 
     def close(self) -> None:
@@ -60,33 +83,44 @@ class RawReader(io.RawIOBase):
             super().close()
             self._thread.run(self._reader.close())
 
+    def _require_open(self) -> None:
+        if self.closed:
+            raise ValueError(f"{self.name}: read of a closed file")
+
 
 class RawWriter(io.RawIOBase):
     """Sequential; the content is durable and visible once it is closed."""
 
-    def __init__(self, thread: LoopThread, writer: AsyncFileWriter) -> None:
+    def __init__(self, thread: LoopThread, writer: AsyncFileWriter, mode: str) -> None:
         self._thread = thread
         self._writer = writer
-        self._aborted = False
+        self.aborted = False
         self.name = writer.path
+        self.mode = mode
 
     def writable(self) -> bool:
         """True."""
         return True
 
     def tell(self) -> int:
-        """Bytes written."""
+        """Where the next byte goes."""
         return self._writer.tell()
 
     def write(self, data: Buffer) -> int:
         """See io.RawIOBase; takes all of *data*."""
-        if self._aborted:  # a buffer above us flushes what it has left
+        if self.aborted:  # a buffer above us flushes what it has left
             return memoryview(data).nbytes
         return self._thread.run(self._writer.write(data))
 
+    def publish(self, *, durable: bool) -> None:
+        """See AsyncFileWriter.flush and sync; nothing once it is given up."""
+        if not self.aborted:
+            writer = self._writer
+            self._thread.run(writer.sync() if durable else writer.flush())
+
     def abort(self) -> None:
         """Drop the file instead of closing it; later writes go nowhere."""
-        self._aborted = True
+        self.aborted = True
         self._thread.run(self._writer.abort())
 
     def close(self) -> None:
@@ -94,7 +128,7 @@ class RawWriter(io.RawIOBase):
         if self.closed:
             return
         super().close()
-        if self._aborted:
+        if self.aborted:
             return
         try:
             self._thread.run(self._writer.close())
@@ -103,8 +137,55 @@ class RawWriter(io.RawIOBase):
             raise
 
 
-class _BufferedWriter(io.BufferedWriter):
-    """Abandons the file when its `with` block is left by an exception."""
+class BufferedReader(io.BufferedReader):
+    """What `open` with "rb" returns."""
+
+    raw: RawReader
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file, as it was opened."""
+        return self.raw.size
+
+
+class BufferedWriter(io.BufferedWriter):
+    """What `open` with "wb", "xb" or "ab" returns.
+
+    It abandons the file when its `with` block is left by an exception.
+    """
+
+    raw: RawWriter
+    flush_shows = True
+    """Whether `flush` shows readers what was written, or hands over what is buffered only."""
+    _is_closing = False
+
+    def write(self, data: Buffer) -> int:
+        """See io.BufferedIOBase. Large `bytes` are not copied."""
+        if type(data) is bytes and len(data) >= BUFFER_BYTES:
+            super().flush()
+            return self.raw.write(data)
+        return super().write(data)
+
+    def flush(self) -> None:
+        """Hand over what is buffered; then readers find it: see AsyncFileWriter.flush."""
+        super().flush()
+        if self.flush_shows and not self._is_closing:
+            self.raw.publish(durable=False)
+
+    def sync(self) -> None:
+        """As `flush`, and durable: see AsyncFileWriter.sync."""
+        super().flush()
+        self.raw.publish(durable=True)
+
+    def close(self) -> None:
+        """Write what is buffered and close the file."""
+        self._is_closing = True
+        super().close()
+
+    def abort(self) -> None:
+        """Give the file up: it is not there, or with "ab" as it was."""
+        self.raw.abort()
+        self.close()
 
     def __exit__(
         self,
@@ -112,12 +193,43 @@ class _BufferedWriter(io.BufferedWriter):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _abort_on_error(self.raw, kind)
+        if kind is not None and not self.closed:
+            self.raw.abort()
         super().__exit__(kind, error, trace)
 
 
-class _TextWriter(io.TextIOWrapper):
-    """As _BufferedWriter, for text."""
+class TextReader(io.TextIOWrapper):
+    """What `open` with "r" returns: io.TextIOWrapper with the mode that was asked for."""
+
+    mode = "r"
+
+
+class TextWriter(io.TextIOWrapper):
+    """As BufferedWriter, for text."""
+
+    def __init__(self, buffer: BufferedWriter, mode: str, **how: Any) -> None:
+        super().__init__(buffer, **how)
+        self._mode = mode
+
+    @property
+    def mode(self) -> str:
+        """That it was opened with."""
+        return self._mode
+
+    def sync(self) -> None:
+        """See BufferedWriter."""
+        self.flush()
+        self._buffered().sync()
+
+    def close(self) -> None:
+        """Write what is buffered and close the file."""
+        self._buffered()._is_closing = True
+        super().close()
+
+    def abort(self) -> None:
+        """See BufferedWriter."""
+        self._raw().abort()
+        self.close()
 
     def __exit__(
         self,
@@ -125,42 +237,80 @@ class _TextWriter(io.TextIOWrapper):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is not None and not self.closed:
+            self._raw().abort()
+        super().__exit__(kind, error, trace)
+
+    def _raw(self) -> RawWriter:
+        return self._buffered().raw
+
+    def _buffered(self) -> BufferedWriter:
         buffer = self.buffer
-        if isinstance(buffer, io.BufferedWriter):
-            _abort_on_error(buffer.raw, kind)
-        super().__exit__(kind, error, trace)
+        assert isinstance(buffer, BufferedWriter)
+        return buffer
 
 
-def _abort_on_error(raw: object, kind: type[BaseException] | None) -> None:
-    if kind is not None and isinstance(raw, RawWriter):
-        raw.abort()
-
-
-def open_file(thread: LoopThread, fs: AsyncFileSystem, path: str, mode: str) -> IO[Any]:
-    """See FileSystem.open.
+def open_file(
+    thread: LoopThread,
+    fs: AsyncFileSystem,
+    path: str,
+    mode: str = "rb",
+    *,
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    consistency: Reads = None,
+    flush_shows: bool = True,
+) -> IO[Any]:
+    """See FileSystem.open; *flush_shows* as of BufferedWriter.
 
     Raises:
-        InvalidArgument: another mode.
+        InvalidArgument: another mode, or arguments that do not go with it.
     """
-    kind, binary = mode.replace("b", ""), "b" in mode
+    kind, binary = parsed_mode(mode)
+    if binary and (encoding or errors or newline):
+        raise InvalidArgument(f"mode '{mode}' is binary: it takes no encoding, errors or newline")
+    if buffering == 0 and not binary:
+        raise InvalidArgument("text cannot be unbuffered: open it in binary, or with buffering=1")
+    buffer_bytes = buffering if buffering > 1 else BUFFER_BYTES
+    text: dict[str, Any] = {
+        "encoding": encoding or "utf-8",
+        "errors": errors,
+        "newline": newline,
+        "line_buffering": buffering == 1,
+    }
     if kind == "r":
-        reader = io.BufferedReader(
-            RawReader(thread, thread.run(fs.open_reader(path))), limits.PACKET_BYTES
-        )
-        return reader if binary else io.TextIOWrapper(reader, encoding="utf-8")
-    if kind in ("w", "x", "a"):
-        opened = thread.run(_open_writer(fs, path, kind))
-        writer = _BufferedWriter(RawWriter(thread, opened), limits.PACKET_BYTES)
-        return writer if binary else _TextWriter(writer, encoding="utf-8")
-    raise InvalidArgument(f"mode '{mode}' is not supported: use rb, wb, xb, ab, r, w, x or a")
+        raw = RawReader(thread, thread.run(fs.open(path, "rb", consistency=consistency)))
+        if buffering == 0:
+            return raw  # type: ignore[return-value]  # typeshed has no IO among the raw ones
+        reader = BufferedReader(raw, buffer_bytes)
+        return reader if binary else TextReader(reader, **text)
+    opened = RawWriter(thread, thread.run(_writer(fs, path, kind)), kind + "b")
+    if buffering == 0:
+        return opened  # type: ignore[return-value]
+    writer = BufferedWriter(opened, buffer_bytes)
+    writer.flush_shows = flush_shows
+    if binary:
+        return writer
+    if opened.tell() == 0:  # TextIOWrapper writes it for what is seekable only
+        writer.write(_MARKS.get(codecs.lookup(text["encoding"]).name, b""))
+    return TextWriter(writer, kind, **text)
 
 
-async def _open_writer(fs: AsyncFileSystem, path: str, kind: str) -> AsyncFileWriter:
+async def _writer(fs: AsyncFileSystem, path: str, kind: str) -> AsyncFileWriter:
     if kind == "w":
-        return await fs.open_writer(path)
-    if kind == "x":  # whoever asks for it wants to know now
-        return await fs.open_writer(path, overwrite=False, at_once=True)
-    try:
-        return await fs.append(path)
-    except NotFound:
-        return await fs.open_writer(path, overwrite=False)
+        return await fs.open(path, "wb")
+    return await (fs.open(path, "xb") if kind == "x" else fs.open(path, "ab"))
+
+
+def parsed_mode(mode: str) -> tuple[str, bool]:
+    """One of r, w, x, a; and whether it is binary.
+
+    Raises:
+        InvalidArgument: it is none that there is.
+    """
+    kind = mode.replace("b", "", 1).replace("t", "", 1)
+    if kind not in ("r", "w", "x", "a") or ("b" in mode and "t" in mode):
+        raise InvalidArgument(f"mode '{mode}' is not supported: use rb, wb, xb, ab, r, w, x or a")
+    return kind, "b" in mode

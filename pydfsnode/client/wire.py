@@ -22,6 +22,7 @@ from pydfsnode.client.wire_asking import NAMESPACE, Asking, Router
 from pydfsnode.client.wire_attributes import AttributeCalls
 from pydfsnode.client.wire_cluster import ClusterCalls
 from pydfsnode.client.wire_fleet import FleetCalls
+from pydfsnode.client.wire_security import SecurityCalls
 from pydfsnode.client.wire_trees import TreeCalls
 from pydfsnode.client.wire_values import (
     LIST,
@@ -56,6 +57,8 @@ class MasterCalls(WritingCalls):
         """What is asked about the masters themselves."""
         self.fleet = FleetCalls(router, self._asking)
         """What is ordered of the chunkservers."""
+        self.security = SecurityCalls(router, self._asking)
+        """Certificates: what is asked and ordered."""
         self.attributes = AttributeCalls(self._asking)
         """What is asked about owners, modes, times, ACLs, quotas."""
         self.trees = TreeCalls(self._asking)

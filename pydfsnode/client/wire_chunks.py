@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from pydfsnode.client.model import Replica
+from pydfsnode.client.model import ChunkBase, Replica
 from pydfsnode.errors import MalformedMessage
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 
 WRITE_CHUNK = "/pydfs.v1.Chunk/WriteChunk"
 READ_CHUNK = "/pydfs.v1.Chunk/ReadChunk"
 SEAL_CHUNK = "/pydfs.v1.Chunk/SealChunk"
+CHUNK_STATE = "/pydfs.v1.Chunk/ChunkState"
 
-STALL_MS = 30_000  # limits.py candidate
+STALL_MS = 10_000  # limits.py candidate
 """A chunkserver that makes no progress for this long has failed."""
-STALL_STEP_MS = 5_000  # limits.py candidate
+STALL_STEP_MS = 2_500  # limits.py candidate
 """More for each server behind it, so that the one next to the failed server notices first."""
 
 LAST_WORD_S = 2.0
@@ -67,14 +68,28 @@ class WriteAck(NamedTuple):
 
 
 async def open_write(
-    peer: ChunkPeer, chunk_id: int, version: int, epoch: int, downstream: Sequence[Replica]
+    peer: ChunkPeer,
+    chunk_id: int,
+    version: int,
+    epoch: int,
+    downstream: Sequence[Replica],
+    *,
+    seal: int = 0,
+    base: ChunkBase | None = None,
 ) -> ChunkStream:
-    """Begin a chunk on *peer*, which forwards it to *downstream*, in order."""
+    """Begin a chunk on *peer*, which forwards it to *downstream*, in order.
+
+    Args:
+        seal: whether it is sealed at rest, a `SealChoice`.
+        base: what it begins with on every server; None: it begins empty.
+    """
     opening = pb.WriteChunkOpen(
         chunk_id=chunk_id,
         version=version,
         epoch=epoch,
-        downstream=[pb.Address(node_id=r.node_id, listen=r.listen) for r in downstream],
+        downstream=_addresses(downstream),
+        seal=pb.SealChoice.ValueType(seal),
+        base=_base(base),
     )
     return await peer.stream(WRITE_CHUNK, pb.WriteChunkPacket(open=opening))
 
@@ -84,6 +99,38 @@ def parse_ack(message: Any) -> WriteAck:
     if not isinstance(message, pb.WriteChunkAck):
         raise MalformedMessage(f"{WRITE_CHUNK} answered with a {type(message).__name__}")
     return WriteAck(message.acked_bytes, message.durable, message.crc32c, message.failed_node_id)
+
+
+def _base(base: ChunkBase | None) -> pb.ChunkBase | None:
+    if base is None:
+        return None
+    return pb.ChunkBase(
+        chunk_id=base.chunk_id,
+        version=base.version,
+        length=base.length,
+        crc32c=base.crc32c,
+        sources=_addresses(base.sources),
+    )
+
+
+def parse_base(opening: pb.WriteChunkOpen) -> ChunkBase | None:
+    """What the chunk begins with that *opening* begins."""
+    if not opening.HasField("base"):
+        return None
+    told = opening.base
+    sources = tuple(Replica(a.node_id, a.listen) for a in told.sources)
+    return ChunkBase(told.chunk_id, told.version, told.length, told.crc32c, sources)
+
+
+async def chunk_state(peer: ChunkPeer, chunk_id: int, timeout_ms: int) -> tuple[int, int, bool]:
+    """(version, readable length, whether it is finished) of what *peer* has of a chunk."""
+    request = pb.ChunkStateRequest(chunk_id=chunk_id)
+    response = await peer.unary(CHUNK_STATE, request, timeout_ms=timeout_ms)
+    return int(response.version), int(response.length), bool(response.finished)
+
+
+def _addresses(replicas: Sequence[Replica]) -> list[pb.Address]:
+    return [pb.Address(node_id=r.node_id, listen=r.listen) for r in replicas]
 
 
 async def open_read(

@@ -11,7 +11,13 @@ from typing import Any, Protocol
 
 from pydfsnode.client.fleet import Scrub
 from pydfsnode.client.members import Member, Members, Transferred
-from pydfsnode.client.model import ChunkserverState, ClusterStatus, HealthCheck, MasterState
+from pydfsnode.client.model import (
+    ChunkserverState,
+    ClusterStatus,
+    HealthCheck,
+    MasterState,
+    PeerLink,
+)
 from pydfsnode.config import Peer
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.schema import rpc_of
@@ -178,7 +184,14 @@ def _cluster_status(answer: pb.ClusterStatusResponse) -> ClusterStatus:
         groups_written=answer.groups_written,
         entries_written=answer.entries_written,
         safe_mode=answer.safe_mode.reason if answer.safe_mode.on else "",
-    )
+        links=[
+            PeerLink(
+                link.peer, link.address, link.breaker, link.failures, link.retry_in_ms,
+                link.last_failure, dict(link.faults),
+            )
+            for link in answer.links
+        ],
+    )  # fmt: skip
 
 
 def _scrub(answer: pb.ScrubState) -> Scrub:

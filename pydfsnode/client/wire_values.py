@@ -9,6 +9,8 @@ from pydfsnode._fast import ClientAnswers
 from pydfsnode.client.model import (
     DIRECTORY,
     FILE,
+    AllocatedChunk,
+    ChunkBase,
     ChunkDone,
     ChunkLocation,
     FileLocations,
@@ -36,6 +38,19 @@ def chunk_done(chunk: ChunkDone | None) -> pb.ChunkDone | None:
 def replicas(addresses: Sequence[pb.Address]) -> tuple[Replica, ...]:
     """Chunkservers."""
     return tuple(Replica(a.node_id, a.listen, a.rack) for a in addresses)
+
+
+def allocated(answer: pb.AllocateChunkResponse) -> AllocatedChunk:
+    """A chunk to be written."""
+    base = None
+    if answer.HasField("base"):
+        told = answer.base
+        base = ChunkBase(
+            told.chunk_id, told.version, told.length, told.crc32c, replicas(told.replicas)
+        )
+    return AllocatedChunk(
+        answer.chunk_id, answer.version, answer.epoch, replicas(answer.targets), answer.seal, base
+    )
 
 
 def file_status(status: pb.FileStatus, freshness: Freshness | None = None) -> FileStatus:
@@ -119,4 +134,5 @@ def read_locations(encoded: bytes) -> FileLocations:
         return FileLocations(*found)
     answer = rpc_of(LOCATE).parse_response(encoded)
     chunks = tuple(chunk_location(chunk) for chunk in answer.chunks)
-    return FileLocations(file_status(answer.status, freshness(answer)), chunks)
+    written = chunk_location(answer.open_chunk) if answer.HasField("open_chunk") else None
+    return FileLocations(file_status(answer.status, freshness(answer)), chunks, written)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 from pydfsnode._fast import client_requests
 from pydfsnode.client.model import AllocatedChunk, ChunkDone, FileStatus, Reopened
 from pydfsnode.client.wire_asking import NAMESPACE, Asking
-from pydfsnode.client.wire_values import chunk_done, file_status, replicas, status_reader
+from pydfsnode.client.wire_values import allocated, chunk_done, file_status, status_reader
 from pydfsnode.errors import NoChunkservers
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 
@@ -55,6 +55,7 @@ class WritingCalls:
         previous: ChunkDone | None = None,
         exclude: Iterable[str] = (),
         abandon_chunk_id: int = 0,
+        continues: bool = False,
     ) -> AllocatedChunk:
         """Append a chunk to a file under construction and get its pipeline.
 
@@ -65,18 +66,47 @@ class WritingCalls:
             previous: the chunk just finished; None before the first.
             exclude: node ids of chunkservers that just failed this writer.
             abandon_chunk_id: a chunk of which nothing was acknowledged; 0: none.
+            continues: the chunk begins with the last one if that is partly filled, and takes its
+                place; see `AllocatedChunk.base`.
         """
         request = pb.AllocateChunkRequest(
             inode_id=inode_id,
             previous=chunk_done(previous),
             exclude=sorted(exclude),
             abandon_chunk_id=abandon_chunk_id,
+            continues=continues,
         )
         final = (NoChunkservers,) if request.exclude else ()
-        answer = await self._asking.change_message("AllocateChunk", request, final)
-        return AllocatedChunk(
-            answer.chunk_id, answer.version, answer.epoch, replicas(answer.targets)
+        return allocated(await self._asking.change_message("AllocateChunk", request, final))
+
+    async def resume_chunk(
+        self,
+        inode_id: int,
+        chunk_id: int,
+        *,
+        survivors: Sequence[str],
+        exclude: Iterable[str],
+        replacements: int,
+    ) -> AllocatedChunk:
+        """The open chunk's next version, on *survivors* and then up to *replacements* others.
+
+        Raises:
+            NoChunkservers: they are fewer than the masters want at least.
+        """
+        request = pb.ResumeChunkRequest(
+            inode_id=inode_id,
+            chunk_id=chunk_id,
+            survivors=survivors,
+            exclude=sorted(exclude),
+            replacements=replacements,
         )
+        answer = await self._asking.change_message("ResumeChunk", request, (NoChunkservers,))
+        return allocated(answer)
+
+    async def record_chunk(self, inode_id: int, last: ChunkDone) -> FileStatus:
+        """Have the finished last chunk count; the file stays open."""
+        request = pb.RecordChunkRequest(inode_id=inode_id, last=chunk_done(last))
+        return file_status((await self._asking.change_message("RecordChunk", request)).status)
 
     async def complete(
         self, inode_id: int, *, last: ChunkDone | None, abandon_chunk_id: int = 0

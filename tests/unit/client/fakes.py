@@ -8,11 +8,10 @@ from typing import Any, cast
 from pydfsnode import limits
 from pydfsnode._fast import crc32c
 from pydfsnode.client.chunk_io import Packet
-from pydfsnode.client.chunk_writer import SealedChunk
 from pydfsnode.client.consistency import LINEARIZABLE, Consistency
 from pydfsnode.client.filesystem import AsyncFileSystem
 from pydfsnode.client.filesystem_base import CREATION_DEFAULT, Creation
-from pydfsnode.client.model import AllocatedChunk, ChunkDone, ChunkLocation
+from pydfsnode.client.model import AllocatedChunk, ChunkBase, ChunkDone, ChunkLocation
 from pydfsnode.client.patience import Patience
 from pydfsnode.client.read_hedge import ReadCounts
 from pydfsnode.client.session import OpSession
@@ -42,6 +41,7 @@ class FakeConsensus:
         self.namespace = namespace
         self.node_id = "m1"
         self.term = 7
+        self.leader_hint = "m1=10.0.0.1:7001"
         self.proposed: list[Any] = []
         self.is_leader = True
         self.has_state = True
@@ -163,9 +163,9 @@ class FakeSink:
 
     def __init__(self, chunks: FakeChunks, chunk: AllocatedChunk) -> None:
         self._chunks = chunks
-        self._chunk = chunk
-        self._received = bytearray()
-        self.acked_bytes = 0
+        self.chunk = self._chunk = chunk
+        self._received = bytearray(chunks.base_of(chunk))
+        self.acked_bytes = len(self._received)
         self.cancelled = False
 
     async def write(self, packet: Packet) -> None:
@@ -181,18 +181,21 @@ class FakeSink:
     async def finish(self) -> ChunkDone:
         self._chunks.maybe_break("finish", self._chunk, self)
         data = bytes(self._received)
+        self._chunks.flushed[self._chunk.chunk_id] = (self._chunk.version, len(data))
         return ChunkDone(self._chunk.chunk_id, self._chunk.version, len(data), crc32c(data))
 
-    async def seal(self) -> SealedChunk:
-        assert self.acked_bytes, "nothing was acknowledged"
-        chunk, data = self._chunk, bytes(self._received[: self.acked_bytes])
-        survivors = [t for t in chunk.targets if t.node_id not in self._chunks.dead]
-        if not survivors or self._chunks.seals_fail:
-            raise ChunkUnavailable("no server could keep what was written")
-        for target in survivors:
-            self._chunks.stored[target.node_id, chunk.chunk_id] = (chunk.version + 1, data)
-        done = ChunkDone(chunk.chunk_id, chunk.version + 1, len(data), crc32c(data))
-        return SealedChunk(done, tuple(survivors))
+    async def flush(self) -> None:
+        self._chunks.maybe_break("flush", self._chunk, self)
+        self._chunks.flushed[self._chunk.chunk_id] = (self._chunk.version, len(self._received))
+
+    def acked_base(self) -> ChunkBase | None:
+        chunk, base = self._chunk, self._chunk.base
+        if self.acked_bytes <= (base.length if base is not None else 0):
+            return base
+        acked = bytes(self._received[: self.acked_bytes])
+        return ChunkBase(
+            chunk.chunk_id, chunk.version, len(acked), crc32c(acked), chunk.targets
+        )  # fmt: skip
 
     async def cancel(self) -> None:
         self.cancelled = True
@@ -204,7 +207,7 @@ class FakeChunks:
     def __init__(self) -> None:
         self.stored: dict[tuple[str, int], tuple[int, bytes]] = {}
         self.dead: set[str] = set()
-        self.seals_fail = False
+        self.flushed: dict[int, tuple[int, int]] = {}
         self.sinks: list[FakeSink] = []
         self.breaks: Callable[[str, AllocatedChunk, FakeSink | None], str | None] = (
             lambda _step, _chunk, _sink: None
@@ -219,6 +222,24 @@ class FakeChunks:
         if failed is not None:
             raise PipelineBroken(f"broken at {step}", failed_node_id=failed)
 
+    def base_of(self, chunk: AllocatedChunk) -> bytes:
+        """What the chunk begins with; its servers have it then."""
+        base = chunk.base
+        if base is None:
+            return b""
+        content = next(
+            self.stored[source.node_id, base.chunk_id][1][: base.length]
+            for source in base.sources
+            if source.node_id not in self.dead and (source.node_id, base.chunk_id) in self.stored
+        )
+        assert (len(content), crc32c(content)) == (base.length, base.crc32c)
+        for target in chunk.targets:
+            self.stored[target.node_id, chunk.chunk_id] = (chunk.version, content)
+        return content
+
+    async def state(self, chunk: ChunkLocation) -> tuple[int, int] | None:
+        return self.flushed.get(chunk.chunk_id)
+
     async def open_sink(self, chunk: AllocatedChunk) -> FakeSink:
         self.maybe_break("open", chunk, None)
         sink = FakeSink(self, chunk)
@@ -231,8 +252,9 @@ class FakeChunks:
         for replica in chunk.replicas:
             version, data = self.stored.get((replica.node_id, chunk.chunk_id), (0, b""))
             if replica.node_id not in self.dead and version == chunk.version:
-                assert len(data) == chunk.length, "the masters believe in another length"
-                assert crc32c(data) == chunk.crc32c, "the masters believe in another checksum"
+                if chunk.crc32c:  # else it is still being written
+                    assert len(data) == chunk.length, "the masters believe in another length"
+                    assert crc32c(data) == chunk.crc32c, "the masters believe in another checksum"
                 found = data[offset : offset + length]
                 middle = len(found) // 2
                 return [memoryview(found[:middle]), memoryview(found[middle:])]

@@ -129,7 +129,7 @@ async def test_acknowledged_bytes_are_let_go_in_any_portions(peer: FakePeer) -> 
         peer.ack(acked)
         await _turns(lambda want=acked: writer.acked_bytes == want)  # type: ignore[misc]
         assert b"".join(writer.unacked()) == content[acked:]
-        assert writer._acked_crc == crc32c(content[:acked])
+        assert writer.acked_crc32c == crc32c(content[:acked])
 
 
 async def test_the_end_is_only_what_is_durable_everywhere(peer: FakePeer) -> None:
@@ -154,8 +154,10 @@ async def test_something_else_made_durable_is_an_error(
     await writer.write(b"content")
     peer.ack(acked, durable=True, crc32c=crc32c(stored))
     peer.answers.put_nowait(None)
-    with pytest.raises(CorruptionError, match="sent 7 bytes"):
+    with pytest.raises(PipelineBroken, match="sent 7 bytes") as broken:
         await writer.finish()
+    assert isinstance(broken.value.__cause__, CorruptionError)
+    assert broken.value.fields["failed_node_id"] == writer.chunk.targets[0].node_id
 
 
 async def test_an_end_before_it_is_durable_breaks_it(peer: FakePeer) -> None:

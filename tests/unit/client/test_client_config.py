@@ -67,3 +67,10 @@ def test_small_files_can_be_smaller_or_none(tmp_path: Path, size: int) -> None:
 def test_small_files_cannot_be_larger(tmp_path: Path, size: int) -> None:
     with pytest.raises(ConfigError, match="inline_bytes_max"):
         load(tmp_path, f"inline_bytes_max = {size}")
+
+
+def test_who_replaces_a_server_that_fails(tmp_path: Path) -> None:
+    assert load(tmp_path).replace_on_failure == "default"
+    assert load(tmp_path, 'replace_on_failure = "always"').replace_on_failure == "always"
+    with pytest.raises(ConfigError, match=r"'sometimes'.*replace_on_failure"):
+        load(tmp_path, 'replace_on_failure = "sometimes"')

@@ -10,13 +10,17 @@ import pytest
 from pydfsnode.client import connections
 from pydfsnode.client.connections import ADDRESSES_MAX, ConnectionPool
 from pydfsnode.client.event_loop import new_event_loop, run
+from pydfsnode.rpc.peer_health import PeerHealth
 
 
 class FakeChannel:
     """Remembers how it was made and whether it was closed."""
 
-    def __init__(self, address: str, _tls: object, role: str, name: str) -> None:
+    def __init__(
+        self, address: str, _tls: object, role: str, name: str, *, health: PeerHealth
+    ) -> None:
         self.made = (address, role, name)
+        self.health = health
         self.closed = False
 
     async def close(self) -> None:
@@ -32,6 +36,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> ConnectionPool:
 async def test_a_channel_expects_the_role_and_name_of_its_node(pool: ConnectionPool) -> None:
     channel = cast(FakeChannel, pool.channel("master", "m1", "h:1"))
     assert channel.made == ("h:1", "master", "m1")
+    assert channel.health is pool.health
 
 
 async def test_a_node_has_one_channel(pool: ConnectionPool) -> None:
