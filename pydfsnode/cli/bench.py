@@ -43,7 +43,7 @@ def group() -> None:
     """Measure the configured cluster with real operations, in a new directory that is removed."""
 
 
-@group.command("meta")
+@group.command("meta", epilog="Example: pydfsnode bench meta --json")
 @click.option("--inflight", type=click.IntRange(1, 1024), default=64, show_default=True,
               help="Operations kept going at once.")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True,
@@ -66,7 +66,7 @@ def meta(inflight: int, seconds: float, as_json: bool) -> None:
     _report(_measured(measure), as_json)
 
 
-@group.command("io")
+@group.command("io", epilog="Example: pydfsnode bench io --json")
 @click.option("--size", callback=parse_size, default="1GiB", show_default=True, help="Of the file.")
 @click.option("--replication", type=click.IntRange(1), default=3, show_default=True,
               help="Replicas of the file.")  # fmt: skip
@@ -134,8 +134,8 @@ def io(
     _report({**found, **bench_io.shares(found), "size_bytes": size}, as_json)
 
 
-@group.command("small")
-@click.option("--files", type=click.IntRange(1), default=1000, show_default=True)
+@group.command("small", epilog="Example: pydfsnode bench small --json")
+@click.option("--files", type=click.IntRange(1), default=1000, show_default=True, help="How many.")
 @click.option("--bytes", "file_bytes", callback=parse_size, default="1KiB", show_default=True,
               help="Of each file.")  # fmt: skip
 @click.option("--clients", type=click.IntRange(1, 256), default=16, show_default=True,

@@ -1,4 +1,7 @@
-"""`pydfsnode certs`: the cluster's certificate authority and its certificates."""
+"""`pydfsnode certs`: the cluster's certificate authority and its certificates.
+
+Here is what is done with files alone; `certs_cluster` has what is asked of a running cluster.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from pydfsnode.cli import certs_cluster
 
 if TYPE_CHECKING:
     from pydfsnode.security.pki import CertificateDescription, IssuedFiles
@@ -25,15 +30,30 @@ def group() -> None:
     """
 
 
-@group.command("init")
+for _command in (
+    certs_cluster.install,
+    certs_cluster.status,
+    certs_cluster.rotate,
+    certs_cluster.revoke,
+    certs_cluster.token,
+    certs_cluster.renew,
+):
+    group.add_command(_command)
+
+
+@group.command("init", epilog="Example: pydfsnode certs init --dir certs")
 @click.option("--dir", "directory", type=_DIRECTORY, default=Path("certs"), show_default=True,
-              help="Where to make ca.crt and ca.key.")  # fmt: skip
+              help="Where to make the CA.")  # fmt: skip
 @click.option("--cluster-id", help="Name of the cluster, for ever. [default: 16 random hex digits]")
 @click.option("--plan", "plan_file", type=_FILE,
               help="TOML file of certificates to issue at once.")  # fmt: skip
 @_json_option
 def init(directory: Path, cluster_id: str | None, plan_file: Path | None, as_json: bool) -> None:
-    """Make a new cluster's CA. An existing one is never overwritten."""
+    """Make a new cluster's CA: a root (ca.crt, ca.key) and an issuing CA (issuing.crt, .key).
+
+    Move ca.key to a safe place off line: it is needed only to make another issuing CA. An existing
+    CA is never overwritten.
+    """
     from pydfsnode.errors import UsageError
     from pydfsnode.security import pki
     from pydfsnode.security.plan import carry_out, load_plan
@@ -53,6 +73,7 @@ def init(directory: Path, cluster_id: str | None, plan_file: Path | None, as_jso
     click.echo(f"cluster id   {made}")
     click.echo(f"CA           {cert}")
     click.echo(f"CA's key     {key}   keep it offline: whoever has it can be anybody")
+    click.echo(f"issuing CA   {directory / pki.ISSUING_CERT}")
     for files in issued:
         click.echo(f"issued       {files.cert}")
     if not issued:
@@ -60,7 +81,7 @@ def init(directory: Path, cluster_id: str | None, plan_file: Path | None, as_jso
         click.echo(f"next         pydfsnode certs issue{place} --role master --name m1 --host HOST")
 
 
-@group.command("issue")
+@group.command("issue", epilog="Example: pydfsnode certs issue --role user --name ann --out ann")
 @click.option("--role", required=True, help="master, chunkserver, gateway, user or admin.")
 @click.option("--name", required=True, help="Node id or user name.")
 @click.option(
@@ -94,14 +115,36 @@ def issue(
     click.echo(f"CA           {files.ca}")
 
 
-@group.command("show")
-@click.argument("path", type=_FILE)
+@group.command("issuer", epilog="Example: pydfsnode certs issuer --dir certs")
+@click.option("--dir", "directory", type=_DIRECTORY, default=Path("certs"), show_default=True,
+              help="Where ca.crt and ca.key are.")  # fmt: skip
 @_json_option
-def show(path: Path, as_json: bool) -> None:
-    """Show what a certificate says."""
+def issuer(directory: Path, as_json: bool) -> None:
+    """Make another issuing CA under the same root; 'certs install' then gives it to the masters."""
     from pydfsnode.security import pki
 
-    description = pki.describe(path)
+    made = pki.make_issuing_ca(directory)
+    if as_json:
+        _print({"issuing_ca": str(made), "not_after": pki.describe(made).not_after})
+    else:
+        click.echo(f"issuing CA   {made}   until {pki.describe(made).not_after[:10]}")
+
+
+@group.command("show", epilog="Example: pydfsnode certs show *.crt")
+@click.argument("paths", type=_FILE, nargs=-1, required=True)
+@_json_option
+def show(paths: tuple[Path, ...], as_json: bool) -> None:
+    """Show what certificates say: one in all detail, several as a table."""
+    from pydfsnode.security import pki
+
+    descriptions = [pki.describe(path) for path in paths]
+    if len(descriptions) > 1:
+        if as_json:
+            click.echo(json.dumps([asdict(found) for found in descriptions]))
+        else:
+            _print_table(descriptions)
+        return
+    (description,) = descriptions
     if as_json:
         _print(asdict(description))
         return
@@ -121,9 +164,28 @@ def _rows(certificate: CertificateDescription) -> list[tuple[str, str]]:
         ("valid until", f"{certificate.not_after}   {until}"),
         ("subject", certificate.subject),
         ("issuer", certificate.issuer),
+        ("chain", " < ".join(certificate.chain) or "none"),
         ("serial", certificate.serial),
         ("sha256", certificate.fingerprint_sha256),
     ]
+
+
+def _print_table(certificates: list[CertificateDescription]) -> None:
+    from pydfsnode.cli.output import print_table
+
+    print_table(
+        ["WHO", "SERIAL", "HOSTS", "EXPIRES IN", "ISSUER"],
+        [
+            [
+                found.uri or "-",
+                found.serial,
+                ",".join(found.hosts) or "-",
+                certs_cluster.expires_in(found.expires_in_s),
+                found.issuer.rpartition("CN=")[2],
+            ]
+            for found in certificates
+        ],
+    )
 
 
 def _paths(files: IssuedFiles) -> dict[str, str]:

@@ -8,11 +8,13 @@ import click
 
 from pydfsnode.cli.lazy import Lazy, lazy_group
 from pydfsnode.cli.options import client_config_option, json_option
-from pydfsnode.cli.output import binary_size, print_json, print_table
+from pydfsnode.cli.output import binary_size, coloured, print_json, print_table
 from pydfsnode.cli.session import with_file_system
 
 if TYPE_CHECKING:
+    from pydfsnode.client.filesystem import AsyncFileSystem
     from pydfsnode.client.model import ChunkserverState, ClusterStatus, MasterState
+    from pydfsnode.rpc.peer_health import PeerState
 
 
 @click.group(
@@ -42,7 +44,7 @@ def group() -> None:
     """Look at and operate a cluster."""
 
 
-@click.command()
+@click.command(epilog="Example: pydfsnode cluster status --json")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0.1),
@@ -50,22 +52,55 @@ def group() -> None:
     show_default=True,
     help="Seconds to look for a leader.",
 )
+@click.option("--verbose", "-v", is_flag=True, help="Also the links between nodes, and to them.")
 @json_option
 @client_config_option
-def status(timeout: float, as_json: bool) -> None:
+def status(timeout: float, verbose: bool, as_json: bool) -> None:
     """Health with its findings, the masters, the chunkservers.
 
-    Exits with 0 whenever a leader answered: scripts look at `health` in --json.
+    With -v also how the leader's calls to other nodes went, and this command's own: the breaker of
+    each link (open: the node failed again and again and is asked once in a while), and every kind
+    of fault met since the start. Exits with 0 whenever a leader answered: scripts look at `health`
+    in --json.
     """
-    found = with_file_system(lambda fs: fs.cluster_status(), timeout_ms=int(timeout * 1000))
+
+    async def look(fs: AsyncFileSystem) -> tuple[ClusterStatus, list[PeerState]]:
+        return await fs.cluster_status(), fs.health.peers()
+
+    found, own = with_file_system(look, timeout_ms=int(timeout * 1000))
     if as_json:
         print_json(found)
-    else:
-        _print(found)
+        return
+    _print(found)
+    if verbose:
+        click.echo()
+        _print_links(found, own)
+
+
+def _print_links(found: ClusterStatus, own: list[PeerState]) -> None:
+    rows = [
+        (found.leader, each.peer, each.address, each.breaker, each.faults, each.last_failure)
+        for each in found.links
+    ]
+    rows += [
+        ("here", each.peer, each.address, str(each.state), each.faults, each.last_failure)
+        for each in own
+    ]
+    print_table(
+        ("FROM", "TO", "ADDRESS", "BREAKER", "FAULTS", "LAST FAILURE"),
+        [
+            (origin, peer, address, breaker, _faults_text(faults), last or "-")
+            for origin, peer, address, breaker, faults, last in rows
+        ],
+    )
+
+
+def _faults_text(faults: dict[str, int]) -> str:
+    return ", ".join(f"{kind} {count:,}" for kind, count in faults.items()) or "-"
 
 
 def _print(found: ClusterStatus) -> None:
-    click.echo(f"cluster  {found.cluster_id}   {found.health}")
+    click.echo(f"cluster  {found.cluster_id}   {coloured(found.health)}")
     for check in found.checks:
         click.echo(f"  {check.severity} {check.code}: {check.message}")
         click.echo(f"      -> {check.remedy}")

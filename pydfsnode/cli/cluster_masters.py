@@ -30,7 +30,7 @@ def _timeout_option(default: float) -> Callable[[F], F]:
     )
 
 
-@click.command()
+@click.command(epilog="Example: pydfsnode cluster members --json")
 @_timeout_option(10.0)
 @json_option
 @client_config_option
@@ -39,7 +39,7 @@ def members(timeout: float, as_json: bool) -> None:
     _print(with_file_system(lambda fs: fs.cluster_members(), int(timeout * 1000)), as_json)
 
 
-@click.command()
+@click.command(epilog="Example: pydfsnode cluster add-master m4=10.0.0.4:7001")
 @click.argument("master", metavar="NAME=HOST:PORT")
 @click.option("--learner", is_flag=True, help="Only give it the log; it does not vote.")
 @_timeout_option(300.0)
@@ -61,7 +61,7 @@ def add_master(master: str, learner: bool, timeout: float, as_json: bool) -> Non
     _done(found, as_json, f"{peer.node_id} is a {'learner' if learner else 'voter'} now")
 
 
-@click.command()
+@click.command(epilog="Example: pydfsnode cluster remove-master m2")
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Although too few of the others answer now.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -82,7 +82,7 @@ def remove_master(name: str, force: bool, yes: bool, timeout: float, as_json: bo
     _done(found, as_json, f"{name} is no member any more: stop it")
 
 
-@click.command()
+@click.command(epilog="Example: pydfsnode cluster transfer-leader m3")
 @click.argument("name", default="")
 @_timeout_option(30.0)
 @json_option

@@ -28,7 +28,9 @@ _NEXT = """\
   3. pydfsnode cluster add-master NAME=HOST:PORT, for each"""
 
 
-@click.command()
+@click.command(
+    epilog="Example: pydfsnode cluster recover-quorum --inspect --config /etc/pydfsnode/m1.toml"
+)
 @click.option(
     "--config",
     "config_path",

@@ -31,7 +31,7 @@ def group() -> None:
     """A whole cluster on this machine: masters, chunkservers and their certificates."""
 
 
-@group.command()
+@group.command(epilog="Example: pydfsnode dev up --dir /tmp/try --masters 1 --chunkservers 1")
 @_dir_option
 @click.option("--masters", type=int, help="1, 3, 5 or 7. [default: 3; fixed once made]")
 @click.option("--chunkservers", type=int, help="More than there are adds new ones. [default: 3]")
@@ -64,7 +64,7 @@ def up(
     click.echo("    pydfsnode fs ls /")
 
 
-@group.command()
+@group.command(epilog="Example: pydfsnode dev down m2 c1")
 @click.argument("nodes", nargs=-1, metavar="[NODE...]")
 @_dir_option
 @click.option("--grace", type=click.FloatRange(min=0), default=10.0, show_default=True,
@@ -80,7 +80,7 @@ def down(nodes: tuple[str, ...], directory: Path, grace: float) -> None:
     click.echo(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
 
 
-@group.command()
+@group.command(epilog="Example: pydfsnode dev status --json")
 @_dir_option
 @json_option
 def status(directory: Path, as_json: bool) -> None:
@@ -106,7 +106,7 @@ def status(directory: Path, as_json: bool) -> None:
     click.echo(f"client configuration: {found['client_config']}")
 
 
-@group.command()
+@group.command(epilog="Example: pydfsnode dev logs -f m1")
 @click.argument("node", required=False)
 @_dir_option
 @click.option("-n", "--lines", type=click.IntRange(0), default=20, show_default=True,

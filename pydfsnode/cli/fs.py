@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import click
 
-from pydfsnode.cli.lazy import Lazy, lazy_group
+from pydfsnode.cli.lazy import Lazy, LazyGroup
 from pydfsnode.cli.options import client_config_option
 
 _COMMANDS = {
-    "put": Lazy("fs_copy:put", "Copy local files and trees to the cluster."),
-    "get": Lazy("fs_copy:get", "Copy files and trees from the cluster."),
-    "cat": Lazy("fs_copy:cat", "Print files."),
+    "put": Lazy("fs_put:put", "Copy local files and trees to the cluster."),
+    "get": Lazy("fs_get:get", "Copy files and trees from the cluster."),
+    "cp": Lazy("fs_cp:cp", "Copy files and trees within the cluster."),
+    "getmerge": Lazy("fs_get:getmerge", "Write several files into one local file."),
+    "moveFromLocal": Lazy("fs_put:move_from_local", "As put, and delete what was copied here."),
+    "cat": Lazy("fs_cat:cat", "Print files."),
+    "text": Lazy("fs_text:text", "Print files, unpacked if they are packed."),
     "head": Lazy("fs_ends:head", "Print the beginning of files."),
     "tail": Lazy("fs_ends:tail", "Print the end of a file, with -f as it grows."),
     "append": Lazy("fs_write:append", "Add local files or standard input to a file."),
@@ -41,14 +45,42 @@ _COMMANDS = {
     "getfattr": Lazy("fs_attributes:getfattr", "Show extended attributes."),
     "setfattr": Lazy("fs_attributes:setfattr", "Set or remove an extended attribute."),
     "quota": Lazy("fs_quota:group", "Quotas of directories: show, set, clear."),
+    "seal": Lazy("fs_seal:seal", "Choose whether what is written below is sealed on disks."),
     "snapshot": Lazy("fs_snapshot:group", "Snapshots: create, delete, rename, list, diff."),
 }
+
+
+_OTHER_NAMES = {
+    "copyFromLocal": "fs_put:put",
+    "copyToLocal": "fs_get:get",
+    "appendToFile": "fs_write:append",
+    "createSnapshot": "fs_snapshot:create",
+    "deleteSnapshot": "fs_snapshot:delete",
+    "renameSnapshot": "fs_snapshot:rename",
+}
+"""Names of `hdfs dfs` for what is listed under another one."""
+
+
+class _Verbs(LazyGroup):
+    """Takes verbs as `hdfs dfs` writes them, too: -ls, -help ls."""
+
+    table = _COMMANDS
+    other_names = _OTHER_NAMES
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the dash off a verb in front, and see `help VERB` as `VERB --help`."""
+        first = args[0].removeprefix("-") if args else ""
+        if first in ("help", "usage"):
+            args = [*args[1:2], "--help"]
+        elif first in self.table or first in self.other_names:
+            args = [first, *args[1:]]
+        return super().parse_args(ctx, args)
 
 
 # -h means "sizes for people" below this group, as with `hdfs dfs`.
 @click.group(
     name="fs",
-    cls=lazy_group(_COMMANDS),
+    cls=_Verbs,
     context_settings={"help_option_names": ["--help"]},
     epilog="Exit codes: 0 done, 1 something was refused or failed, 2 wrong usage. "
     "Example: pydfsnode fs ls -h /reports",

@@ -8,6 +8,7 @@ import click
 
 from pydfsnode.cli.fs_paths import LINEARIZABLE, Refusals, expanded, for_each, paths_argument, run
 from pydfsnode.cli.options import client_config_option
+from pydfsnode.cli.path_type import ClusterPath
 from pydfsnode.errors import NotADirectory
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ def mkdir(paths: tuple[str, ...], parents: bool) -> None:
 
 
 @click.command(epilog="Example: pydfsnode fs mv '/incoming/*.csv' /reports")
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@click.argument("destination")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=ClusterPath())
+@click.argument("destination", type=ClusterPath())
 @client_config_option
 def mv(sources: tuple[str, ...], destination: str) -> None:
     """Move or rename, in one step; into DESTINATION when that is a directory."""

@@ -1,153 +1,107 @@
-"""`fs put`, `fs get`, `fs cat`: bytes in and out."""
+"""What `fs put`, `fs get` and `fs cp` share: their flags, the copy itself, what they tell."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, aclosing, nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pydfsnode.cli.fs_paths import Refusals, expanded, for_each, paths_argument, run
-from pydfsnode.cli.options import client_config_option, consistency_option, json_option
-from pydfsnode.cli.output import freshness_json, print_json
+from pydfsnode.cli.output import freshness_json, note, plural, print_json
 from pydfsnode.cli.progress import CopyProgress, summary_json, summary_line
 
 if TYPE_CHECKING:
-    from pydfsnode.client.copy import CopyReport
-    from pydfsnode.client.filesystem import AsyncFileSystem
+    from pydfsnode.client.copy import Around, CopyReport
     from pydfsnode.client.model import Freshness
+    from pydfsnode.client.preserve import Attribute, Preserving
 
-PIECE_BYTES = 1024 * 1024
+F = TypeVar("F", bound=Callable[..., Any])
 STANDARD = "-"
+"""In place of a local file: standard input or output."""
+THREADS_MAX = 64
 
-_force_option = click.option("-f", "force", is_flag=True, help="Overwrite what exists.")
-_recursive_option = click.option(
+force_option = click.option("-f", "force", is_flag=True, help="Overwrite what exists.")
+tree_option = click.option(
     "-r", "-R", "recursive", is_flag=True, help="Accepted; directories are always copied whole."
 )
-
-
-@click.command(epilog="Example: pydfsnode fs put report.pdf photos /user/ann")
-@click.argument("sources", metavar="LOCAL...", nargs=-1, required=True)
-@click.argument("destination", metavar="PATH")
-@_force_option
-@_recursive_option
-@click.option("--replication", type=click.IntRange(1, 16), help="Copies of each chunk.")
-@json_option
-@client_config_option
-def put(
-    sources: tuple[str, ...],
-    destination: str,
-    force: bool,
-    recursive: bool,
-    replication: int | None,
-    as_json: bool,
-) -> None:
-    """Copy local files and trees to the cluster; into PATH when that is a directory.
-
-    LOCAL "-" is standard input.
-    """
-
-    async def copy(fs: AsyncFileSystem, _refusals: Refusals) -> None:
-        if replication is not None:
-            fs.replication = replication
-        if sources == (STANDARD,):
-            await _put_standard_input(fs, destination, force)
-            return
-        with CopyProgress() as progress:
-            report = await fs.put(sources, destination, overwrite=force, watcher=progress)
-        _tell(report, progress.seconds, as_json)
-
-    if STANDARD in sources and len(sources) > 1:
-        raise click.UsageError("'-' (standard input) cannot be one of several sources")
-    run(copy)
-
-
-@click.command(epilog="Example: pydfsnode fs get '/reports/*.pdf' .")
-@click.argument("paths", metavar="PATH... [LOCAL]", nargs=-1, required=True)
-@_force_option
-@_recursive_option
-@click.option(
-    "--verify", is_flag=True, help="Compare each whole file's checksum with the masters' too."
+resume_option = click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with an interrupted copy: skip what has the same checksum already.",
 )
-@consistency_option
-@json_option
-@client_config_option
-def get(paths: tuple[str, ...], force: bool, recursive: bool, verify: bool, as_json: bool) -> None:
-    """Copy files and trees from the cluster; into LOCAL when that is a directory.
-
-    LOCAL is the current directory when only one PATH is given; "-" is standard output. Every block
-    that is read is checked, also without --verify.
-    """
-    sources, destination = (paths[:-1], paths[-1]) if len(paths) > 1 else (paths, ".")
-
-    async def copy(fs: AsyncFileSystem, refusals: Refusals) -> None:
-        found = [path async for path in expanded(fs, sources, refusals)]
-        with CopyProgress() as progress:
-            report = await fs.get(
-                found, destination, overwrite=force, verify=verify, watcher=progress
-            )
-        _tell(report, progress.seconds, as_json, fs.stalest)
-
-    if destination == STANDARD:
-        for_each(sources, _print_file)
-    else:
-        run(copy)
+preserve_option = click.option(
+    "-p", "--preserve", "preserve", is_flag=True,
+    help="Keep times and mode; owner and group where you may give them.",
+)  # fmt: skip
+threads_option = click.option(
+    "-t", "--threads", "threads", type=click.IntRange(1, THREADS_MAX), metavar="N",
+    help="Files copied at once [default: as configured, else 8].",
+)  # fmt: skip
 
 
-@click.command(epilog="Example: pydfsnode fs cat '/logs/*.txt' | grep error")
-@paths_argument
-@consistency_option
-@client_config_option
-def cat(paths: tuple[str, ...]) -> None:
-    """Print files to standard output."""
-    for_each(paths, _print_file)
+def accepted_option(*flags: str, why: str, **more: Any) -> Callable[[F], F]:
+    """A flag of `hdfs dfs` that scripts give and that changes nothing here."""
+    return click.option(*flags, expose_value=False, help=f"Accepted; {why}", **more)
 
 
-async def _print_file(fs: AsyncFileSystem, path: str) -> None:
-    await print_range(fs, path, 0, None)
+direct_option = accepted_option("-d", is_flag=True, why="no temporary file is made in the cluster.")
+queue_option = accepted_option("-q", metavar="N", why="the queue is as long as is good.")
 
 
-async def print_range(fs: AsyncFileSystem, path: str, start: int, end: int | None) -> int:
-    """Print the bytes [start, end) of a file, cut at its end; returns where that was."""
-    position = start
-    async with (
-        await fs.open_reader(path) as reader,
-        aclosing(reader.packets(start, end)) as packets,
-    ):
-        async for packet in packets:
-            sys.stdout.buffer.write(packet)
-            position += len(packet)
-    sys.stdout.buffer.flush()
-    return position
+class Telling:
+    """Runs a copy and tells how it goes: a bar, one line at the end, also of a part of it."""
 
+    def __init__(self, as_json: bool, hint: str = "") -> None:
+        """Begin to count the time; *hint*: what to do after an interruption."""
+        self._as_json = as_json
+        self._hint = hint
+        self.progress = CopyProgress()
+        self._preserving: Preserving | None = None
 
-def _opened(source: str) -> AbstractContextManager[BinaryIO]:
-    return nullcontext(sys.stdin.buffer) if source == STANDARD else Path(source).open("rb")
+    def preserving(self, around: Around | None, attribute: Attribute) -> Around:
+        """*around*, followed by giving each copy its attributes."""
+        from pydfsnode.client.copy import Plain
+        from pydfsnode.client.preserve import Preserving
 
+        self._preserving = Preserving(around or Plain(), attribute)
+        return self._preserving
 
-async def pieces(source: str) -> AsyncIterator[bytes]:
-    """A local file, or standard input for "-", piece by piece."""
-    with _opened(source) as file:
-        while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
-            yield piece
+    async def run(
+        self, copy: Awaitable[CopyReport], stalest: Callable[[], Freshness | None] = lambda: None
+    ) -> None:
+        """Await *copy* and tell what it did.
 
+        Raises:
+            click.exceptions.Exit: with 1, at the end, when something was not copied.
+        """
+        try:
+            with self.progress:
+                report = await copy
+                if self._preserving is not None:
+                    await self._preserving.finish()
+        except asyncio.CancelledError:
+            self._tell_interrupted()
+            raise
+        self._tell(report, freshness_json(stalest()))
+        if report.failures:
+            raise click.exceptions.Exit(1)
 
-async def _put_standard_input(fs: AsyncFileSystem, path: str, force: bool) -> None:
-    async with await fs.open_writer(path, overwrite=force) as writer:
-        async for piece in pieces(STANDARD):
-            await writer.write(piece)
+    def _tell(self, report: CopyReport, more: dict[str, Any]) -> None:
+        if self._as_json:
+            print_json(summary_json(report, self.progress.seconds) | more)
+            return
+        refused = 0 if self._preserving is None else self._preserving.owners_refused
+        if refused:
+            note(f"the owner or group of {plural(refused, 'entry', 'entries')} could not be kept")
+        click.echo(summary_line(report, self.progress.seconds))
 
-
-def _tell(
-    report: CopyReport, seconds: float, as_json: bool, stalest: Freshness | None = None
-) -> None:
-    if as_json:
-        print_json(summary_json(report, seconds) | freshness_json(stalest))
-    else:
-        click.echo(summary_line(report, seconds))
-    if report.failures:
-        raise click.exceptions.Exit(1)
+    def _tell_interrupted(self) -> None:
+        report = self.progress.report()
+        seconds = self.progress.seconds
+        if self._as_json:
+            print_json(summary_json(report, seconds) | {"interrupted": True})
+        if sys.stderr.isatty():
+            click.echo(err=True)  # behind the "^C" of the terminal
+        note(f"interrupted: {summary_line(report, seconds)}{self._hint}")

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pydfsnode.cli.fs_copy import print_range
+from pydfsnode.cli.fs_cat import print_range
 from pydfsnode.cli.fs_paths import for_each, paths_argument
 from pydfsnode.cli.fs_size import parse_size
 from pydfsnode.cli.options import client_config_option, consistency_option
 from pydfsnode.cli.output import note
+from pydfsnode.cli.path_type import ClusterPath
 
 if TYPE_CHECKING:
     from pydfsnode.client.filesystem import AsyncFileSystem
@@ -42,7 +43,7 @@ def head(paths: tuple[str, ...], count: int) -> None:
 
 
 @click.command(epilog="Example: pydfsnode fs tail -f /logs/today")
-@click.argument("path")
+@click.argument("path", type=ClusterPath())
 @_bytes_option
 @click.option("-f", "follow", is_flag=True, help="Go on as the file grows, until interrupted.")
 @click.option("-s", "interval", type=click.FloatRange(min=0.1), default=1.0, metavar="SECONDS",

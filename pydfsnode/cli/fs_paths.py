@@ -12,6 +12,7 @@ import click
 
 from pydfsnode.cli.fs_glob import matches
 from pydfsnode.cli.output import note, refusal_text
+from pydfsnode.cli.path_type import ClusterPath
 from pydfsnode.cli.session import age_text, with_file_system
 from pydfsnode.errors import DomainError
 
@@ -22,7 +23,9 @@ F = TypeVar("F", bound=Callable[..., object])
 LINEARIZABLE = "linearizable"
 """How what decides on a change is read."""
 
-paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+paths_argument = click.argument(
+    "paths", metavar="PATH...", nargs=-1, required=True, type=ClusterPath()
+)
 human_option = click.option("-h", "human", is_flag=True, help="Sizes for people: 1.5K, 20M.")
 
 

@@ -11,6 +11,7 @@ from pydfsnode.cli.fs_paths import for_each, run
 from pydfsnode.cli.fs_status import time_text
 from pydfsnode.cli.options import client_config_option, json_option
 from pydfsnode.cli.output import aligned_rows, print_json
+from pydfsnode.cli.path_type import ClusterPath
 
 if TYPE_CHECKING:
     from pydfsnode.cli.fs_paths import Refusals
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 NOW = "."
 """The name of the directory as it is, beside those of its snapshots; as with HDFS."""
-_path_argument = click.argument("path")
+_path_argument = click.argument("path", type=ClusterPath())
 
 
 @click.group(epilog="With HDFS these are `hdfs dfs -createSnapshot`, `hdfs snapshotDiff` and kin.")
@@ -70,7 +71,7 @@ def rename(path: str, old: str, new: str) -> None:
 
 
 @group.command("list", epilog="Example: pydfsnode fs snapshot list /reports")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=ClusterPath())
 @json_option
 @client_config_option
 def list_(paths: tuple[str, ...], as_json: bool) -> None:

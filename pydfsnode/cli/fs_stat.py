@@ -12,6 +12,7 @@ from pydfsnode.cli.fs_paths import for_each, paths_argument
 from pydfsnode.cli.fs_status import mode_text, status_json, time_text
 from pydfsnode.cli.options import client_config_option, consistency_option, json_option
 from pydfsnode.cli.output import Rows, aligned_rows, binary_size, print_json
+from pydfsnode.cli.path_type import ClusterPath
 from pydfsnode.errors import FileUnderConstruction, IsADirectory
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _LETTERS: dict[str, Callable[[FileStatus], str]] = {
 
 @click.command(epilog="Example: pydfsnode fs stat -c '%F %a %u:%g %b %y %n' /reports")
 @click.option("-c", "--format", "form", metavar="FORMAT", help="What to print, in %-letters.")
-@click.argument("paths", metavar="[FORMAT] PATH...", nargs=-1, required=True)
+@click.argument("paths", metavar="[FORMAT] PATH...", nargs=-1, required=True, type=ClusterPath())
 @consistency_option
 @json_option
 @client_config_option

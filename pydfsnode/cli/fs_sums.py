@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pydfsnode.cli.fs_copy import accepted_option
 from pydfsnode.cli.fs_paths import Refusals, for_each, human_option, paths_argument, run
 from pydfsnode.cli.options import client_config_option, consistency_option, json_option
 from pydfsnode.cli.output import aligned_rows, freshness_json, print_json, short_size
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from pydfsnode.client.model import Summary
 
 SUMMARIES_AT_ONCE = 16
+_snapshots_option = accepted_option("-x", is_flag=True, why="snapshots are never counted.")
 _header_option = click.option("-v", "header", is_flag=True, help="A line with the columns' names.")
 
 
 @click.command(epilog="Example: pydfsnode fs du -s -h '/user/*'")
 @paths_argument
 @click.option("-s", "summarize", is_flag=True, help="One total for each path.")
+@_snapshots_option
 @human_option
 @_header_option
 @consistency_option
@@ -68,6 +71,7 @@ def du(paths: tuple[str, ...], summarize: bool, human: bool, header: bool, as_js
 @click.command(epilog="Example: pydfsnode fs count -q -h -v /user/ann")
 @paths_argument
 @click.option("-q", "quotas", is_flag=True, help="Quotas too, and what is left of them.")
+@_snapshots_option
 @click.option("-u", "only_quotas", is_flag=True, help="Only quotas and what is left of them.")
 @human_option
 @_header_option

@@ -8,6 +8,7 @@ import click
 
 from pydfsnode.cli.fs_paths import LINEARIZABLE, Refusals, run
 from pydfsnode.cli.options import client_config_option
+from pydfsnode.cli.path_type import ClusterPath
 from pydfsnode.errors import AccessDenied, DomainError, InvalidPath, NotADirectory, NotFound
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _PROBE = "user.pydfsnode.test"
 
 
 @click.command(epilog="Example: pydfsnode fs test -d /reports && echo there")
-@click.argument("path")
+@click.argument("path", type=ClusterPath())
 @click.option("-e", "exists", is_flag=True, help="It exists.")
 @click.option("-d", "directory", is_flag=True, help="It is a directory.")
 @click.option("-f", "file", is_flag=True, help="It is a file.")

@@ -13,6 +13,7 @@ from pydfsnode.cli.fs_remove import empty_trash, in_trash
 from pydfsnode.cli.fs_status import time_text
 from pydfsnode.cli.options import client_config_option, given_client_config, json_option
 from pydfsnode.cli.output import Rows, aligned_rows, print_json, short_size
+from pydfsnode.cli.path_type import ClusterPath
 from pydfsnode.client import paths as path_text
 from pydfsnode.errors import NotADirectory, NotFound
 
@@ -113,7 +114,7 @@ def _without_time(name: str) -> str:
 
 
 @group.command(epilog="Example: pydfsnode fs trash restore /reports/2025")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=ClusterPath())
 @_user_option
 @json_option
 @client_config_option

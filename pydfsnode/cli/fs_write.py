@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pydfsnode.cli.fs_copy import STANDARD, pieces
+from pydfsnode.cli.fs_cat import pieces
+from pydfsnode.cli.fs_copy import STANDARD
 from pydfsnode.cli.fs_paths import LINEARIZABLE, Refusals, expanded, for_each, paths_argument, run
 from pydfsnode.cli.options import client_config_option, json_option
 from pydfsnode.cli.output import Rows
+from pydfsnode.cli.path_type import ClusterPath, LocalPath
 from pydfsnode.errors import NotFound
 
 if TYPE_CHECKING:
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: date | pydfsnode fs append - /logs/today")
-@click.argument("sources", metavar="LOCAL...", nargs=-1, required=True)
-@click.argument("path")
+@click.argument("sources", metavar="LOCAL...", nargs=-1, required=True, type=LocalPath())
+@click.argument("path", type=ClusterPath())
 @client_config_option
 def append(sources: tuple[str, ...], path: str) -> None:
     """Add local files, or "-" for standard input, to the end of PATH.
@@ -67,8 +69,8 @@ def truncate(size: int, paths: tuple[str, ...], wait: bool, as_json: bool) -> No
 
 
 @click.command(epilog="Example: pydfsnode fs concat /logs/all '/logs/part-*'")
-@click.argument("target")
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.argument("target", type=ClusterPath())
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=ClusterPath())
 @client_config_option
 def concat(target: str, sources: tuple[str, ...]) -> None:
     """Move the content of the SOURCEs, in order, to the end of TARGET, without copying.

@@ -13,6 +13,7 @@ import click
 
 from pydfsnode.cli.lazy import Lazy, lazy_group
 from pydfsnode.cli.options import client_config_option
+from pydfsnode.cli.output import local_error_text, refusal_text
 from pydfsnode.errors import ConfigError, InvariantViolation, PydfsError
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERNAL, EXIT_INTERRUPTED = 0, 1, 2, 70, 130
@@ -25,6 +26,7 @@ _COMMANDS = {
     "cluster": Lazy("cluster:group", "Look at and operate a cluster."),
     "certs": Lazy("certs:group", "Make the cluster's authority and certificates."),
     "bench": Lazy("bench:group", "Measure a cluster."),
+    "completion": Lazy("completion:command", "The Tab key in bash, zsh and fish."),
     "version": Lazy("version:command", "Print the version."),
 }
 
@@ -51,21 +53,20 @@ def main(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         return _fail(error.format_message(), EXIT_FAILED)
     except (KeyboardInterrupt, click.Abort):
-        print(file=sys.stderr)
         return EXIT_INTERRUPTED
     except ConfigError as error:
         return _fail(error.message, EXIT_USAGE)
     except InvariantViolation as error:
-        return _fail(error.message, EXIT_INTERNAL)
+        return _fail(refusal_text(error), EXIT_INTERNAL)
     except PydfsError as error:
-        return _fail(error.message, EXIT_FAILED)
+        return _fail(refusal_text(error), EXIT_FAILED)
     except BrokenPipeError:
         # The reader of our output has what it wanted. Without this the interpreter complains when
         # it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_FAILED
     except OSError as error:
-        return _fail(_os_message(error), EXIT_FAILED)
+        return _fail(local_error_text(error), EXIT_FAILED)
     except Exception as error:  # noqa: BLE001 - the last defence: a sentence
         return _internal(error)
     return result if isinstance(result, int) else EXIT_DONE
@@ -74,12 +75,6 @@ def main(arguments: Sequence[str]) -> int:
 def _fail(message: str, code: int) -> int:
     print(f"pydfsnode: {message}", file=sys.stderr)
     return code
-
-
-def _os_message(error: OSError) -> str:
-    if error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
 
 
 def _internal(error: Exception) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pydfsnode import errors
+from pydfsnode.cli.advice import advice_once
 
 if TYPE_CHECKING:
     from pydfsnode.client.model import Freshness
@@ -26,6 +28,14 @@ _WORDS: dict[type[errors.PydfsError], str] = {
     errors.NotSupported: "Operation not supported",
 }
 """Those of `hdfs dfs`, which scripts look for."""
+
+
+_COLOURS = {
+    "OK": "green", "WARN": "yellow", "ERROR": "red",
+    "live": "green", "live, decommissioning": "yellow", "live, maintenance": "yellow",
+    "dead": "red", "leader": "cyan", "candidate": "yellow",
+}  # fmt: skip
+"""Of words that tell how something is."""
 
 
 def print_json(value: Any) -> None:
@@ -53,6 +63,14 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str =
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     for row in (head, *rows):
         click.echo(_aligned(row, widths, numbers))
+
+
+def coloured(word: str) -> str:
+    """*word* in the colour of what it tells, on a terminal and without NO_COLOR."""
+    colour = _COLOURS.get(word)
+    if colour is None or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return word
+    return click.style(word, fg=colour)
 
 
 def aligned_rows(rows: Sequence[Sequence[str]], numbers: Sequence[bool]) -> list[str]:
@@ -83,7 +101,8 @@ def _print_rich(
     for title, number in zip(head, numbers, strict=True):
         table.add_column(title, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # Text: "[x]" in a name is no markup
+        # Text: "[x]" in a name is no markup.
+        table.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
     Console().print(table)
 
 
@@ -111,16 +130,29 @@ def short_size(size: int) -> str:
     return binary_size(size).replace("iB", "").replace(" B", "").replace(" ", "")
 
 
-def plural(count: int, noun: str) -> str:
-    """2014, "file" as "2,014 files"."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+def plural(count: int, noun: str, many: str = "") -> str:
+    """2014, "file" as "2,014 files"; *many* where that is not *noun* with an s."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
 
 
 def refusal_text(error: errors.PydfsError) -> str:
-    """As in "'/x' does not exist: No such file or directory [2001]"."""
+    """As in "'/x' does not exist: No such file or directory [2001]", with what to do about it."""
     words = _WORDS.get(type(error), "")
-    known = not words or words.lower() in error.message.lower()
-    return error.message + ("" if known else f": {words}") + f" [{error.code}]"
+    text = error.message
+    if words and words.lower() not in text.lower():
+        text += f": {words}"
+    if remedy := advice_once(error):
+        text += f"; {remedy}"
+    return f"{text} [{error.code}]"
+
+
+def local_error_text(error: OSError, path: str = "") -> str:
+    """As in "/x: Permission denied", with what to do about it; *path* where it names none."""
+    name = error.filename or path
+    if not error.strerror:
+        return str(error)
+    text = f"{name}: {error.strerror}" if name else str(error)
+    return f"{text}; {remedy}" if (remedy := advice_once(error)) else text
 
 
 class Rows:

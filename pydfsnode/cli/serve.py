@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pydfsnode.cli.serve_join import join_first
 from pydfsnode.errors import ConfigError, DiskFull
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _ROLES = ("master", "chunkserver", "gateway")
 
 
-@click.command()
+@click.command(epilog="Example: pydfsnode serve --role master --config /etc/pydfsnode/m1.toml")
 @click.option("--role", type=click.Choice(_ROLES), help="What this node is.")
 @click.option(
     "--config",
@@ -40,8 +41,27 @@ _ROLES = ("master", "chunkserver", "gateway")
     type=click.Choice(["always", "batch", "off"]),
     help="batch and off lose acknowledged writes with the power: for tests only.",
 )
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
-def command(config_path: Path, **flags: Any) -> int:
+@click.option("--join", metavar="HOST:PORT", help="HTTPS of a master that lets this node in.")
+@click.option("--join-token", metavar="TOKEN", help="As 'certs token' printed it; seen by others.")
+@click.option(
+    "--join-token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file that holds it. [default: $PYDFSNODE_JOIN_TOKEN]",
+)
+@click.option("--ca-hash", metavar="sha256:HEX", help="The CA's pin, printed with the token.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="The least grave lines that are logged.",
+)
+def command(
+    config_path: Path,
+    join: str | None,
+    join_token: str | None,
+    join_token_file: Path | None,
+    ca_hash: str | None,
+    **flags: Any,
+) -> int:
     """Run a node in the foreground until SIGTERM or Ctrl-C.
 
     Exits with 0 when it was asked to stop, else with one sentence that says why.
@@ -50,6 +70,7 @@ def command(config_path: Path, **flags: Any) -> int:
     from pydfsnode.config import load_node_config
 
     config = load_node_config(config_path, _overrides(flags))
+    join_first(config, join, join_token, join_token_file, ca_hash)
     try:
         return run(_role(config))
     except OSError as error:

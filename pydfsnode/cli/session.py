@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from pydfsnode.cli.options import given_client_config, given_consistency
+from pydfsnode.cli.options import (
+    given_client_config,
+    given_consistency,
+    given_retries,
+    given_timeout_ms,
+)
 from pydfsnode.cli.output import note
+from pydfsnode.obs.log import configure, get_logger
+from pydfsnode.obs.request_scope import request
 
 if TYPE_CHECKING:
     from pydfsnode.client.filesystem import AsyncFileSystem
     from pydfsnode.client.model import Freshness
 
+LOG_VARIABLE = "PYDFSNODE_LOG"
+"""Names a file that gets a line for every call of a command, with its request and trace ids."""
+
+_log = get_logger("cli")
 T = TypeVar("T")
 
 
@@ -32,23 +45,44 @@ def with_file_system(
         PydfsError: what *work* raises.
     """
     from pydfsnode.client.event_loop import run
-    from pydfsnode.config import load_client_config
+    from pydfsnode.config import client_config_path, load_client_config
+    from pydfsnode.errors import ClusterError
 
+    _begin_log()
     config = load_client_config(given_client_config())
     config.consistency = given_consistency() or config.consistency
+    config.retries = config.retries if given_retries() is None else given_retries()
+    timeout_ms = given_timeout_ms() if timeout_ms is None else timeout_ms
     if timeout_ms is not None:
-        config.timeout_ms = timeout_ms
+        config.timeout_ms, config.timeouts_ms = timeout_ms, {}
 
     async def connected() -> T:
         from pydfsnode.client.filesystem import AsyncFileSystem
 
-        async with await AsyncFileSystem.connect(config) as fs, _told_to_wait(fs):
-            try:
-                return await work(fs)
-            finally:
-                _tell_age(fs.stalest)
+        with request() as scope:
+            _log.debug("command", request_id=scope.request_id)
+            async with await AsyncFileSystem.connect(config) as fs, _told_to_wait(fs):
+                try:
+                    return await work(fs)
+                finally:
+                    _tell_age(fs.stalest)
 
-    return run(connected())
+    try:
+        return run(connected())
+    except ClusterError as error:
+        from pydfsnode.cli.diagnosis import diagnosed
+
+        where = str(client_config_path(given_client_config()))
+        raise diagnosed(error, config, where) from None
+
+
+def _begin_log() -> None:
+    """Every call of this command as a line of a file, if the environment names one."""
+    path = os.environ.get(LOG_VARIABLE)
+    if path:
+        from pathlib import Path
+
+        configure("debug", getpass.getuser(), "client", Path(path))
 
 
 def age_text(staleness_ms: int, served_by: str) -> str:

@@ -8,7 +8,7 @@ from pydfsnode import __version__
 from pydfsnode.cli.options import json_option
 
 
-@click.command()
+@click.command(epilog="Example: pydfsnode version --json")
 @json_option
 def command(as_json: bool) -> None:
     """Print the version."""

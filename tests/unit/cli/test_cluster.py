@@ -8,7 +8,13 @@ import json
 import pytest
 
 from pydfsnode.client.filesystem import AsyncFileSystem
-from pydfsnode.client.model import ChunkserverState, ClusterStatus, HealthCheck, MasterState
+from pydfsnode.client.model import (
+    ChunkserverState,
+    ClusterStatus,
+    HealthCheck,
+    MasterState,
+    PeerLink,
+)
 from pydfsnode.errors import Unavailable
 from tests.unit.cli.conftest import Run
 
@@ -58,6 +64,22 @@ def test_text_names_each_finding_with_its_remedy(run: Run) -> None:
     assert "3.0 MiB  5.0 GiB" in shown
 
 
+def test_verbose_shows_the_leaders_links_and_the_breaker_of_each(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "BREAKER" not in run("cluster", "status").out
+    link = PeerLink("m3", "127.0.0.1:3", "open", 7, 400, "cannot connect", {"refused": 7})
+
+    async def status(_fs: AsyncFileSystem) -> ClusterStatus:
+        return dataclasses.replace(STATUS, links=[link])
+
+    monkeypatch.setattr(AsyncFileSystem, "cluster_status", status)
+    shown = " ".join(run("cluster", "status", "--verbose").out.split())
+    assert "m1 m3 127.0.0.1:3 open refused 7 cannot connect" in shown
+    (told,) = json.loads(run("cluster", "status", "--json").out)["links"]
+    assert told["breaker"] == "open"
+
+
 def test_membership_is_shown_when_somebody_does_not_vote(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,5 +109,8 @@ def test_no_leader_is_1_with_one_sentence(run: Run, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(AsyncFileSystem, "cluster_status", status)
     result = run("cluster", "status")
-    assert (result.code, result.err) == (1, "pydfsnode: Status had no answer\n")
+    assert result.code == 1
+    assert result.err.startswith("pydfsnode: Status had no answer; no master can be reached: ")
+    assert result.err.endswith(" [3006]\n")
+    assert result.err.count("\n") == 1
     assert result.out == ""

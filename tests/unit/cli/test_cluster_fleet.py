@@ -208,7 +208,7 @@ def test_waiting_shows_progress_until_it_may_be_stopped(
 def test_a_refusal_is_one_sentence(run: Run, answers: Callable[..., Asked]) -> None:
     answers(decommission=[UnsafeChange("too few would be left")])
     result = run("cluster", "decommission", "c1", "c2")
-    assert (result.code, result.err) == (1, "pydfsnode: too few would be left\n")
+    assert (result.code, result.err) == (1, "pydfsnode: too few would be left [3017]\n")
 
 
 def test_maintenance_needs_a_time_or_its_end(run: Run, answers: Callable[..., Asked]) -> None:

@@ -96,4 +96,4 @@ def test_a_refusal_is_one_sentence(
 
     monkeypatch.setattr(AsyncFileSystem, "remove_master", refuse)
     result = run("cluster", "remove-master", "m1")
-    assert (result.code, result.err) == (1, "pydfsnode: m1 is the last voting master\n")
+    assert (result.code, result.err) == (1, "pydfsnode: m1 is the last voting master [3017]\n")

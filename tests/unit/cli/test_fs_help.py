@@ -17,9 +17,9 @@ from tests.unit.cli.conftest import Run
 from tests.unit.cli.fake_files import FakeFiles
 
 SILENT = {
-    "cat", "head", "tail", "append", "concat", "touch", "touchz", "test", "mkdir", "mv", "rmdir",
-    "chmod", "chown", "chgrp", "setfacl", "setfattr", "quota set", "quota clear",
-    "snapshot delete", "snapshot rename",
+    "cat", "text", "head", "tail", "getmerge", "append", "concat", "touch", "touchz", "test",
+    "mkdir", "mv", "rmdir", "chmod", "chown", "chgrp", "setfacl", "setfattr", "quota set",
+    "quota clear", "snapshot delete", "snapshot rename",
 }  # fmt: skip
 """Verbs that print nothing, or only the content of files."""
 
@@ -40,7 +40,7 @@ def verbs() -> dict[str, click.Command]:
 
 VERBS = verbs()
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "fs.md").read_text().splitlines()
-EVERYWHERE = {"--json", "--config", "--consistency"}
+EVERYWHERE = {"--json", "--config", "--consistency", "--timeout", "--retries"}
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -100,9 +100,12 @@ def test_the_fake_has_the_clients_methods() -> None:
          "'/x' does not exist: No such file or directory [2001]"),
         (errors.AlreadyExists("'/x' exists"), "'/x' exists: File exists [2002]"),
         (errors.IsADirectory("'/x' is a directory"), "'/x' is a directory [2004]"),
-        (errors.AccessDenied("Permission denied: user=ann"), "Permission denied: user=ann [2014]"),
+        (errors.AccessDenied("Permission denied: user=ann"),
+         "Permission denied: user=ann; its owner or a superuser can allow it "
+         "('pydfsnode fs chmod', 'setfacl') [2014]"),
         (errors.QuotaExceeded("The NameSpace quota of '/x' is exceeded"),
-         "The NameSpace quota of '/x' is exceeded [2015]"),
+         "The NameSpace quota of '/x' is exceeded; delete something there past the trash, or have "
+         "an administrator raise it ('pydfsnode fs quota show' and 'set') [2015]"),
     ],
 )  # fmt: skip
 def test_refusals_are_in_the_words_that_scripts_look_for(

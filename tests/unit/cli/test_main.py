@@ -106,25 +106,25 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Failing:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
+    ("error", "code", "behind"),
     [
-        (NotFound("/x does not exist"), 1),
-        (Unavailable("no master answers"), 1),
-        (DiskFull("/data is full"), 1),
-        (UsageError("--masters 2 is even"), 2),
-        (ConfigError("client.toml is missing"), 2),
-        (PortInUse("127.0.0.1:7001 is in use"), 2),
-        (InvariantViolation("two leaders in one term"), 70),
-        (click.ClickException("clicked wrong"), 1),
+        (NotFound("/x does not exist"), 1, ": No such file or directory [2001]"),
+        (Unavailable("no master answers"), 1, " [3006]"),
+        (DiskFull("/data is full"), 1, " [5003]"),
+        (UsageError("--masters 2 is even"), 2, ""),
+        (ConfigError("client.toml is missing"), 2, ""),
+        (PortInUse("127.0.0.1:7001 is in use"), 2, ""),
+        (InvariantViolation("two leaders in one term"), 70, " [9000]"),
+        (click.ClickException("clicked wrong"), 1, ""),
     ],
 )
 def test_an_error_is_one_sentence_and_its_exit_code(
-    run: Run, failing: Failing, error: Any, code: int
+    run: Run, failing: Failing, error: Any, code: int, behind: str
 ) -> None:
     failing(error)
     result = run("version")
     assert result.code == code
-    assert result.err == f"pydfsnode: {error.message}\n"
+    assert result.err == f"pydfsnode: {error.message}{behind}\n"
     assert result.out == ""
 
 

@@ -47,3 +47,24 @@ def test_the_summary_of_a_copy() -> None:
         "copied 1 file, 0 B in 0.0 s, 2 failures"
     )
     assert summary_json(report, 8.0)["mb_per_s"] == 150.0
+
+
+@pytest.mark.parametrize(
+    ("terminal", "no_color", "is_coloured"),
+    [(True, "", True), (True, "1", False), (False, "", False)],
+)
+def test_colours_on_a_terminal_only(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool,
+    no_color: str,
+    is_coloured: bool,
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    output.print_table(("STATE",), [("dead",), ("name",)])
+    shown = capsys.readouterr().out
+    assert ("\x1b[31mdead" in shown) is is_coloured
+    assert output.coloured("ERROR") == ("\x1b[31mERROR\x1b[0m" if is_coloured else "ERROR")
+    assert output.coloured("name") == "name"

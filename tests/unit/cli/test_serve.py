@@ -133,7 +133,7 @@ def test_a_full_disk_is_one_sentence(run: Run, roles: Roles, config: Path) -> No
     roles.error = OSError(28, "No space left on device", "/data/x")
     result = run("serve", "--config", config)
     assert result.code == 1
-    assert result.err == "pydfsnode: /data/x: the disk is full: make room, start again\n"
+    assert result.err == "pydfsnode: /data/x: the disk is full: make room, start again [5003]\n"
 
 
 def test_a_role_of_another_version_is_refused(run: Run, roles: Roles, config: Path) -> None:

@@ -8,6 +8,9 @@ import pytest
 
 from pydfsnode.cli import session
 from pydfsnode.client.filesystem import AsyncFileSystem
+from pydfsnode.config import ClientConfig
+from pydfsnode.errors import NotFound
+from pydfsnode.obs.request_scope import current
 from tests.unit.cli.conftest import Run
 from tests.unit.client.fakes import FakeCluster
 
@@ -59,3 +62,37 @@ def test_a_timeout_replaces_the_configurations(monkeypatch: pytest.MonkeyPatch) 
     session.with_file_system(nothing)
     session.with_file_system(nothing, timeout_ms=1234)
     assert seen == [30_000, 1234]
+
+
+def test_timeout_and_retries_of_the_command_line_replace_the_configurations(
+    run: Run, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[ClientConfig] = []
+
+    async def connect(config: ClientConfig) -> AsyncFileSystem:
+        seen.append(config)
+        return cluster.connect()
+
+    monkeypatch.setattr(AsyncFileSystem, "connect", connect)
+    for options in ([], ["--timeout", "1.5", "--retries", "0"]):
+        run("fs", "mkdir", *options, f"/d{len(seen)}")
+    run("fs", "--timeout", "2", "mkdir", "--retries", "3", "/d2")
+    found = [(config.timeout_ms, config.retries) for config in seen]
+    assert found == [(30_000, None), (1_500, 0), (2_000, 3)]
+    assert run("fs", "ls", "--retries", "-1", "/").code == 2
+
+
+def test_a_command_is_one_request(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    async def info(_fs: AsyncFileSystem, _path: str, **_: object) -> object:
+        scope = current.get()
+        seen.append(scope.request_id if scope is not None else "")
+        raise NotFound("gone")
+
+    monkeypatch.setattr(AsyncFileSystem, "info", info)
+    run("fs", "stat", "/x", "/y")
+    run("fs", "stat", "/x")
+    assert len(seen) == 3
+    assert seen[0] == seen[1] != seen[2] != ""
+    assert current.get() is None
