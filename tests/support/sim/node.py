@@ -19,6 +19,7 @@ from pydfsnode.raft.configuration import member_id
 from pydfsnode.raft.core import RaftCore
 from pydfsnode.raft.messages import Message, decode_message
 from pydfsnode.roles.master.consensus import Consensus
+from pydfsnode.roles.master.lease_recovery import LeaseRecovery, no_chunkservers
 from pydfsnode.roles.master.machine import NamespaceMachine, load_namespace
 from pydfsnode.roles.master.upkeep import Upkeep
 from pydfsnode.runtime.ports import Row
@@ -179,6 +180,10 @@ class Process:
         self.upkeep = Upkeep(
             consensus, self.namespace, self.loop, self.supervisor, trash_keep_ms=TRASH_KEEP_MS,
             new_client_id=lambda: UPKEEP_CLIENT | self._rng.getrandbits(60),
+            recover=LeaseRecovery(
+                consensus, lambda _: "", no_chunkservers,
+                lambda: UPKEEP_CLIENT | self._rng.getrandbits(60),
+            ).finish,
         )  # fmt: skip
         self.loop.spawn(self._take_part())
 
