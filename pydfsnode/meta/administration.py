@@ -88,9 +88,37 @@ class Administration:
         """What new chunks are sealed with; 0: there is no key yet."""
         return max(self._chunk_keys.rows, default=0)
 
+    def chunk_key(self, epoch: int) -> bytes | None:
+        """The key of *epoch*, None: there is none."""
+        row = self._chunk_keys.rows.get(epoch)
+        return None if row is None else row.key
+
+    def key_epoch_for_signing(self, known_since_ms: int) -> int:
+        """The newest epoch whose key was made before *known_since_ms*, else the oldest; 0: none."""
+        rows = self._chunk_keys.rows
+        known = [epoch for epoch, row in rows.items() if row.made_ms <= known_since_ms]
+        return max(known, default=min(rows, default=0))
+
+    @property
+    def oldest_chunk_key_epoch(self) -> int:
+        """Older ones were destroyed; 0: there is no key yet."""
+        return min(self._chunk_keys.rows, default=0)
+
+    @property
+    def chunk_keys_made_ms(self) -> dict[int, int]:
+        """When each key was made, by epoch."""
+        return {epoch: row.made_ms for epoch, row in self._chunk_keys.rows.items()}
+
     def add_chunk_key(self, epoch: int, key: ChunkKey) -> None:
         """Seal new chunks with *key* from now on."""
         self._chunk_keys.put(epoch, key)
+
+    def drop_chunk_keys(self, below: int) -> None:
+        """Forget the keys of epochs before *below*; the newest stays."""
+        newest = self.chunk_key_epoch
+        for epoch in sorted(self._chunk_keys.rows):
+            if epoch < min(below, newest):
+                self._chunk_keys.drop(epoch)
 
     @property
     def is_read_only(self) -> bool:

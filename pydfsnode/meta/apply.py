@@ -8,6 +8,8 @@ from pydfsnode.meta.ops import (
     AddChunkKey,
     AddJoinToken,
     AnyOp,
+    DropChunkKeys,
+    MarkAudit,
     RenewLease,
     RevokeCertificates,
     SetAuthority,
@@ -23,6 +25,7 @@ _IN_SAFE_MODE = frozenset(
     {
         RenewLease, SetBalance, SetDuty, SetSafeMode,
         RevokeCertificates, AddJoinToken, UseJoinToken, SetAuthority, AddChunkKey,
+        MarkAudit, DropChunkKeys,
     }
 )  # fmt: skip
 """What changes no file: writers stay alive, operators go on."""

@@ -23,6 +23,7 @@ from pydfsnode.errors import InvariantViolation
 from pydfsnode.ids import ROOT_INODE_ID
 from pydfsnode.meta.administration import Administration
 from pydfsnode.meta.allowance import Allowance
+from pydfsnode.meta.audit_marks import AuditMarks
 from pydfsnode.meta.caller import SUPERGROUP, SUPERUSER
 from pydfsnode.meta.history import History
 from pydfsnode.meta.inline import InlineContents
@@ -70,6 +71,7 @@ class Tree(Looking):
         self.history = History(self)
         self.administration = Administration()
         self.trust = Trust()
+        self.audit_marks = AuditMarks()
         self.open_chunks: dict[int, int] = {}
         self.next_inode_id = ROOT_INODE_ID + 1
         self.next_chunk_id = 1
@@ -85,7 +87,8 @@ class Tree(Looking):
     def tables(self) -> tuple[AnyTable, ...]:
         """Every table of rare rows."""
         rare = (self.open_files, self.extras, self.doomed)
-        return (*rare, *self.history.tables, *self.administration.tables, *self.trust.tables)
+        decided = (*self.administration.tables, *self.trust.tables, *self.audit_marks.tables)
+        return (*rare, *self.history.tables, *decided)
 
     # ---- entries
 

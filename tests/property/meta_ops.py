@@ -157,6 +157,9 @@ class OpDraw:
         flags = self.choose.of([False, True]), self.choose.of([False, True])
         return self.new_path(), *layout, mode, *flags
 
+    def create_chunked(self) -> Any:
+        return *self.create(), self.choose.of([("c1", "c2"), ("c3",), ("c3",), (), ("c1", "c1")])
+
     def create_inline(self) -> Any:
         return *self.create(), self.choose.of(INLINE)
 
@@ -392,6 +395,18 @@ class OpDraw:
         key = bytes([self.choose.below(256)]) * self.choose.of([32, 32, 32, 31, 0])
         epoch = self.model.chunk_key_epoch + self.choose.of([1, 1, 1, 0, -1, 2])
         return Drawn(1, self.operator(), (epoch, key))
+
+    def drop_chunk_keys(self) -> Any:
+        below = self.model.chunk_key_epoch + self.choose.of([0, 0, -1, -2, 1])
+        return Drawn(1, self.operator(), (below,))
+
+    def mark_audit(self) -> Any:
+        node, trail = self.choose.of(["m1", "m2", "m2", ""]), self.choose.of("ab") * 16
+        record, made_ms = self.choose.of([1, 2, 3, 4, 0, 1 << 63]), self.choose.of([5, 0, -1])
+        sha256 = self.choose.of("01") * self.choose.of([64, 64, 64, 63])
+        signature = self.choose.of("23") * self.choose.of([16, 256, 16, 15, 257])
+        fields = node, trail, record, sha256, made_ms, signature, self.choose.of(["pem", ""])
+        return Drawn(1, self.operator(), fields)
 
     # ---- whom the cluster believes
 

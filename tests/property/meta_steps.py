@@ -283,6 +283,10 @@ class MetaSteps:
         assert (balance and (balance.since_ms, balance.user, told)) == model.balance
         assert found.chunk_keys == model.chunk_keys
         assert found.chunk_key_epoch == model.chunk_key_epoch
+        marks = self.namespace.tree.audit_marks.newest
+        assert {t: msgspec.structs.astuple(row)[2:] for t, row in marks.items()} == (
+            model.audit_marks
+        )
 
     def check_chunks(self) -> None:
         """What chunkservers and the state table are told to keep is what files need."""

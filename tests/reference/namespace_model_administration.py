@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from tests.reference.namespace_model_base import User, refuse_unless
@@ -11,7 +12,7 @@ STATES = {"in service", "decommissioning", "decommissioned", "maintenance"}
 IN_SAFE_MODE = {
     "RenewLease", "SetBalance", "SetDuty", "SetSafeMode",
     "RevokeCertificates", "AddJoinToken", "UseJoinToken", "SetAuthority",
-    "AddChunkKey",
+    "AddChunkKey", "DropChunkKeys", "MarkAudit",
 }  # fmt: skip
 
 
@@ -24,7 +25,7 @@ class Order(NamedTuple):
 
 
 class Administration(Trees):
-    """Operations 34 to 36, and 44. `duties`: by chunkserver, its state and a maintenance's end."""
+    """Operations 34-36, 44-46. `duties`: by chunkserver, its state and a maintenance's end."""
 
     def __init__(self, dropped_at_once_max: int) -> None:
         super().__init__(dropped_at_once_max)
@@ -32,16 +33,37 @@ class Administration(Trees):
         self.safe_mode: Order | None = None
         self.balance: Order | None = None
         self.chunk_keys: dict[int, bytes] = {}
+        self.audit_marks: dict[tuple[str, str], tuple[object, ...]] = {}
 
     @property
     def chunk_key_epoch(self) -> int:
-        return len(self.chunk_keys)
+        return max(self.chunk_keys, default=0)
 
     def add_chunk_key(self, user: User, epoch: int, key: bytes) -> None:
         refuse_unless(user.is_super, "AccessDenied")
         refuse_unless(len(key) == 32, "InvalidArgument")
         refuse_unless(0 < epoch <= self.chunk_key_epoch + 1, "InvalidArgument")
-        self.chunk_keys.setdefault(epoch, key)
+        if epoch > self.chunk_key_epoch:
+            self.chunk_keys[epoch] = key
+
+    def drop_chunk_keys(self, user: User, below: int) -> None:
+        refuse_unless(user.is_super, "AccessDenied")
+        refuse_unless(0 < below <= self.chunk_key_epoch, "InvalidArgument")
+        self.chunk_keys = {e: key for e, key in self.chunk_keys.items() if e >= below}
+
+    def mark_audit(
+        self, user: User, node: str, trail: str, record: int, sha256: str, made_ms: int,
+        signature: str, chain: str,
+    ) -> None:  # fmt: skip
+        refuse_unless(user.is_super, "AccessDenied")
+        refuse_unless(0 < len(node) <= 256 and len(chain) <= 16_384, "InvalidArgument")
+        for text, shortest, longest in ((trail, 16, 16), (sha256, 64, 64), (signature, 16, 256)):
+            is_hex = re.fullmatch("[0-9a-f]*", text) is not None
+            refuse_unless(is_hex and shortest <= len(text) <= longest, "InvalidArgument")
+        refuse_unless(0 < record < 1 << 63 and 0 <= made_ms < 1 << 63, "InvalidArgument")
+        known = self.audit_marks.get((node, trail))
+        if known is None or int(str(known[0])) < record:
+            self.audit_marks[node, trail] = record, sha256, made_ms, signature, chain
 
     def set_duty(self, user: User, names: tuple[str, ...], state: str, until_ms: int) -> None:
         refuse_unless(user.is_super, "AccessDenied")

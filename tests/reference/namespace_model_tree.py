@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -25,7 +26,7 @@ SOFT_LEASE_MS = 60_000
 
 
 class Trees(Base):
-    """Operations 1, 2, 6, 7, 8 and 23, and the questions about directories."""
+    """Operations 1, 2, 6, 7, 8, 23 and 47, and the questions about directories."""
 
     # ---- questions
 
@@ -108,6 +109,19 @@ class Trees(Base):
             user, path, replication, chunk_bytes, mode, overwrite, create_parents, 0
         )
         file.holder = self.client
+        return self.view(file, path)
+
+    def create_chunked(
+        self, user: User, path: str, replication: int, chunk_bytes: int, mode: int,
+        overwrite: bool, create_parents: bool, targets: Sequence[str],
+    ) -> dict[str, Any]:  # fmt: skip
+        refuse_unless(1 <= len(set(targets)) == len(targets) <= 16, "InvalidArgument")
+        file = self._make_file(
+            user, path, replication, chunk_bytes, mode, overwrite, create_parents, chunk_bytes
+        )
+        file.holder = self.client
+        file.open_chunk = (self.next_chunk, 1)
+        self.next_chunk += 1
         return self.view(file, path)
 
     def create_inline(

@@ -16,13 +16,16 @@ from pydfsnode.meta.ops import (
     complete_inline,
     concat,
     create,
+    create_chunked,
     create_inline,
     create_snapshot,
     delete,
     delete_snapshot,
+    drop_chunk_keys,
     empty_trash,
     expire_leases,
     finish_recovery,
+    mark_audit,
     mkdirs,
     move_to_trash,
     reclaim,
@@ -60,13 +63,16 @@ from pydfsnode.meta.ops.complete import Complete
 from pydfsnode.meta.ops.complete_inline import CompleteInline
 from pydfsnode.meta.ops.concat import Concat
 from pydfsnode.meta.ops.create import Create
+from pydfsnode.meta.ops.create_chunked import CreateChunked
 from pydfsnode.meta.ops.create_inline import CreateInline
 from pydfsnode.meta.ops.create_snapshot import CreateSnapshot
 from pydfsnode.meta.ops.delete import Delete
 from pydfsnode.meta.ops.delete_snapshot import DeleteSnapshot
+from pydfsnode.meta.ops.drop_chunk_keys import DropChunkKeys
 from pydfsnode.meta.ops.empty_trash import EmptyTrash
 from pydfsnode.meta.ops.expire_leases import ExpireLeases
 from pydfsnode.meta.ops.finish_recovery import FinishRecovery
+from pydfsnode.meta.ops.mark_audit import MarkAudit
 from pydfsnode.meta.ops.mkdirs import Mkdirs
 from pydfsnode.meta.ops.move_to_trash import MoveToTrash
 from pydfsnode.meta.ops.reclaim import Reclaim
@@ -139,6 +145,9 @@ AnyOp = (
     | UseJoinToken
     | SetAuthority
     | AddChunkKey
+    | MarkAudit
+    | DropChunkKeys
+    | CreateChunked
 )
 
 OPS: dict[int, type[Op]] = {
@@ -184,6 +193,9 @@ OPS: dict[int, type[Op]] = {
     42: UseJoinToken,
     43: SetAuthority,
     44: AddChunkKey,
+    45: MarkAudit,
+    46: DropChunkKeys,
+    47: CreateChunked,
 }
 """Tag in the log to type; a tag is never reused."""
 
@@ -230,6 +242,9 @@ RULES: dict[type[Op], Callable[[Tree, Any], Result]] = {
     UseJoinToken: use_join_token.apply,
     SetAuthority: set_authority.apply,
     AddChunkKey: add_chunk_key.apply,
+    MarkAudit: mark_audit.apply,
+    DropChunkKeys: drop_chunk_keys.apply,
+    CreateChunked: create_chunked.apply,
 }
 
 __all__ = [
@@ -246,13 +261,16 @@ __all__ = [
     "CompleteInline",
     "Concat",
     "Create",
+    "CreateChunked",
     "CreateInline",
     "CreateSnapshot",
     "Delete",
     "DeleteSnapshot",
+    "DropChunkKeys",
     "EmptyTrash",
     "ExpireLeases",
     "FinishRecovery",
+    "MarkAudit",
     "Mkdirs",
     "MoveToTrash",
     "Op",

@@ -36,11 +36,7 @@ def apply(tree: Tree, op: AllocateChunk) -> ChunkAllocated:
         UnknownChunk, StaleChunkVersion, InvalidArgument: what was said of the last chunk; too many.
     """
     file = held_file(tree, op.inode_id, op.client_id)
-    if not 1 <= len(set(op.targets)) == len(op.targets) <= limits.REPLICATION_MAX:
-        raise InvalidArgument(
-            f"a chunk needs 1 to {limits.REPLICATION_MAX} distinct chunkservers, "
-            f"not {len(op.targets)}: {', '.join(op.targets)}"
-        )
+    check_targets(op.targets)
     last = LastChunk(tree, file, op.previous, op.abandon_chunk_id)
     base = _partly_filled(tree, file) if op.continues and op.previous is None else None
     if base is None and file.chunk_count + (op.previous is not None) >= limits.CHUNKS_PER_FILE_MAX:
@@ -59,6 +55,15 @@ def apply(tree: Tree, op: AllocateChunk) -> ChunkAllocated:
         return ChunkAllocated(chunk.chunk_id, chunk.version, op.targets)
     chunk = tree.add_chunk(file, op.targets, replaces=base[0])
     return ChunkAllocated(chunk.chunk_id, chunk.version, op.targets, *base)
+
+
+def check_targets(targets: tuple[str, ...]) -> None:
+    """Raise InvalidArgument unless *targets* can be a pipeline."""
+    if not 1 <= len(set(targets)) == len(targets) <= limits.REPLICATION_MAX:
+        raise InvalidArgument(
+            f"a chunk needs 1 to {limits.REPLICATION_MAX} distinct chunkservers, "
+            f"not {len(targets)}: {', '.join(targets)}"
+        )
 
 
 def _partly_filled(tree: Tree, file: Inode) -> tuple[int, int, int, int] | None:

@@ -58,7 +58,7 @@ class Stream:
         if not isinstance(outcome, Applied):
             return
         result = outcome.result
-        if isinstance(op, ops.Create) and isinstance(result, FileView):
+        if isinstance(op, ops.Create | ops.CreateChunked) and isinstance(result, FileView):
             self._opened(op.client_id, result.inode_id, 0, op.path)
         elif isinstance(result, Appended):
             self._opened(op.client_id, result.view.inode_id, 0, result.view.path)
@@ -93,6 +93,7 @@ class Stream:
         choices: dict[str, tuple[Any, ...]] = {
             "Mkdirs": (path, rng.randrange(0o1000) | 0o700),
             "Create": layout,
+            "CreateChunked": (*layout, targets),
             "AllocateChunk": (inode_id, rng.choice([done, None]), 0, targets, flags[0]),
             "RecordChunk": (inode_id, word),
             "ResumeChunk": (inode_id, chunk_id, targets),
@@ -130,11 +131,25 @@ class Stream:
             "SetBalance": (rng.choice([0, *range(1, 20)]), 1 << 20),
             "RevokeCertificates": ((f"{rng.randrange(1, 99):x}",), "lost"),
             "AddJoinToken": (
-                f"{rng.randrange(3):016x}", "1" * 64, "chunkserver", "c4", (),
+                f"{rng.randrange(3):016x}",
+                "1" * 64,
+                "chunkserver",
+                "c4",
+                (),
                 START_MS + rng.randrange(9_999_999),
             ),
             "UseJoinToken": (f"{rng.randrange(3):016x}", "1" * 64, f"{rng.randrange(2):064x}"),
             "AddChunkKey": (rng.randrange(1, 4), bytes([rng.randrange(256)]) * 32),
+            "DropChunkKeys": (rng.randrange(4),),
+            "MarkAudit": (
+                "n",
+                f"{rng.randrange(3):016x}",
+                rng.randrange(1, 99),
+                "2" * 64,
+                rng.randrange(9_999_999),
+                "3" * 16,
+                "pem",
+            ),
             "SetAuthority": (step, signer if step in ("install", "trust") else None),
         }
         return choices[name]

@@ -55,6 +55,9 @@ FIELDS: dict[str, tuple[int, list[tuple[Any, ...]]]] = {
     "AddJoinToken": (41, [("0" * 16, "1" * 64, "chunkserver", "c4", ("h",), 9)]),
     "UseJoinToken": (42, [("0" * 16, "1" * 64, "2" * 64)]),
     "AddChunkKey": (44, [(1, bytes(range(32)))]),
+    "CreateChunked": (47, [("/a/f", 3, 1 << 26, 0o600, True, True, ("c1", "c2"))]),
+    "DropChunkKeys": (46, [(3,)]),
+    "MarkAudit": (45, [("n", "1" * 16, 9, "2" * 64, 7, "3" * 16, "pem")]),
     "SetAuthority": (43, [("drop",), ("trust", Signer("r", "c", "k")), ("renew", None, ("u",))]),
 }
 """Tag and fields of each operation; neither ever changes, but for fields at the end."""

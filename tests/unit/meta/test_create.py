@@ -136,3 +136,35 @@ def test_a_name_and_the_missing_parents_count_against_the_quota() -> None:
     assert error.fields["path"] == "/q"
     harness.write("/q/a/f", create_parents=True)
     harness.create("/q/a/f", overwrite=True)
+
+
+def test_a_file_is_created_with_its_first_chunk() -> None:
+    harness = Harness()
+    fields = (3, MIB, 0, False, True, ("c1", "c2"))
+    made = harness.run(ops.CreateChunked, "/a/f", *fields)
+    opened = harness.namespace.tree.open_files.get(made.inode_id)
+    assert opened is not None
+    assert (opened.holder, opened.version, opened.targets) == (1, 1, ("c1", "c2"))
+    assert harness.namespace.tree.open_chunks == {opened.chunk_id: made.inode_id}
+    done = ops.ChunkDone(opened.chunk_id, 1, 7, 5)
+    assert harness.complete(made.inode_id, done).size == 7
+    assert isinstance(harness.refusal(ops.CreateChunked, "/a/f", *fields), AlreadyExists)
+
+
+@pytest.mark.parametrize("targets", [(), ("c1", "c1")])
+def test_without_a_pipeline_no_file_is_created(targets: tuple[str, ...]) -> None:
+    harness = Harness()
+    error = harness.refusal(ops.CreateChunked, "/f", 3, MIB, 0, False, False, targets)
+    assert isinstance(error, InvalidArgument)
+    assert harness.names("/") == []
+
+
+def test_without_room_for_its_first_chunk_no_file_is_created() -> None:
+    harness = Harness()
+    harness.mkdirs("/q")
+    harness.run(ops.SetQuota, "/q", -1, 3 * MIB - 1)
+    fields = ("/q/f", 3, MIB, 0, False, False, ("c1",))
+    assert isinstance(harness.refusal(ops.CreateChunked, *fields), QuotaExceeded)
+    assert harness.names("/q") == []
+    harness.run(ops.SetQuota, "/q", -1, 3 * MIB)
+    harness.run(ops.CreateChunked, *fields)

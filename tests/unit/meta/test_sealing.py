@@ -64,6 +64,22 @@ def test_keys_are_added_one_after_the_other_and_never_replaced(harness: Harness)
     assert isinstance(harness.refusal(ops.AddChunkKey, 3, KEY, user="eve"), AccessDenied)
 
 
+def test_old_keys_are_dropped_and_the_newest_never(harness: Harness) -> None:
+    found = harness.namespace.tree.administration
+    for epoch in (1, 2, 3):
+        harness.run(ops.AddChunkKey, epoch, KEY)
+    harness.run(ops.DropChunkKeys, 2)
+    assert sorted(found.chunk_keys) == [2, 3]
+    harness.run(ops.DropChunkKeys, 3)
+    harness.run(ops.DropChunkKeys, 3)
+    assert (sorted(found.chunk_keys), found.chunk_key_epoch) == ([3], 3)
+    harness.run(ops.AddChunkKey, 2, KEY)  # told late: it does not come back
+    assert sorted(found.chunk_keys) == [3]
+    for below in (0, -1, 4):
+        assert isinstance(harness.refusal(ops.DropChunkKeys, below), InvalidArgument)
+    assert isinstance(harness.refusal(ops.DropChunkKeys, 3, user="eve"), AccessDenied)
+
+
 def test_keys_are_added_in_safe_mode_too(harness: Harness) -> None:
     harness.run(ops.SetSafeMode, True)
     harness.run(ops.AddChunkKey, 1, KEY)
