@@ -370,6 +370,12 @@ class OtherCluster(PeerUnauthenticated):
     code = 6012
 
 
+class CapabilityRefused(SecurityError):
+    """A chunkserver was shown no capability for the chunk, or one that is not good for this."""
+
+    code = 6013
+
+
 # ---- 9xxx broken promises
 
 

@@ -13,7 +13,10 @@ STREAM_WINDOW_BYTES = 8 * MIB
 """Unacknowledged Data bytes that a peer may have outstanding in one stream."""
 STREAMS_PER_CONNECTION_MAX = 4096
 CONNECTIONS_MAX = 4096
+CONNECTIONS_PER_PEER_MAX = 1024  # of one identity, on one listener
 HANDSHAKE_MS_MAX = 10_000
+HANDSHAKES_PER_HOST_MAX = 256  # at once; the oldest ends first
+FRAME_MS_MAX = 60_000  # from its first byte to its last
 CONNECTION_IDLE_MS = 300_000
 WRITE_BUFFER_BYTES_HIGH = 4 * MIB
 METADATA_PAIRS_MAX = 32
@@ -58,6 +61,10 @@ ACL_ENTRIES_MAX = 32
 CONCAT_SOURCES_MAX = 512
 SNAPSHOTS_MAX = 65_536
 """Of one directory."""
+
+# ---- audit
+AUDIT_QUEUE_RECORDS_MAX = 65_536
+"""Records that wait to be written, some hundred bytes each."""
 
 # ---- chunks
 BLOCK_BYTES = 64 * KIB

@@ -6,11 +6,14 @@ disk has forgotten its votes, comes back under another id, and cannot vote twice
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from pydfsnode.errors import CorruptionError
 
 _SEPARATOR = "#"
+_INCARNATION = re.compile("[0-9a-f]{1,8}")
 
 
 def member_id(name: str, incarnation: int) -> str:
@@ -24,9 +27,9 @@ def member_name(member: str) -> str:
 
 
 def member_incarnation(member: str) -> int:
-    """The incarnation in a member id, 0 when there is none."""
+    """The incarnation in a member id, 0 when there is none: ids come from other masters too."""
     digits = member.partition(_SEPARATOR)[2]
-    return int(digits, 16) if digits else 0
+    return int(digits, 16) if _INCARNATION.fullmatch(digits) else 0
 
 
 class Configuration(msgspec.Struct, frozen=True, array_like=True):
@@ -71,7 +74,7 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
             if all(isinstance(item, str) for item in decoded):
                 return cls(voters=tuple(sorted(decoded)))
             return msgspec.convert(decoded, cls)
-        except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, TypeError, UnicodeDecodeError, RecursionError) as error:
             raise CorruptionError(f"a configuration of members cannot be read: {error}") from None
 
     def joint_with(

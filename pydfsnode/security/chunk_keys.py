@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 
 from pydfsnode.errors import InvalidArgument, KeyUnavailable
@@ -27,6 +28,8 @@ class ChunkKeys:
         self._lock = threading.Lock()
         self._keys: dict[int, tuple[bytes, bytes]] = {}
         self._epoch = 0
+        self._sealing: weakref.WeakSet[ChunkCipher] = weakref.WeakSet()
+        """Given out to seal new chunks; gone when those are finished or given up."""
 
     def __repr__(self) -> str:
         return f"ChunkKeys(epochs={self.epochs})"
@@ -40,6 +43,21 @@ class ChunkKeys:
     def epochs(self) -> list[int]:
         """Every epoch whose key is here."""
         return sorted(self._keys)
+
+    @property
+    def oldest(self) -> int:
+        """The lowest epoch whose key is here; 0: there is none."""
+        return min(self._keys, default=0)
+
+    def seals_with_older(self, epoch: int) -> bool:
+        """Whether a chunk is being written that is sealed with a key of before *epoch*."""
+        with self._lock:
+            return any(cipher.head.epoch < epoch for cipher in self._sealing)
+
+    def key(self, epoch: int) -> bytes | None:
+        """The key of *epoch*; None: it is not here."""
+        found = self._keys.get(epoch)
+        return None if found is None else found[0]
 
     def learn(self, keys: Mapping[int, bytes]) -> None:
         """From now on exactly *keys* hold, by epoch; the highest one seals. Older news is ignored.
@@ -60,15 +78,19 @@ class ChunkKeys:
         Raises:
             KeyUnavailable: the masters gave no key yet.
         """
-        epoch = self._epoch
-        found = self._keys.get(epoch)
-        if found is None:
-            raise KeyUnavailable(
-                f"chunk {chunk_id}: it is to be sealed, and this server has no key yet: it gets "
-                "them from the masters as soon as it reaches one",
-                chunk_id=chunk_id,
-            )
-        return ChunkCipher(SealHead(epoch, found[1], self._new_salt()), chunk_id, found[0])
+        with self._lock:  # with `learn`: nobody begins with the old key after the new one is here
+            epoch = self._epoch
+            found = self._keys.get(epoch)
+            if found is not None:
+                head = SealHead(epoch, found[1], self._new_salt())
+                cipher = ChunkCipher(head, chunk_id, found[0])
+                self._sealing.add(cipher)
+                return cipher
+        raise KeyUnavailable(
+            f"chunk {chunk_id}: it is to be sealed, and this server has no key yet: it gets "
+            "them from the masters as soon as it reaches one",
+            chunk_id=chunk_id,
+        )
 
     def for_sealed(self, chunk_id: int, head: SealHead) -> ChunkCipher:
         """What opens a chunk that is sealed as *head* says.

@@ -37,10 +37,10 @@ class IssuingCa:
             CertificateInvalid: they are damaged, or do not belong together.
         """
         try:
-            root_cert = x509.load_pem_x509_certificate(root.encode())
-            signer = x509.load_pem_x509_certificate(certificate.encode()) if certificate else None
+            root_cert = pem.certificates_in(root.encode())[0]
+            signer = pem.certificates_in(certificate.encode())[0] if certificate else None
             private = serialization.load_pem_private_key(key.encode(), None)
-        except (ValueError, TypeError) as error:
+        except pem.UNREADABLE as error:
             raise CertificateInvalid(f"the issuing CA cannot be read: {error}") from None
         return cls.checked(root_cert, signer or root_cert, private)
 
@@ -62,7 +62,7 @@ class IssuingCa:
             )
         try:
             certificate.verify_directly_issued_by(root)
-        except (ValueError, TypeError, InvalidSignature):
+        except (*pem.UNREADABLE, InvalidSignature):
             raise CertificateInvalid("the issuing CA is not under this root") from None
         return cls(root, certificate, key, cluster_id)
 
@@ -115,7 +115,7 @@ def requested_key(request: bytes) -> ec.EllipticCurvePublicKey:
         found = x509.load_der_x509_csr(request[: REQUEST_BYTES_MAX + 1])
         public = found.public_key()
         is_signed = found.is_signature_valid
-    except (ValueError, TypeError):
+    except pem.UNREADABLE:
         raise CertificateInvalid("not a request for a certificate (PKCS #10, DER)") from None
     if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name != "secp256r1":
         raise CertificateInvalid("certificates are issued for ECDSA keys on P-256 only")
@@ -129,7 +129,7 @@ def requested_uri(request: bytes) -> str:
     try:
         found = x509.load_der_x509_csr(request[: REQUEST_BYTES_MAX + 1])
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, TypeError, x509.ExtensionNotFound):
+    except (*pem.UNREADABLE, x509.ExtensionNotFound):
         return ""
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     return uris[0] if len(uris) == 1 else ""

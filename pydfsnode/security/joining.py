@@ -57,8 +57,8 @@ def join(address: str, token: str, pin: str, role: str, name: str, files: TlsFil
     try:
         told = msgspec.json.decode(answer, type=dict[str, str])
         chain, roots = told["chain"].encode(), told["roots"].encode()
-        leaf = x509.load_pem_x509_certificates(chain)[0]
-    except (msgspec.MsgspecError, KeyError, ValueError):
+        leaf = pem.certificates_in(chain)[0]
+    except (msgspec.MsgspecError, KeyError, *pem.UNREADABLE):
         raise CertificateInvalid(f"{address}: the answer holds no certificate") from None
     found = identity_of([("URI", uri) for uri in pem.uris_of(leaf)])
     if found != identity or leaf.public_key() != key.public_key():
@@ -79,8 +79,8 @@ def _pinned_root(address: str, pin: str) -> x509.Certificate:
     anybody.verify_mode = ssl.CERT_NONE  # what is fetched is compared with the pin
     content = _ask(address, anybody, "GET", "/ca", b"", None)
     try:
-        roots = x509.load_pem_x509_certificates(content)
-    except ValueError:
+        roots = pem.certificates_in(content)
+    except pem.UNREADABLE:
         raise PeerUnauthenticated(f"{address}: tells no CA: it is no master") from None
     for root in roots:
         if pin_of(root) == pin.lower():

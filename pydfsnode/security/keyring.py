@@ -1,7 +1,7 @@
 """The keys that seal a master's records: data keys, wrapped by a key-encryption key (KEK).
 
 `keyring.json` in the data directory holds the data keys, each wrapped with AES-256-GCM under the
-KEK; the KEK lies in a file of its own. A sealed record is
+KEK, which comes from somewhere else (`key_sources`). A sealed record is
 
     key_epoch u32 LE | nonce 12 | ciphertext and 16-byte tag
 
@@ -12,11 +12,8 @@ speed (SP 800-38D, 8.3), and a counter kept on disk would repeat after a restore
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import itertools
 import os
-import secrets
 import struct
 import threading
 from collections.abc import Iterable
@@ -26,13 +23,20 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from pydfsnode.errors import KeyUnavailable, SealBroken, StorageError, WrongCluster
-from pydfsnode.security.files import replace_file, write_new
+from pydfsnode.errors import SealBroken, WrongCluster
+from pydfsnode.security.key_file import (
+    FORMAT,
+    KEY_BYTES,
+    NONCE_BYTES,
+    KeyringFile,
+    load_keyring,
+    store_keyring,
+    unwrapped_all,
+    wrapped_all,
+)
+from pydfsnode.security.key_sources import Kek, KekFile, KekSource
 
 KEYRING_FILE = "keyring.json"
-FORMAT = 1
-KEY_BYTES = 32
-NONCE_BYTES = 12
 PREFIX_BYTES = 6
 HEAD_BYTES = 4 + NONCE_BYTES
 OVERHEAD_BYTES = HEAD_BYTES + 16
@@ -40,38 +44,27 @@ OVERHEAD_BYTES = HEAD_BYTES + 16
 _EPOCH = struct.Struct("<I")
 
 
-class _WrappedKey(msgspec.Struct, frozen=True):
-    epoch: int
-    wrapped: str  # hex: nonce | ciphertext and tag
-
-
-class _KeyringFile(msgspec.Struct, frozen=True):
-    format: int
-    cluster_id: str
-    node_id: str
-    kek_id: str
-    keys: list[_WrappedKey]
-
-
 class Keyring:
-    """The opened data keys of one node; any thread may seal and unseal."""
+    """The opened data keys of one node; any thread may use it."""
 
-    def __init__(self, path: Path, kek: bytes, stored: _KeyringFile) -> None:
+    def __init__(self, path: Path, source: KekSource, kek: Kek, stored: KeyringFile) -> None:
         self._path = path
+        self._source = source
         self._kek = kek
         self._stored = stored
-        self._ciphers = {key.epoch: AESGCM(_unwrap(kek, stored, key, path)) for key in stored.keys}
-        self._rotating = threading.Lock()
+        self._keys = unwrapped_all(stored, kek.key, path)
+        self._ciphers = {epoch: AESGCM(key) for epoch, key in self._keys.items()}
+        self._changing = threading.Lock()
         self._prefix = os.urandom(PREFIX_BYTES)
         self._counter = itertools.count()  # next() is atomic: no lock on the hot path
         self._use(max(self._ciphers))
 
     @classmethod
-    def open(cls, directory: Path, kek_file: Path, cluster_id: str, node_id: str) -> Keyring:
+    def open(cls, directory: Path, kek: Path | KekSource, cluster_id: str, node_id: str) -> Keyring:
         """Open the keyring in *directory*; the first time, make it (and the KEK, when absent).
 
         Args:
-            kek_file: 32 bytes as 64 hex digits, readable by the owner only.
+            kek: where the KEK comes from; a path is that of a file with 64 hex digits.
         Returns:
             the keyring; it and a KEK made here are on disk, synced.
         Raises:
@@ -82,36 +75,50 @@ class Keyring:
             StorageError: a file cannot be read or written.
         """
         path = directory / KEYRING_FILE
+        source = KekFile(kek) if isinstance(kek, Path) else kek
         if not path.exists():
-            kek = _read_kek(kek_file) if kek_file.exists() else _make_kek(kek_file)
-            empty = _KeyringFile(FORMAT, cluster_id, node_id, _kek_id(kek), [])
-            stored = _with_new_key(empty, kek, epoch=1)
-            _store(path, stored)
-            return cls(path, kek, stored)
-        stored = _load(path)
+            first = source.first()
+            empty = KeyringFile(FORMAT, cluster_id, node_id, "", [], first.wrapped)
+            stored = wrapped_all(empty, first.key, {1: os.urandom(KEY_BYTES)})
+            store_keyring(path, stored)
+            return cls(path, source, first, stored)
+        stored = load_keyring(path)
         if (stored.cluster_id, stored.node_id) != (cluster_id, node_id):
             raise WrongCluster(
                 f"{path} holds the keys of node '{stored.node_id}' of cluster "
                 f"'{stored.cluster_id}', this is '{node_id}' of '{cluster_id}': "
                 "use its own data directory"
             )
-        if not kek_file.exists():
-            raise KeyUnavailable(
-                f"{kek_file}: the key-encryption key is missing; without it the data of this node "
-                "cannot be read: restore the file, or set kek_file to where it is"
-            )
-        kek = _read_kek(kek_file)
-        if _kek_id(kek) != stored.kek_id:
-            raise KeyUnavailable(
-                f"{kek_file} is not the key-encryption key of {path} (key id {_kek_id(kek)}, "
-                f"{stored.kek_id} is needed): set kek_file to the one this node was started with"
-            )
-        return cls(path, kek, stored)
+        keyring = cls(path, source, source.load(stored.kek_id, stored.wrapped_kek), stored)
+        newer = source.newer(stored.kek_id)
+        if newer is not None:
+            keyring._rewrap(newer)
+        return keyring
 
     @property
     def epoch(self) -> int:
         """The key epoch that new records are sealed with."""
         return self._epoch
+
+    @property
+    def wrapping(self) -> Kek:
+        """The KEK that wraps the data keys now. Backups are sealed under it too."""
+        return self._kek
+
+    @property
+    def epochs(self) -> list[int]:
+        """Every epoch whose key is held."""
+        return sorted(self._ciphers)
+
+    @property
+    def rotation(self) -> int:
+        """The replicated rotation that was followed last; 0: none was."""
+        return self._stored.rotation
+
+    @property
+    def kek(self) -> tuple[str, str]:
+        """(where the KEK comes from, its id), for people."""
+        return self._source.name, self._stored.kek_id
 
     def seal(self, aad: bytes, plaintext: bytes) -> bytes:
         """*plaintext* encrypted, with *aad* bound to it: the same *aad* is needed to unseal."""
@@ -165,111 +172,76 @@ class Keyring:
                 epoch=epoch,
             ) from None
 
-    def rotate(self) -> int:
+    def rotate(self, rotation: int | None = None) -> int:
         """Seal from now on with a new key, which is on disk before it is used; returns its epoch.
 
         Records of earlier epochs can still be unsealed.
 
+        Args:
+            rotation: what `rotation` says from now on.
+
         Raises:
             StorageError: the keyring cannot be written; the old key stays in use.
         """
-        with self._rotating:
-            stored = _with_new_key(self._stored, self._kek, max(self._ciphers) + 1)
-            _store(self._path, stored)
-            added = stored.keys[-1]
-            self._stored = stored
-            self._ciphers[added.epoch] = AESGCM(_unwrap(self._kek, stored, added, self._path))
-            self._use(added.epoch)
-            return added.epoch
+        with self._changing:
+            epoch = max(self._keys) + 1
+            self._store({**self._keys, epoch: os.urandom(KEY_BYTES)}, rotation)
+            self._use(epoch)
+            return epoch
+
+    def follow(self, rotation: int) -> None:
+        """Note *rotation* as followed without a new key: this keyring is younger than it.
+
+        Raises:
+            StorageError: the keyring cannot be written.
+        """
+        with self._changing:
+            self._store(self._keys, rotation)
+
+    def destroy(self, epochs: Iterable[int]) -> list[int]:
+        """Forget the keys of *epochs*, on disk and in memory; what they sealed is lost for ever.
+
+        The newest is never among them. Returns which were.
+
+        Raises:
+            StorageError: the keyring cannot be written; all keys are still held.
+        """
+        with self._changing:
+            gone = sorted(set(epochs) & set(self._keys) - {self._epoch})
+            if gone:
+                self._store({e: key for e, key in self._keys.items() if e not in gone})
+            return gone
+
+    def rotate_kek(self) -> str:
+        """Wrap all data keys by a new KEK; returns its id. No record is touched.
+
+        The keyring and the KEK fit together at every moment: a crash leaves the old or the new.
+
+        Raises:
+            KeyUnavailable: the source gives no other KEK, or could not put it in its place.
+            StorageError: the keyring cannot be written; the old KEK stays.
+        """
+        with self._changing:
+            self._rewrap(self._source.draw(self._stored.kek_id))
+            self._source.settle()
+            return self._stored.kek_id
+
+    def _rewrap(self, kek: Kek) -> None:
+        stored = msgspec.structs.replace(self._stored, wrapped_kek=kek.wrapped)
+        stored = wrapped_all(stored, kek.key, self._keys)
+        store_keyring(self._path, stored)
+        self._stored, self._kek = stored, kek
+
+    def _store(self, keys: dict[int, bytes], rotation: int | None = None) -> None:
+        """Hold exactly *keys*, when that is on disk."""
+        stored = self._stored
+        if rotation is not None:
+            stored = msgspec.structs.replace(stored, rotation=rotation)
+        stored = wrapped_all(stored, self._kek.key, keys)
+        store_keyring(self._path, stored)
+        self._stored, self._keys = stored, dict(keys)
+        self._ciphers = {e: self._ciphers.get(e) or AESGCM(key) for e, key in keys.items()}
 
     def _use(self, epoch: int) -> None:
         self._epoch = epoch
         self._current = (_EPOCH.pack(epoch), self._ciphers[epoch])  # one attribute: swapped at once
-
-
-def _with_new_key(stored: _KeyringFile, kek: bytes, epoch: int) -> _KeyringFile:
-    nonce = os.urandom(NONCE_BYTES)  # random is right here: one for each key ever made
-    wrapped = nonce + AESGCM(kek).encrypt(
-        nonce, AESGCM.generate_key(KEY_BYTES * 8), _wrap_aad(stored, epoch)
-    )
-    keys = [*stored.keys, _WrappedKey(epoch, wrapped.hex())]
-    return msgspec.structs.replace(stored, keys=keys)
-
-
-def _unwrap(kek: bytes, stored: _KeyringFile, key: _WrappedKey, path: Path) -> bytes:
-    try:
-        wrapped = bytes.fromhex(key.wrapped)
-        return AESGCM(kek).decrypt(
-            wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], _wrap_aad(stored, key.epoch)
-        )
-    except (InvalidTag, ValueError):
-        raise SealBroken(
-            f"{path}: the wrapped key of epoch {key.epoch} was changed: "
-            "restore the file from a backup"
-        ) from None
-
-
-def _wrap_aad(stored: _KeyringFile, epoch: int) -> bytes:
-    return f"pydfsnode keyring 1|{stored.cluster_id}|{stored.node_id}|{epoch}".encode()
-
-
-def _kek_id(kek: bytes) -> str:
-    """Tells which KEK is meant without telling anything about it."""
-    return hmac.new(kek, b"pydfsnode kek id", hashlib.sha256).hexdigest()[:16]
-
-
-def _make_kek(kek_file: Path) -> bytes:
-    kek = secrets.token_bytes(KEY_BYTES)
-    try:
-        kek_file.parent.mkdir(parents=True, exist_ok=True)
-        write_new(kek_file, kek.hex().encode() + b"\n", mode=0o600)
-    except OSError as error:
-        raise KeyUnavailable(
-            f"{kek_file}: the key-encryption key cannot be made: {error.strerror}"
-        ) from None
-    return kek
-
-
-def _read_kek(kek_file: Path) -> bytes:
-    try:
-        mode = kek_file.stat().st_mode & 0o777
-        text = kek_file.read_text(encoding="ascii").strip()
-        kek = bytes.fromhex(text)
-    except OSError as error:
-        raise KeyUnavailable(f"{kek_file}: cannot be read: {error.strerror}") from None
-    except ValueError:
-        kek = b""
-    if mode & 0o077:
-        raise KeyUnavailable(
-            f"{kek_file}: mode {mode:04o} lets others read the key: run 'chmod 600 {kek_file}'"
-        )
-    if len(kek) != KEY_BYTES:
-        raise KeyUnavailable(
-            f"{kek_file}: must hold {KEY_BYTES} bytes as {KEY_BYTES * 2} hex digits"
-        )
-    return kek
-
-
-def _load(path: Path) -> _KeyringFile:
-    try:
-        stored = msgspec.json.decode(path.read_bytes(), type=_KeyringFile)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise SealBroken(f"{path}: is damaged ({error}): restore the file from a backup") from None
-    if stored.format != FORMAT:
-        raise StorageError(
-            f"{path}: format {stored.format} is not known to this version, which reads {FORMAT}: "
-            "use the version that wrote it, or a newer one"
-        )
-    if not stored.keys or any(not 0 < key.epoch < 2**32 for key in stored.keys):
-        raise SealBroken(f"{path}: holds no usable key: restore the file from a backup")
-    return stored
-
-
-def _store(path: Path, stored: _KeyringFile) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, msgspec.json.encode(stored) + b"\n", mode=0o600)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from None

@@ -86,9 +86,9 @@ def read_material(files: TlsFiles) -> Material:
             f"{cert_path} was not issued by a valid CA of {ca_path} ({error}): use the ca.crt that "
             "'pydfsnode certs issue' wrote beside it"
         ) from None
-    server = _context(ssl.PROTOCOL_TLS_SERVER, files, ca_pem)
+    server = _context(ssl.PROTOCOL_TLS_SERVER, files, authorities)
     server.num_tickets = 0
-    client = _context(ssl.PROTOCOL_TLS_CLIENT, files, ca_pem)
+    client = _context(ssl.PROTOCOL_TLS_CLIENT, files, authorities)
     if cert_pem != pem.read(cert_path, "certificate"):
         # OpenSSL reads the files itself: what it took must be what was checked.
         raise CertificateInvalid(f"{cert_path}: changed while it was read: try again")
@@ -126,14 +126,20 @@ def verify_chain(
     verifier.verify(leaf, list(between))
 
 
-def _context(protocol: int, files: TlsFiles, ca_pem: bytes) -> ssl.SSLContext:
+def _context(
+    protocol: int, files: TlsFiles, authorities: Iterable[x509.Certificate]
+) -> ssl.SSLContext:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
     try:
         context.load_cert_chain(files.cert, files.key)
-        context.load_verify_locations(cadata=ca_pem.decode("ascii", "replace"))
+        # Not the file: what stands around the certificates in it need not be ASCII.
+        roots = b"".join(root.public_bytes(Encoding.DER) for root in authorities)
+        context.load_verify_locations(cadata=roots)
     except (OSError, ssl.SSLError) as error:
         raise CertificateInvalid(f"{files.cert}: OpenSSL does not accept it: {error}") from None
     return context
@@ -143,11 +149,13 @@ def leads_to(ca_pem: bytes, cert_pem: bytes) -> bool:
     """Whether a chain leads to one of the roots of *ca_pem* and is valid now."""
     from cryptography import x509
 
+    from pydfsnode.security import pem
+
     try:
-        roots = x509.load_pem_x509_certificates(ca_pem)
-        leaf, *between = x509.load_pem_x509_certificates(cert_pem)
+        roots = pem.certificates_in(ca_pem)
+        leaf, *between = pem.certificates_in(cert_pem)
         verify_chain(leaf, between, roots)
-    except (ValueError, x509.verification.VerificationError):
+    except (*pem.UNREADABLE, x509.verification.VerificationError):
         return False
     return True
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -18,6 +19,16 @@ from cryptography.hazmat.primitives.serialization import (
 from pydfsnode.errors import CertificateInvalid
 
 PEM_BYTES_MAX = 1024 * 1024  # limits.py candidate: a file of certificates is never larger
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for bytes that are no certificate, request or key that it knows; for
+parts of a certificate not before they are looked at."""
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
@@ -49,9 +60,23 @@ def parse_certificates(content: bytes, path: Path, what: str) -> list[x509.Certi
         CertificateInvalid: there is no readable certificate.
     """
     try:
-        return x509.load_pem_x509_certificates(content)
-    except ValueError:
-        raise CertificateInvalid(f"{path}: holds no PEM {what}") from None
+        return certificates_in(content)
+    except UNREADABLE:
+        raise CertificateInvalid(f"{path}: holds no PEM {what}, or a damaged one") from None
+
+
+def certificates_in(content: bytes) -> list[x509.Certificate]:
+    """The certificates in PEM, at least one; every part that is asked for later can be read.
+
+    Raises:
+        UNREADABLE: there is none, or it is damaged.
+    """
+    found = x509.load_pem_x509_certificates(content)
+    for certificate in found:
+        _ = certificate.extensions, certificate.public_key()
+        _ = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return found
 
 
 def load_certificates(path: Path, what: str) -> list[x509.Certificate]:
@@ -71,7 +96,7 @@ def parse_private_key(content: bytes, path: Path) -> PrivateKey:
         raise CertificateInvalid(
             f"{path}: the key is encrypted; store it without a password"
         ) from None
-    except ValueError:
+    except UNREADABLE:
         raise CertificateInvalid(f"{path}: holds no PEM private key") from None
     if not isinstance(key, PrivateKey):
         raise CertificateInvalid(f"{path}: the key is neither ECDSA, RSA nor Ed25519")

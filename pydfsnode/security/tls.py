@@ -98,6 +98,11 @@ class TlsStore:
         return self._now.cert_pem
 
     @property
+    def key_pem(self) -> bytes:
+        """This process's private key: to sign with, and never to be shown."""
+        return self._now.key_pem
+
+    @property
     def ca_pem(self) -> bytes:
         """The roots that are believed, as in the file."""
         return self._now.ca_pem
@@ -280,6 +285,8 @@ class TlsStore:
         """
         from cryptography import x509
 
+        from pydfsnode.security.pem import UNREADABLE
+
         try:
             leaf, *between = [x509.load_der_x509_certificate(der) for der in chain]
             for certificate in (leaf, *between):
@@ -290,7 +297,7 @@ class TlsStore:
                         found=serial, reason="revoked",
                     )  # fmt: skip
             verify_chain(leaf, between, self._now.authorities)
-        except (ValueError, x509.verification.VerificationError) as error:
+        except (*UNREADABLE, x509.verification.VerificationError) as error:
             return IssuerUntrusted(
                 f"the certificate is not valid now, or its CA is believed no more ({error}): "
                 "issue a new one with 'pydfsnode certs issue'",
@@ -385,8 +392,10 @@ def der_of(chain_pem: bytes) -> list[bytes]:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
+    from pydfsnode.security.pem import UNREADABLE
+
     try:
         certificates = x509.load_pem_x509_certificates(chain_pem)
-    except ValueError:
+    except UNREADABLE:
         return []
     return [certificate.public_bytes(Encoding.DER) for certificate in certificates]

@@ -223,3 +223,35 @@ def test_a_kek_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(KeyUnavailable, match="cannot be made"):
         Keyring.open(tmp_path / "data", tmp_path / "file" / "kek", "demo", "m1")
+
+
+def test_a_destroyed_key_is_in_no_file_and_opens_nothing(tmp_path: Path) -> None:
+    keyring = opened(tmp_path)
+    old = keyring.seal(b"x", b"old")
+    keyring.rotate(rotation=7)
+    new = keyring.seal(b"x", b"new")
+    assert keyring.destroy([1, 2, 3]) == [1]  # the newest stays, whatever is asked
+    for each in (keyring, opened(tmp_path)):
+        assert (each.epochs, each.rotation) == ([2], 7)
+        assert each.unseal(b"x", new) == b"new"
+        with pytest.raises(SealBroken, match="key epoch 1"):
+            each.unseal(b"x", old)
+    assert keyring.rotate() == 3  # no number comes again
+    assert keyring.rotation == 7
+
+
+def test_a_failed_destruction_keeps_every_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyring = opened(tmp_path)
+    old = keyring.seal(b"x", b"old")
+    keyring.rotate()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError):
+        keyring.destroy([1])
+    monkeypatch.undo()
+    assert keyring.unseal(b"x", old) == b"old"
