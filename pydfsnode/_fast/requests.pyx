@@ -131,14 +131,16 @@ cdef inline uint8_t* put_sized(
         p = put_big(p, head + 1, size, 2)
     else:
         p = put_big(p, head + 2, size, 4)
-    memcpy(p, content, size)
+    if size:
+        memcpy(p, content, size)
     return p + size
 
 
 cdef inline uint8_t* put_text(uint8_t* p, const void* text, uint64_t size) noexcept nogil:
     if size < 32:
         p[0] = <uint8_t>(0xA0 | size)
-        memcpy(p + 1, text, size)
+        if size:  # of a field that was not sent *text* is NULL, which memcpy must not be given
+            memcpy(p + 1, text, size)
         return p + 1 + size
     return put_sized(p, 0xD9, text, size)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from pydfsnode.errors import DurabilityFailure, PydfsError, StorageError
+from pydfsnode.storage.answered_soon import AnsweredSoon
 from pydfsnode.storage.chunk_latency import DiskLatency
 from pydfsnode.storage.chunk_layout import CHUNKS_NAME, ChunkLayout, FoundFile
 from pydfsnode.storage.segments import SEGMENTS_NAME, FoundRecord, Segments
@@ -55,8 +56,14 @@ class ChunkDisk:
         reserved_bytes: int = 0,
         statvfs: StatVfs = os.statvfs,
         number: int = 0,
+        seconds: Callable[[], float] | None = None,
     ) -> None:
-        """*reserved_bytes* stay free on it; *number* is its place in the configuration."""
+        """
+        Args:
+            reserved_bytes: stay free on it.
+            number: its place in the configuration.
+            seconds: a clock, so that not everybody asks anew how much is free; None: all do.
+        """
         self.directory = directory
         self.layout = ChunkLayout(directory)
         self.segments = Segments(directory / SEGMENTS_NAME)
@@ -68,6 +75,7 @@ class ChunkDisk:
         self.read_errors = 0
         self._reserved_bytes = reserved_bytes
         self._statvfs = statvfs
+        self._room = AnsweredSoon(seconds=seconds)
         self._identity = (0, 0)
 
     def open(self) -> FoundChunks:
@@ -79,13 +87,16 @@ class ChunkDisk:
         return FoundChunks(files, records)
 
     def free_bytes(self) -> int:
-        """Bytes free, less the reserve.
+        """Bytes free, less the reserve; as it said last when it does not answer at once.
 
         Raises:
             OSError: the disk does not say.
         """
+        return max(0, self._room.measure(self._measure) - self._reserved_bytes)
+
+    def _measure(self) -> int:
         found = self._statvfs(self.directory)
-        return max(0, found.f_bavail * found.f_frsize - self._reserved_bytes)
+        return found.f_bavail * found.f_frsize
 
     def check(self) -> None:
         """See that the directory is still the one that was opened, and may be written.

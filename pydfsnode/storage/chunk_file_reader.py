@@ -77,6 +77,11 @@ class ChunkFileReader:
         tail = bytes(self._read(self.length, chunk_format.tail_bytes(self.length) + 1))
         return chunk_format.decode_tail(tail, self.chunk_id, version, self.length)
 
+    @property
+    def seal_epoch(self) -> int | None:
+        """The epoch of the key that it is sealed with; None: it is plain."""
+        return None if self._sealing is None else self._sealing.cipher.head.epoch
+
     def read(self, offset: int, length: int, *, past_cache: bool = False) -> memoryview:
         """The bytes of a range inside the chunk, each block of it verified (INV-SUM).
 

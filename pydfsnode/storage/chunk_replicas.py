@@ -332,6 +332,11 @@ class ChunkReplicas:
             heir, disk = self._copy(held, is_sealed)
             return self._end(heir, disk, version, held.length)
 
+    def seal_epoch(self, held: Replica) -> int | None:
+        """The epoch of the key that *held* is sealed with, None: it is plain; as `reader`."""
+        with self.reader(held) as reader:
+            return reader.seal_epoch
+
     def _take(self, chunk_id: int, version: int, length: int) -> tuple[ChunkFileWriter, ChunkDisk]:
         """The bytes of *version* in a file that is ours alone to cut."""
         growing = self.growing.get(chunk_id)
@@ -481,12 +486,14 @@ class ChunkReplicas:
             with contextlib.suppress(StorageError), self.disks.using(disk):
                 disk.segments.flush()
 
-    def close(self) -> None:
-        """Drop what is being written."""
-        for writer, _, _ in self.growing.all():
-            self.drop(writer, "the node stops")
+    def close(self, hung: Sequence[ChunkDisk] = ()) -> None:
+        """Drop what is being written, but leave alone the disks that are *hung*."""
+        for writer, disk, _ in self.growing.all():
+            if disk not in hung:
+                self.drop(writer, "the node stops")
         for disk in self.disks.live:
-            disk.segments.close()
+            if disk not in hung:
+                disk.segments.close()
 
 
 def _tail_bytes(length: int, is_sealed: bool) -> int:

@@ -246,6 +246,16 @@ class ChunkStore:
         reseal = partial(self._replicas.reseal, chunk_id, version, is_sealed=is_sealed)
         await self.run_on(self._replicas.disk_of(chunk_id), reseal)
 
+    async def seal_epoch(self, held: Replica) -> int | None:
+        """The epoch of the key that *held* is sealed with; None: it is plain.
+
+        Raises:
+            as `ChunkReplicas.reader`.
+        """
+        return await self.run_on(
+            self._replicas.disk_of(held.chunk_id), self._replicas.seal_epoch, held
+        )
+
     async def delete(self, chunk_id: int, version: int) -> None:
         """Remove a chunk up to *version*; see `ChunkReplicas.delete`."""
         disk = self._replicas.disk_of(chunk_id)
@@ -424,8 +434,9 @@ class ChunkStore:
         if self._closed:
             return
         self._closed = True
-        await self._loop.run_in_executor(None, self._threads.close, self._replicas.disks.failed)
-        self._replicas.close()
+        failed = self._replicas.disks.failed
+        hung = await self._loop.run_in_executor(None, self._threads.close, failed)
+        self._replicas.close(hung)
 
     def _watched(self, work: Callable[[*Args], T], *args: *Args) -> T:
         try:

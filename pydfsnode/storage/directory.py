@@ -123,7 +123,7 @@ def read_json(file: Path) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptionError(
             f"{file}: damaged ({error}); restore it from a backup of this node"
         ) from error

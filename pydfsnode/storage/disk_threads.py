@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from typing import TypeVar, TypeVarTuple
 
 from pydfsnode.storage.chunk_disk import ChunkDisk
+from pydfsnode.storage.daemon_pool import DaemonPool
 
 THREADS_PER_DISK = 8
 """Also of the work that is of no disk."""
+CLOSE_WAIT_S = 5.0
+"""A disk whose work does not end in this time is left as it is when the node stops."""
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -26,7 +29,7 @@ class _Jobs:
     """The work of one disk."""
 
     def __init__(self, name: str) -> None:
-        self.pool = ThreadPoolExecutor(THREADS_PER_DISK, thread_name_prefix=name)
+        self.pool = DaemonPool(THREADS_PER_DISK, name)
         self.running: dict[object, None] = {}
         """One key for each job that a thread does now, the oldest first."""
         self.waited_for: set[asyncio.Future[object]] = set()
@@ -55,7 +58,7 @@ class DiskThreads:
     def submit(self, disk: ChunkDisk | None, work: Callable[[*Args], object], *args: *Args) -> None:
         """Begin *work*; nobody asks what became of it."""
         jobs = self._jobs_of(disk)
-        jobs.pool.submit(jobs.do, partial(work, *args))
+        jobs.pool.submit(partial(jobs.do, partial(work, *args)))
 
     def start(
         self, disk: ChunkDisk | None, work: Callable[[*Args], T], *args: *Args
@@ -67,7 +70,7 @@ class DiskThreads:
         jobs = self._jobs_of(disk)
         done: asyncio.Future[T] = self._loop.create_future()
         jobs.waited_for.add(done)  # type: ignore[arg-type]  # sets are not covariant
-        inner = jobs.pool.submit(jobs.do, partial(work, *args))
+        inner = jobs.pool.submit(partial(jobs.do, partial(work, *args)))
 
         def ended(inner: Future[T]) -> None:
             if not self._loop.is_closed():
@@ -105,17 +108,27 @@ class DiskThreads:
         What waits there for a thread is not done any more.
         """
         jobs = self._jobs_of(disk)
-        jobs.pool.shutdown(wait=False, cancel_futures=True)
+        jobs.pool.shutdown(0, cancel=True)
         for done in list(jobs.waited_for):
             if not done.done():
                 done.set_exception(error)
         # Work that is still asked of it is refused by the store, in threads that can do that.
         self._jobs[disk] = _Jobs("chunk-io")
 
-    def close(self, failed: Sequence[ChunkDisk] = ()) -> None:
-        """Begin nothing more and wait for what was begun, but not for disks that *failed*."""
+    def close(
+        self, failed: Sequence[ChunkDisk] = (), wait_s: float = CLOSE_WAIT_S
+    ) -> list[ChunkDisk]:
+        """Begin nothing more and wait for what was begun, but not for disks that *failed*.
+
+        Returns:
+            The disks whose work has not ended: what is on them must not be touched here.
+        """
+        hung = []
         for disk, jobs in list(self._jobs.items()):
-            jobs.pool.shutdown(wait=disk is None or disk not in failed)
+            ended = jobs.pool.shutdown(0 if disk in failed else wait_s)
+            if disk is not None and not ended:
+                hung.append(disk)
+        return hung
 
     def _jobs_of(self, disk: ChunkDisk | None) -> _Jobs:
         jobs = self._jobs.get(disk)

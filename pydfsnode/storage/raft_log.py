@@ -279,6 +279,21 @@ class RaftLog:
             self._write_group([], rows, bounds, sync=True)
             self._sizes.keep(last + 1 - first, bounds.last_index + 1 - first)
 
+    def reseal(self, disk_keys: Iterable[bytes], epoch: int) -> int:
+        """Seal those of the rows at *disk_keys* that are not of *epoch* with the newest key.
+
+        Durably; contents stay. Returns how many there were.
+
+        Raises:
+            DurabilityFailure: the node must stop.
+            SealBroken, CorruptionError: a row is damaged; the others of this call are untouched.
+        """
+        self._require_sound()
+        batch = self._store.resealed(disk_keys, epoch)
+        if batch:
+            self._write_batch(batch, sync=True)
+        return len(batch)
+
     def _write_group(
         self,
         batch: list[tuple[bytes, bytes | None]],

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from pydfsnode.errors import SealBroken, invariant
 from pydfsnode.storage.kv import KeyValue, KeyValueReader, KeyValueView
+from pydfsnode.storage.open_reads import OpenReads
 
 Row = tuple[int, bytes, bytes | None]
 """(table, key, plaintext); None deletes the row."""
@@ -56,10 +57,13 @@ class Sealer(Protocol):
 class SealedReader:
     """Rows read through *rows*; see `SealedStore`."""
 
-    def __init__(self, rows: KeyValueReader, keyring: Sealer, aad_head: bytes) -> None:
+    def __init__(
+        self, rows: KeyValueReader, keyring: Sealer, aad_head: bytes, reads: OpenReads
+    ) -> None:
         self._rows = rows
         self._keyring = keyring
         self._aad_head = aad_head
+        self._reads = reads
 
     def get(self, table: int, key: bytes) -> bytes | None:
         """The plaintext at (table, key), None when there is no such row.
@@ -81,8 +85,9 @@ class SealedReader:
             As `get`, while iterating.
         """
         disk_end = bytes([table + 1]) if end is None else _disk_key(table, end)
-        for disk_key, sealed in self._rows.scan(_disk_key(table, first), disk_end):
-            yield disk_key[1:], self._open(disk_key, sealed)
+        with self._reads.one():
+            for disk_key, sealed in self._rows.scan(_disk_key(table, first), disk_end):
+                yield disk_key[1:], self._open(disk_key, sealed)
 
     def scan_span(self, first: bytes, end: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         """(table, key, plaintext) of the rows with first <= key on disk < end, ascending.
@@ -90,8 +95,9 @@ class SealedReader:
         Raises:
             As `get`, while iterating.
         """
-        for disk_key, sealed in self._rows.scan(first, end):
-            yield disk_key[0], disk_key[1:], self._open(disk_key, sealed)
+        with self._reads.one():
+            for disk_key, sealed in self._rows.scan(first, end):
+                yield disk_key[0], disk_key[1:], self._open(disk_key, sealed)
 
     def _open(self, disk_key: bytes, sealed: bytes) -> bytes:
         try:
@@ -108,13 +114,18 @@ class SealedReader:
 class SealedView(SealedReader):
     """Sealed rows as they were at one moment. Owns *view*: `close` closes it."""
 
-    def __init__(self, view: KeyValueView, keyring: Sealer, aad_head: bytes) -> None:
-        super().__init__(view, keyring, aad_head)
+    def __init__(
+        self, view: KeyValueView, keyring: Sealer, aad_head: bytes, reads: OpenReads, number: int
+    ) -> None:
+        """*number* is the view's among the open *reads*."""
+        super().__init__(view, keyring, aad_head, reads)
         self._view = view
+        self._number = number
 
     def close(self) -> None:
         """Close the view below; may be called twice."""
         self._view.close()
+        self._reads.end(self._number)
 
 
 class SealedStore(SealedReader):
@@ -122,8 +133,14 @@ class SealedStore(SealedReader):
 
     def __init__(self, kv: KeyValue, keyring: Sealer, cluster_id: str, node_id: str) -> None:
         # Lengths go in front, so that no two (cluster, node) pairs give the same bytes.
-        super().__init__(kv, keyring, _AAD_MAGIC + _sized(cluster_id) + _sized(node_id))
+        aad_head = _AAD_MAGIC + _sized(cluster_id) + _sized(node_id)
+        super().__init__(kv, keyring, aad_head, OpenReads())
         self.kv = kv
+
+    @property
+    def reads(self) -> OpenReads:
+        """What is being read now: it may need keys that nothing is sealed with any more."""
+        return self._reads
 
     def view(self) -> SealedView:
         """All rows as they are now; from any thread.
@@ -131,7 +148,26 @@ class SealedStore(SealedReader):
         Raises:
             StorageError: the store is closed.
         """
-        return SealedView(self.kv.view(), self._keyring, self._aad_head)
+        number = self._reads.begin()  # before the view: what it shows is never younger
+        try:
+            view = self.kv.view()
+        except BaseException:
+            self._reads.end(number)
+            raise
+        return SealedView(view, self._keyring, self._aad_head, self._reads, number)
+
+    def resealed(self, disk_keys: Iterable[bytes], epoch: int) -> list[tuple[bytes, bytes | None]]:
+        """Those of the rows at *disk_keys* that are not sealed with *epoch*, sealed anew.
+
+        Raises:
+            As `get`.
+        """
+        stale: list[tuple[bytes, bytes | None]] = []
+        for disk_key in disk_keys:
+            sealed = self.kv.get(disk_key)
+            if sealed is not None and epoch_of(sealed) != epoch:
+                stale.append((disk_key, self._open(disk_key, sealed)))
+        return self._keyring.seal_all(self._aad_head, stale)
 
     def seal_rows(self, rows: Sequence[Row]) -> list[tuple[bytes, bytes | None]]:
         """*rows* as a batch for `kv.write`."""
@@ -156,6 +192,11 @@ class SealedStore(SealedReader):
     def close(self) -> None:
         """Close the store below; may be called twice."""
         self.kv.close()
+
+
+def epoch_of(sealed: bytes) -> int:
+    """The key epoch that a record names; 0, which no key has, of one that is cut."""
+    return int.from_bytes(sealed[:4], "little")
 
 
 def describe_key(disk_key: bytes) -> str:

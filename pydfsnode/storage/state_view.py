@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pydfsnode.errors import StorageError
-from pydfsnode.storage.log_bounds import LogBounds
-from pydfsnode.storage.sealed import TABLE_LOG_BOUNDS, SealedView
+from pydfsnode.errors import CorruptionError, StorageError
+from pydfsnode.storage.log_bounds import REMEDY, LogBounds
+from pydfsnode.storage.log_changes import entry_term
+from pydfsnode.storage.sealed import TABLE_ENTRY, TABLE_LOG_BOUNDS, SealedView, numbered_key
 from pydfsnode.storage.state_tables import GENERATION_STEP, disk_span, disk_table
 
 
@@ -29,6 +30,7 @@ class StateView:
             encoded = view.get(TABLE_LOG_BOUNDS, b"")
             bounds = LogBounds() if encoded is None else LogBounds.decode(encoded)
             self.index = bounds.state_index
+            self._bounds = bounds
             self._generation = bounds.generation
             if not self.index and next(self.rows(), None) is not None:
                 raise StorageError(
@@ -38,6 +40,20 @@ class StateView:
         except BaseException:
             view.close()
             raise
+
+    @property
+    def index_term(self) -> int:
+        """The term of the entry at `index`.
+
+        Raises:
+            SealBroken, CorruptionError, StorageError: the log cannot be read.
+        """
+        if self.index < self._bounds.first_index:  # the one before it: all others are gone
+            return self._bounds.prev_term
+        entry = self._view.get(TABLE_ENTRY, numbered_key(self.index))
+        if entry is None:
+            raise CorruptionError(f"log entry {self.index}: the record is missing; {REMEDY}")
+        return entry_term(self.index, entry)
 
     def rows(self, after: tuple[int, bytes] | None = None) -> Iterator[tuple[int, bytes, bytes]]:
         """(table, key, plaintext) of all rows beyond *after*, ascending by (table, key).

@@ -1,6 +1,7 @@
 """The highest epoch is kept, and what is older is refused."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,52 @@ def test_the_highest_of_several_disks_counts_and_one_that_fails_is_told(tmp_path
     (disks[2] / "epoch").unlink()
     with pytest.raises(CorruptionError):
         EpochFile(*disks[1:])
+
+
+class HangingWrites:
+    """What is made durable below a directory waits for `goes_on`."""
+
+    def __init__(self, below: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.goes_on = threading.Event()
+        self._below = str(below)
+        self._fsync = os.fsync
+        monkeypatch.setattr(os, "fsync", self.fsync)
+
+    def fsync(self, fd: int) -> None:
+        if os.readlink(f"/proc/self/fd/{fd}").startswith(self._below):
+            self.goes_on.wait(60)
+        self._fsync(fd)
+
+
+def test_a_disk_that_hangs_holds_no_epoch_up_and_takes_the_newest_when_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disks = [tmp_path / name for name in "ab"]
+    for disk in disks:
+        disk.mkdir()
+    lost: list[Path] = []
+    epoch = EpochFile(*disks, on_failure=lambda disk, why: lost.append(disk), late_s=0.01)
+    hanging = HangingWrites(disks[0], monkeypatch)
+    for seen in (7, 8, 9):
+        epoch.advance(seen)
+        assert epoch.highest == EpochFile(disks[1]).highest == seen
+    assert EpochFile(disks[0]).highest == 0
+    assert lost == [], "who hangs is for others to judge"
+    hanging.goes_on.set()
+    epoch._late_s = 60
+    epoch.advance(10)
+    assert EpochFile(disks[0]).highest == EpochFile(disks[1]).highest == 10
+
+
+def test_an_only_disk_that_hangs_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epoch = EpochFile(tmp_path, late_s=0.01)
+    hanging = HangingWrites(tmp_path, monkeypatch)
+    waiting = threading.Thread(target=epoch.advance, args=(7,))
+    waiting.start()
+    waiting.join(0.1)
+    assert (waiting.is_alive(), epoch.highest) == (True, 0)
+    hanging.goes_on.set()
+    waiting.join(10)
+    assert epoch.highest == EpochFile(tmp_path).highest == 7

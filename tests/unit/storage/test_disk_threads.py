@@ -148,3 +148,17 @@ def test_who_waits_for_a_chunk_that_hangs_gives_up_and_others_are_not_held_up() 
     with locks.one(3):
         pass
     assert not locks._locks
+
+
+async def test_a_store_closes_although_a_disk_hangs_that_nobody_noticed(
+    tmp_path: Path, hanging: HangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DiskThreads.close, "__defaults__", ((), 0.01))
+    store = await _opened(tmp_path, "a")
+    hanging.hang = True
+    writing = asyncio.ensure_future(store.create(1, 1).finish([b"content"], None))
+    await asyncio.to_thread(hanging.entered.wait, 10)
+    await store.close()
+    assert not writing.done()
+    hanging.goes_on.set()
+    assert await writing == crc32c(b"content")
