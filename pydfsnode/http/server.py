@@ -61,6 +61,8 @@ class HttpsServer:
         strangers: Mapping[str, Callable[[bytes], Awaitable[object]]] | None = None,
     ) -> None:
         self._strangers = strangers or {}
+        self.on_refusal: Callable[[str, str, str], None] | None = None
+        """Told of each refused peer: from where, why in a word and in a sentence."""
         self.address = address
         self._tls = tls
         self._health = health
@@ -197,6 +199,8 @@ class HttpsServer:
     def _count_refusal(self, request: BaseRequest, error: PeerUnauthenticated) -> None:
         found, reason = str(error.fields.get("found", "")), refusal_reason(error)
         metrics().counter("rpc_refused_peers_total", reason, "https").inc()
+        if self.on_refusal is not None:
+            self.on_refusal(f"{request.remote}:0", reason, f"{request.path[:200]}: {error}")
         now = asyncio.get_running_loop().time()
         start, logged = self._refusals_window
         if now - start >= 1:

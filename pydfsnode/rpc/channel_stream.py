@@ -77,11 +77,14 @@ class ClientStream:
                 )  # fmt: skip
         return self
 
-    async def send(self, message: Any) -> None:
+    async def send(self, message: Any, *, end: bool = False) -> None:
         """Send a message (raw methods: bytes-like, or several that form one frame).
 
         Waits while the peer has not consumed what was sent before. Buffers may be used again
         afterwards.
+
+        Args:
+            end: no more messages follow, as `close_send` says it.
 
         Raises:
             Cancelled: the peer has ended the call in order; `receive` tells what it said.
@@ -93,7 +96,7 @@ class ClientStream:
         else:
             body = message.SerializeToString()
             buffers, size = (body,), len(body)
-        await call.stream.send_payload(buffers, size)
+        await call.stream.send_payload(buffers, size, end=end)
 
     async def receive(self) -> Any | None:
         """The peer's next message (raw methods: its bytes), or None after its last one.

@@ -27,7 +27,7 @@ class CallContext:
 
     __slots__ = (
         "_request_id", "_traceparent", "clock", "deadline", "identity", "method", "peer",
-        "transport",
+        "transport", "via",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +49,8 @@ class CallContext:
         self.transport = transport
         self.deadline = deadline
         self.clock = clock
+        self.via: Identity | None = None
+        """The gateway that acts for `identity`."""
 
     @property
     def request_id(self) -> str:

@@ -81,6 +81,7 @@ class FramedConnection(asyncio.BufferedProtocol):
         self._backlog: deque[tuple[int, int, int, bytes | memoryview]] = deque()
         self._streams_over: set[int] = set()
         self._reading = True
+        self._frame_began_at: float | None = None
         self._sweep_at = math.inf
         self._sweep_timer: asyncio.TimerHandle | None = None
 
@@ -132,6 +133,11 @@ class FramedConnection(asyncio.BufferedProtocol):
             self._handle_all()
             self.break_off(RemoteProtocolError(str(error)))
             return
+        if not frames:
+            if self._frame_began_at is None:
+                self._frame_began_at = self.received_at
+            return
+        self._frame_began_at = None
         backlog = self._backlog
         if backlog:
             backlog.extend(frames)
@@ -204,6 +210,12 @@ class FramedConnection(asyncio.BufferedProtocol):
         """The transport's buffer has drained."""
         self.writer.resume()
         self._adapt_reading()
+
+    def frame_age_s(self, now: float) -> float:
+        """For how long bytes have come that end no frame; what we do not read is not counted."""
+        if not self._reading:
+            self._frame_began_at = None
+        return 0.0 if self._frame_began_at is None else now - self._frame_began_at
 
     # ---- sending: `send_frame`, `send_whole`, `send_buffers`, `flush`, `writable` are the writer's
 

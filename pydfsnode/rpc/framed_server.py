@@ -6,15 +6,17 @@ import asyncio
 import random
 import socket
 import ssl
+from collections import Counter
 
 from pydfsnode import limits
-from pydfsnode.errors import OutcomeUnknown, Unavailable
+from pydfsnode.errors import OutcomeUnknown, Overloaded, Unavailable
 from pydfsnode.obs.log import get_logger
 from pydfsnode.rpc.context import FRAMED
 from pydfsnode.rpc.listening import bind, keep_alive
 from pydfsnode.rpc.server import Dispatch, Handlers, OnInvariant, log_failure
 from pydfsnode.rpc.server_connection import ServerConnection
 from pydfsnode.rpc.telemetry import ServerTelemetry
+from pydfsnode.security.identity import Identity
 from pydfsnode.security.refusals import handshake_reason
 from pydfsnode.security.tls import TlsStore
 
@@ -24,6 +26,7 @@ CONNECTION_AGE_MS = 300_000  # limits.py candidate
 """After this a client is asked to connect anew: a removed certificate does not stay connected."""
 CONNECTION_GRACE_MS = 300_000  # limits.py candidate
 ACCEPT_RETRY_S = 0.1
+RETRY_AFTER_MS = 1000
 CHECKED_AT_ONCE, CHECK_PAUSE_S = 16, 0.01
 
 
@@ -51,7 +54,9 @@ class FramedServer:
         self.connection_grace_s = connection_grace_ms / 1000
         self._listeners: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], str] = {}
+        """Each with the host that it is of, the oldest first."""
+        self._of_peer: Counter[str] = Counter()
         self.drained = asyncio.Event()
         """Set when a leaving connection or a call on it has ended; `stop` waits for it."""
 
@@ -118,9 +123,27 @@ class FramedServer:
         if waiting:
             asyncio.get_running_loop().call_later(CHECK_PAUSE_S, self._check_trust, waiting)
 
+    def admit(self, identity: Identity) -> None:
+        """Count a connection of *identity*; `forget` it.
+
+        Raises:
+            Overloaded: it has too many: one peer may not take the room of all others.
+        """
+        if self._of_peer[identity.uri] >= limits.CONNECTIONS_PER_PEER_MAX:
+            raise Overloaded(
+                f"{identity}: {limits.CONNECTIONS_PER_PEER_MAX} connections are open here already",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
+        self._of_peer[identity.uri] += 1
+
     def forget(self, connection: ServerConnection) -> None:
         """*connection* is gone."""
         self.connections.discard(connection)
+        if connection.is_admitted and connection.identity is not None:
+            uri = connection.identity.uri
+            self._of_peer[uri] -= 1
+            if not self._of_peer[uri]:
+                del self._of_peer[uri]
         self.drained.set()
 
     def _unary_calls(self) -> int:
@@ -140,10 +163,22 @@ class FramedServer:
                 self.dispatch.telemetry.too_many(f"{peer[0]}:{peer[1]}")
                 connected.close()
                 continue
+            self._make_room(peer[0])
             task = loop.create_task(self._establish(connected, context))
-            self._handshakes.add(task)
+            self._handshakes[task] = peer[0]
             task.add_done_callback(log_failure)
-            task.add_done_callback(self._handshakes.discard)
+            task.add_done_callback(lambda done: self._handshakes.pop(done, None))
+
+    def _make_room(self, host: str) -> None:
+        """End the oldest handshake of *host* when it has too many: a good one takes milliseconds,
+        so the oldest are of those who wait on purpose."""
+        if len(self._handshakes) < limits.HANDSHAKES_PER_HOST_MAX:
+            return
+        of_host = [task for task, known in self._handshakes.items() if known == host]
+        if len(of_host) >= limits.HANDSHAKES_PER_HOST_MAX:
+            self.dispatch.telemetry.failed_handshake(host, "too many at once, this one is oldest")
+            del self._handshakes[of_host[0]]
+            of_host[0].cancel()
 
     async def _establish(self, connected: socket.socket, context: ssl.SSLContext) -> None:
         """TLS of one accepted socket; `ServerConnection.opened` does the rest."""

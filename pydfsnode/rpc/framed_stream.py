@@ -112,8 +112,25 @@ class FramedStream:
         self.connection.stream_consumed(self, len(payload))
         return payload
 
-    async def send_payload(self, buffers: Sequence[bytes | memoryview], size: int) -> None:
+    async def receive_only(self) -> bytes | memoryview | None:
+        """The one Data payload of a peer that ended with it; None, and nothing is taken, when more
+        than that came, may still come, or the call failed."""
+        while not self._queue and not self.remote_closed:
+            self._receiver = self.connection.loop.create_future()
+            await self._receiver
+        if not self.remote_closed or len(self._queue) != 1 or self._error is not None:
+            return None
+        payload = self._queue.popleft()
+        self.connection.stream_consumed(self, len(payload))
+        return payload
+
+    async def send_payload(
+        self, buffers: Sequence[bytes | memoryview], size: int, *, end: bool = False
+    ) -> None:
         """Send one Data frame when the window and the transport have room for it.
+
+        Args:
+            end: no more follows; said in the same frame, which saves the peer a wake-up.
 
         Raises:
             MessageTooLarge: more than a frame may hold.
@@ -134,7 +151,10 @@ class FramedStream:
             else:
                 self._sender = connection.loop.create_future()
                 await self._sender
-        connection.send_buffers(self.stream_id, DATA, 0, buffers, size)
+        if end:
+            self.local_closed = True
+        flags = REMOTE_CLOSED if end else 0
+        connection.send_buffers(self.stream_id, DATA, flags, buffers, size)
 
     def close_local(self) -> None:
         """Say that we send no more Data."""

@@ -19,11 +19,13 @@ from pydfsnode.errors import (
     DeadlineExceeded,
     MalformedMessage,
     PeerUnauthenticated,
+    PermissionDenied,
     PortInUse,
     PydfsError,
 )
 from pydfsnode.obs.request_scope import enter
 from pydfsnode.obs.trace import parse_traceparent, start_trace
+from pydfsnode.rpc.acting import ACT_FOR_KEY
 from pydfsnode.rpc.context import GRPC, CallContext
 from pydfsnode.rpc.framing import REQUEST_ID_KEY, TRACEPARENT_KEY
 from pydfsnode.rpc.listening import bind
@@ -182,6 +184,11 @@ class GrpcServer:
         if route is None:
             raise self.dispatch.refusal(identity, service, name, peer)
         sent = dict(grpc_context.invocation_metadata() or ())
+        try:
+            acting = self.dispatch.acting.identity(identity, str(sent.get(ACT_FOR_KEY, "")))
+        except PermissionDenied:
+            self.dispatch.refused_to_act(identity, route, peer)
+            raise
         request_id = str(sent.get(REQUEST_ID_KEY, ""))
         if not 0 < len(request_id) <= REQUEST_ID_CHARACTERS_MAX or not request_id.isprintable():
             request_id = f"grpc-{randbytes(8).hex()}"
@@ -191,7 +198,7 @@ class GrpcServer:
         loop = asyncio.get_running_loop()
         timeout_s = self.dispatch.timeout_s(route, grpc_context.time_remaining() or 0)
         context = CallContext(
-            identity,
+            acting,
             route.method,
             request_id,
             traceparent,
@@ -200,6 +207,7 @@ class GrpcServer:
             loop.time() + timeout_s,
             loop.time,
         )
+        context.via = None if acting is identity else identity
         return context, route
 
 
@@ -266,7 +274,11 @@ class _GrpcStream:
             return message
         return message.data
 
-    async def send(self, message: Any) -> None:
+    async def receive_only(self) -> Any | None:
+        """See ServerStream: gRPC tells the end after the last message, never with it."""
+        return None
+
+    async def send(self, message: Any, *, end: bool = False) -> None:
         """Send a message; waits while gRPC's own flow control holds the call."""
         if self._route.method.raw_response:
             message = self._route.rpc.response(data=join_buffers(message))

@@ -69,6 +69,12 @@ def _security(name: str, callers: frozenset[str]) -> Method:
     )
 
 
+def _keys(name: str, callers: frozenset[str], deadline_ms: int) -> Method:
+    return Method(
+        "pydfs.v1.Keys", name, frozenset({MASTER}), callers, True, deadline_ms, 64 * limits.KIB
+    )
+
+
 _TABLE = (
     _namespace("Batch", bytes_max=2 * limits.MIB),
     _namespace("Mkdirs"),
@@ -131,6 +137,8 @@ _TABLE = (
            64 * limits.KIB),
     Method("pydfs.v1.Cluster", "TransferLeadership", frozenset({MASTER}), OPERATORS, True, 10_000,
            64 * limits.KIB),
+    Method("pydfs.v1.Cluster", "Backup", frozenset({MASTER}), OPERATORS, True, None,
+           64 * limits.KIB, Shape.SERVER_STREAM, False, True),
     Method("pydfs.v1.Raft", "Hello", frozenset({MASTER}), frozenset({MASTER}), True, 2_000,
            64 * limits.KIB),
     Method("pydfs.v1.Raft", "InstallSnapshot", frozenset({MASTER}), frozenset({MASTER}), False,
@@ -157,6 +165,12 @@ _TABLE = (
     _security("RevokeCertificates", OPERATORS),
     _security("SetAuthority", OPERATORS),
     _security("TrustState", OPERATORS),
+    _security("RecordAuditCheckpoint", frozenset({MASTER})),
+    _security("AuditCheckpoints", OPERATORS),
+    _keys("Rotate", OPERATORS, 30_000),
+    _keys("RotateKek", OPERATORS, 120_000),
+    _keys("State", OPERATORS, 10_000),
+    _keys("OwnKeys", frozenset({MASTER}), 100_000),
     Method("pydfs.v1.Node", "Ping", frozenset({MASTER, CHUNKSERVER, GATEWAY}), ANYONE, True, 5_000,
            limits.MESSAGE_BYTES_MAX),
 )  # fmt: skip

@@ -18,6 +18,7 @@ from pydfsnode.errors import (
     invariant,
 )
 from pydfsnode.obs.log import get_logger
+from pydfsnode.rpc.acting import Acting
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.methods import Shape, may_call
 from pydfsnode.rpc.schema import RPCS, Rpc
@@ -45,10 +46,18 @@ class ServerStream(Protocol):
     async def receive(self) -> Any | None:
         """The caller's next message (raw methods: the bytes of `data`); None after its last one."""
 
-    async def send(self, message: Any) -> None:
+    async def receive_only(self) -> Any | None:
+        """Raw methods: the bytes of a caller that sends one message and says so with it.
+
+        None, and nothing is taken, when it sends more or the transport cannot tell."""
+
+    async def send(self, message: Any, *, end: bool = False) -> None:
         """Send a message (raw methods: bytes-like, or several that form one frame back to back).
 
         Waits while the caller has not consumed what was sent before (the stream's window is full).
+
+        Args:
+            end: the handler sends nothing more and is about to return without an error.
         """
 
 
@@ -99,6 +108,7 @@ class Dispatch:
         on_invariant: OnInvariant | None = None,
     ) -> None:  # fmt: skip
         self.telemetry = telemetry
+        self.acting = Acting()
         self._on_invariant = on_invariant
         self.routes: dict[tuple[str, str], Route] = {}
         for path, handler in handlers.items():
@@ -130,6 +140,10 @@ class Dispatch:
             )  # fmt: skip
         self.telemetry.broken("method", identity.uri, peer, f"unknown method {path}")
         return UnknownMethod(f"this node has no method {path}", method=path)
+
+    def refused_to_act(self, identity: Identity, route: Route, peer: str) -> None:
+        """Count, log and tell that a gateway named a user whom it may not act for."""
+        self.telemetry.refused_call(identity, route.path, peer, "may_not_act_for")
 
     def check_size(self, route: Route, size: int) -> None:
         """Raise `MessageTooLarge` when *size* bytes are more than the method's row allows."""

@@ -8,6 +8,7 @@ from random import randbytes
 from typing import TYPE_CHECKING, Any
 
 from pydfsnode.obs.trace import parse_traceparent, start_trace
+from pydfsnode.rpc.acting import ACT_FOR_KEY
 from pydfsnode.rpc.context import FRAMED, CallContext
 from pydfsnode.rpc.framed_stream import FramedStream, as_buffers
 from pydfsnode.rpc.framing import REQUEST_ID_KEY, TRACEPARENT_KEY
@@ -32,6 +33,7 @@ class ServerCall(CallContext):
     ) -> None:  # fmt: skip
         # Set before any frame is read.
         self.identity = connection.identity  # type: ignore[assignment]
+        self.via = None
         self.method = route.method
         self.peer = connection.peer
         self.transport = FRAMED
@@ -80,6 +82,17 @@ class ServerCall(CallContext):
     async def writable(self) -> None:
         """See CallContext."""
         await self.connection.writer.writable()
+
+    def act_for(self) -> None:
+        """Of a gateway: be the user from now on whom it names.
+
+        Raises:
+            PermissionDenied: it may not.
+        """
+        peer = self.identity
+        self.identity = self.connection.dispatch.acting.identity(peer, self._metadata(ACT_FOR_KEY))
+        if self.identity is not peer:
+            self.via = peer
 
     def _metadata(self, key: str) -> str:
         pairs = ttrpc_pb2.Request.FromString(self.envelope).metadata
@@ -151,7 +164,11 @@ class FramedServerStream:
         self._call.connection.server.dispatch.check_size(self._call.route, len(payload))
         return self._call.route.rpc.parse_request(payload)
 
-    async def send(self, message: Any) -> None:
+    async def receive_only(self) -> Any | None:
+        """See ServerStream."""
+        return await self._stream.receive_only() if self._raw_request else None
+
+    async def send(self, message: Any, *, end: bool = False) -> None:
         """Send a message when the caller has room for it; buffers may be used again afterwards."""
         if self._raw_response:
             buffers, size = as_buffers(message)
@@ -159,4 +176,4 @@ class FramedServerStream:
             body = message.SerializeToString()
             buffers, size = (body,), len(body)
         self._call.connection.server.dispatch.telemetry.bytes_out(size)
-        await self._stream.send_payload(buffers, size)
+        await self._stream.send_payload(buffers, size, end=end)

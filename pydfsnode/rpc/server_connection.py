@@ -17,6 +17,7 @@ from pydfsnode.errors import (
     MessageTooLarge,
     Overloaded,
     PeerUnauthenticated,
+    PermissionDenied,
     PydfsError,
     RemoteProtocolError,
     Unavailable,
@@ -38,7 +39,7 @@ from pydfsnode.rpc.framing import (
     RESPONSE,
     WIRE_PING,
 )  # fmt: skip
-from pydfsnode.rpc.methods import Shape
+from pydfsnode.rpc.methods import GATEWAY, Shape
 from pydfsnode.rpc.pb import ttrpc_pb2
 from pydfsnode.rpc.server import Route
 from pydfsnode.rpc.server_call import FramedServerStream, ServerCall, SteppedCall
@@ -64,6 +65,9 @@ class ServerConnection(FramedConnection):
         super().__init__(loop)
         self.server = server
         self.identity: Identity | None = None
+        self._is_gateway = False
+        self.is_admitted = False
+        """Whether it counts among those of its peer."""
         self.dispatch = server.dispatch
         self._telemetry = server.dispatch.telemetry
         self._routes: dict[tuple[str, str], Route] = {}
@@ -84,10 +88,17 @@ class ServerConnection(FramedConnection):
         ssl_object = self.transport.get_extra_info("ssl_object")
         try:
             self.identity = self.server.tls.peer_of(ssl_object)
+            self.server.admit(self.identity)
         except PeerUnauthenticated as error:
             self._telemetry.refused_peer(error, self.peer)
             self.close(error)
             return
+        except Overloaded as error:
+            self._telemetry.too_many(self.peer)
+            self.close(error)
+            return
+        self.is_admitted = True
+        self._is_gateway = self.identity.role == GATEWAY
         self._chain = peer_chain(ssl_object)
         self._generation = self.server.tls.generation
         self._routes = self.dispatch.allowed(self.identity)
@@ -115,6 +126,9 @@ class ServerConnection(FramedConnection):
     def housekeeping(self, now: float) -> None:
         """End the connection when it is idle or old, or when its certificate is trusted no more."""
         if not self.check_trust():
+            return
+        if self.frame_age_s(now) * 1000 >= limits.FRAME_MS_MAX:
+            self.break_off(RemoteProtocolError("a frame does not come to its end"))
             return
         age_s = now - self.opened_at
         idle_ms = (now - self.received_at) * 1000
@@ -213,6 +227,8 @@ class ServerConnection(FramedConnection):
                 self._refuse(stream_id, flags, error)
                 return
         call = ServerCall(self, stream_id, route, payload, timeout_nano, envelope)
+        if self._is_gateway and not self._acts(call, flags):
+            return
         self.calls[stream_id] = call
         if call.deadline < self._sweep_at:
             self.watch(call.deadline)
@@ -227,6 +243,17 @@ class ServerConnection(FramedConnection):
             self.streams[stream_id] = stream
             self._telemetry.streams.inc()
             call.work = self.loop.create_task(self._serve_stream(call, stream))
+
+    def _acts(self, call: ServerCall, flags: int) -> bool:
+        """Let a gateway's call be that of the user whom it names; False: it may not, and knows."""
+        try:
+            call.act_for()
+        except PermissionDenied as error:
+            self.dispatch.refused_to_act(call.identity, call.route, self.peer)
+            self._telemetry.failed(call.route.path, error)
+            self._refuse(call.stream_id, flags, error)
+            return False
+        return True
 
     def _unrouted(self, stream_id: int, flags: int, service: str, method: str) -> None:
         """A request for what this peer may not call, or for the transport itself."""
@@ -311,7 +338,8 @@ class ServerConnection(FramedConnection):
         else:
             if not call.answered:
                 call.answered = True
-                self.send_frame(call.stream_id, DATA, REMOTE_CLOSED | NO_DATA, b"")
+                if not stream.local_closed:
+                    self.send_frame(call.stream_id, DATA, REMOTE_CLOSED | NO_DATA, b"")
                 self._finish(call)
                 route.answered()
         route.seconds(self.loop.time() - call.started)

@@ -307,6 +307,7 @@ class ChunkLocation(google.protobuf.message.Message):
     CRC32C_FIELD_NUMBER: builtins.int
     REPLICAS_FIELD_NUMBER: builtins.int
     INLINE_CONTENT_FIELD_NUMBER: builtins.int
+    CAPABILITY_FIELD_NUMBER: builtins.int
     chunk_id: builtins.int
     version: builtins.int
     offset: builtins.int
@@ -316,6 +317,8 @@ class ChunkLocation(google.protobuf.message.Message):
     """of the whole chunk"""
     inline_content: builtins.bytes
     """version 0: the content itself, and no replicas"""
+    capability: builtins.bytes
+    """to be shown to chunkservers; good for minutes (security/capability.py)"""
     @property
     def replicas(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Address]: ...
     def __init__(
@@ -328,8 +331,9 @@ class ChunkLocation(google.protobuf.message.Message):
         crc32c: builtins.int = ...,
         replicas: collections.abc.Iterable[Global___Address] | None = ...,
         inline_content: builtins.bytes = ...,
+        capability: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunk_id", b"chunk_id", "crc32c", b"crc32c", "inline_content", b"inline_content", "length", b"length", "offset", b"offset", "replicas", b"replicas", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capability", b"capability", "chunk_id", b"chunk_id", "crc32c", b"crc32c", "inline_content", b"inline_content", "length", b"length", "offset", b"offset", "replicas", b"replicas", "version", b"version"]) -> None: ...
 
 Global___ChunkLocation: typing_extensions.TypeAlias = ChunkLocation
 
@@ -409,6 +413,7 @@ class CreateRequest(google.protobuf.message.Message):
     OVERWRITE_FIELD_NUMBER: builtins.int
     CREATE_PARENTS_FIELD_NUMBER: builtins.int
     CONTENT_FIELD_NUMBER: builtins.int
+    ALLOCATE_FIELD_NUMBER: builtins.int
     path: builtins.str
     replication: builtins.int
     """0: the cluster's default"""
@@ -422,6 +427,8 @@ class CreateRequest(google.protobuf.message.Message):
     """The whole content of a small file: it is closed at once. The answer may be under construction
     nevertheless, when the masters take no such content (any more): then it is written as chunks.
     """
+    allocate: builtins.bool
+    """the caller has bytes for a chunk: begin the first one too"""
     @property
     def op(self) -> Global___OpId: ...
     def __init__(
@@ -435,9 +442,10 @@ class CreateRequest(google.protobuf.message.Message):
         overwrite: builtins.bool = ...,
         create_parents: builtins.bool = ...,
         content: builtins.bytes | None = ...,
+        allocate: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_content", b"_content", "content", b"content", "op", b"op"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_content", b"_content", "chunk_bytes", b"chunk_bytes", "content", b"content", "create_parents", b"create_parents", "mode", b"mode", "op", b"op", "overwrite", b"overwrite", "path", b"path", "replication", b"replication"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_content", b"_content", "allocate", b"allocate", "chunk_bytes", b"chunk_bytes", "content", b"content", "create_parents", b"create_parents", "mode", b"mode", "op", b"op", "overwrite", b"overwrite", "path", b"path", "replication", b"replication"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_content", b"_content"]) -> typing.Literal["content"] | None: ...
 
 Global___CreateRequest: typing_extensions.TypeAlias = CreateRequest
@@ -448,17 +456,23 @@ class CreateResponse(google.protobuf.message.Message):
 
     STATUS_FIELD_NUMBER: builtins.int
     LEADER_HINT_FIELD_NUMBER: builtins.int
+    CHUNK_FIELD_NUMBER: builtins.int
     leader_hint: builtins.str
     @property
     def status(self) -> Global___FileStatus: ...
+    @property
+    def chunk(self) -> Global___AllocateChunkResponse:
+        """absent: not asked for, or nobody can take it: ask by itself"""
+
     def __init__(
         self,
         *,
         status: Global___FileStatus | None = ...,
         leader_hint: builtins.str = ...,
+        chunk: Global___AllocateChunkResponse | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["leader_hint", b"leader_hint", "status", b"status"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["chunk", b"chunk", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["chunk", b"chunk", "leader_hint", b"leader_hint", "status", b"status"]) -> None: ...
 
 Global___CreateResponse: typing_extensions.TypeAlias = CreateResponse
 
@@ -512,6 +526,8 @@ class AllocateChunkResponse(google.protobuf.message.Message):
     TARGETS_FIELD_NUMBER: builtins.int
     LEADER_HINT_FIELD_NUMBER: builtins.int
     SEAL_FIELD_NUMBER: builtins.int
+    CAPABILITY_FIELD_NUMBER: builtins.int
+    CHUNK_BYTES_FIELD_NUMBER: builtins.int
     BASE_FIELD_NUMBER: builtins.int
     chunk_id: builtins.int
     version: builtins.int
@@ -519,6 +535,10 @@ class AllocateChunkResponse(google.protobuf.message.Message):
     leader_hint: builtins.str
     seal: Global___SealChoice.ValueType
     """to be handed on in WriteChunkOpen"""
+    capability: builtins.bytes
+    """for writing this chunk, and for ending it"""
+    chunk_bytes: builtins.int
+    """the chunk gets no longer; to be handed on in WriteChunkOpen"""
     @property
     def targets(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Address]:
         """the pipeline, in order"""
@@ -536,10 +556,12 @@ class AllocateChunkResponse(google.protobuf.message.Message):
         targets: collections.abc.Iterable[Global___Address] | None = ...,
         leader_hint: builtins.str = ...,
         seal: Global___SealChoice.ValueType = ...,
+        capability: builtins.bytes = ...,
+        chunk_bytes: builtins.int = ...,
         base: Global___ChunkLocation | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["base", b"base"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["base", b"base", "chunk_id", b"chunk_id", "epoch", b"epoch", "leader_hint", b"leader_hint", "seal", b"seal", "targets", b"targets", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["base", b"base", "capability", b"capability", "chunk_bytes", b"chunk_bytes", "chunk_id", b"chunk_id", "epoch", b"epoch", "leader_hint", b"leader_hint", "seal", b"seal", "targets", b"targets", "version", b"version"]) -> None: ...
 
 Global___AllocateChunkResponse: typing_extensions.TypeAlias = AllocateChunkResponse
 
@@ -2674,6 +2696,33 @@ class TransferLeadershipResponse(google.protobuf.message.Message):
 Global___TransferLeadershipResponse: typing_extensions.TypeAlias = TransferLeadershipResponse
 
 @typing.final
+class BackupRequest(google.protobuf.message.Message):
+    """The packets back to back are the file that storage/FORMAT-backup.md describes."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___BackupRequest: typing_extensions.TypeAlias = BackupRequest
+
+@typing.final
+class BackupPacket(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: builtins.int
+    data: builtins.bytes
+    def __init__(
+        self,
+        *,
+        data: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data"]) -> None: ...
+
+Global___BackupPacket: typing_extensions.TypeAlias = BackupPacket
+
+@typing.final
 class SetDutyRequest(google.protobuf.message.Message):
     """What operators order of the fleet is replicated; `op` as of every mutation."""
 
@@ -3452,6 +3501,7 @@ class ServerLoad(google.protobuf.message.Message):
     DISKS_FIELD_NUMBER: builtins.int
     FAILED_DISKS_FIELD_NUMBER: builtins.int
     SCRUB_FIELD_NUMBER: builtins.int
+    SEALING_FIELD_NUMBER: builtins.int
     queued: builtins.int
     """orders that wait or run"""
     write_p50_us: builtins.int
@@ -3467,6 +3517,8 @@ class ServerLoad(google.protobuf.message.Message):
     def scrub(self) -> Global___ScrubState:
         """absent: it does not verify in the background"""
 
+    @property
+    def sealing(self) -> Global___ChunkSealState: ...
     def __init__(
         self,
         *,
@@ -3479,11 +3531,42 @@ class ServerLoad(google.protobuf.message.Message):
         disks: builtins.int = ...,
         failed_disks: builtins.int = ...,
         scrub: Global___ScrubState | None = ...,
+        sealing: Global___ChunkSealState | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["scrub", b"scrub"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["disk_errors", b"disk_errors", "disks", b"disks", "failed_disks", b"failed_disks", "queued", b"queued", "read_p50_us", b"read_p50_us", "read_p99_us", b"read_p99_us", "scrub", b"scrub", "write_p50_us", b"write_p50_us", "write_p99_us", b"write_p99_us"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["scrub", b"scrub", "sealing", b"sealing"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["disk_errors", b"disk_errors", "disks", b"disks", "failed_disks", b"failed_disks", "queued", b"queued", "read_p50_us", b"read_p50_us", "read_p99_us", b"read_p99_us", "scrub", b"scrub", "sealing", b"sealing", "write_p50_us", b"write_p50_us", "write_p99_us", b"write_p99_us"]) -> None: ...
 
 Global___ServerLoad: typing_extensions.TypeAlias = ServerLoad
+
+@typing.final
+class ChunkSealState(google.protobuf.message.Message):
+    """Which keys the sealed chunks of a chunkserver still need."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VERIFIED_EPOCH_FIELD_NUMBER: builtins.int
+    STALE_CHUNKS_FIELD_NUMBER: builtins.int
+    RESEALED_CHUNKS_FIELD_NUMBER: builtins.int
+    KEY_EPOCH_FIELD_NUMBER: builtins.int
+    verified_epoch: builtins.int
+    """a walk found nothing that needs a key of before it; 0: none did yet"""
+    stale_chunks: builtins.int
+    """found by the last walk, less those sealed anew since"""
+    resealed_chunks: builtins.int
+    """since the start of its process"""
+    key_epoch: builtins.int
+    """the newest that it has"""
+    def __init__(
+        self,
+        *,
+        verified_epoch: builtins.int = ...,
+        stale_chunks: builtins.int = ...,
+        resealed_chunks: builtins.int = ...,
+        key_epoch: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["key_epoch", b"key_epoch", "resealed_chunks", b"resealed_chunks", "stale_chunks", b"stale_chunks", "verified_epoch", b"verified_epoch"]) -> None: ...
+
+Global___ChunkSealState: typing_extensions.TypeAlias = ChunkSealState
 
 @typing.final
 class Command(google.protobuf.message.Message):
@@ -3511,6 +3594,7 @@ class Command(google.protobuf.message.Message):
     CRC32C_FIELD_NUMBER: builtins.int
     SOURCES_FIELD_NUMBER: builtins.int
     SEAL_FIELD_NUMBER: builtins.int
+    CAPABILITY_FIELD_NUMBER: builtins.int
     kind: Global___Command.Kind.ValueType
     chunk_id: builtins.int
     version: builtins.int
@@ -3518,6 +3602,8 @@ class Command(google.protobuf.message.Message):
     crc32c: builtins.int
     seal: Global___SealChoice.ValueType
     """REPLICATE: how it is to lie here"""
+    capability: builtins.bytes
+    """REPLICATE: for reading it from the sources"""
     @property
     def sources(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Address]:
         """REPLICATE: pull from one of these"""
@@ -3532,8 +3618,9 @@ class Command(google.protobuf.message.Message):
         crc32c: builtins.int = ...,
         sources: collections.abc.Iterable[Global___Address] | None = ...,
         seal: Global___SealChoice.ValueType = ...,
+        capability: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunk_id", b"chunk_id", "crc32c", b"crc32c", "kind", b"kind", "length", b"length", "seal", b"seal", "sources", b"sources", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capability", b"capability", "chunk_id", b"chunk_id", "crc32c", b"crc32c", "kind", b"kind", "length", b"length", "seal", b"seal", "sources", b"sources", "version", b"version"]) -> None: ...
 
 Global___Command: typing_extensions.TypeAlias = Command
 
@@ -3548,6 +3635,7 @@ class HeartbeatResponse(google.protobuf.message.Message):
     MASTERS_FIELD_NUMBER: builtins.int
     CHUNK_KEY_EPOCH_FIELD_NUMBER: builtins.int
     SEAL_CHUNKS_FIELD_NUMBER: builtins.int
+    OLDEST_CHUNK_KEY_EPOCH_FIELD_NUMBER: builtins.int
     epoch: builtins.int
     """the Raft term of the answering master"""
     is_leader: builtins.bool
@@ -3557,6 +3645,8 @@ class HeartbeatResponse(google.protobuf.message.Message):
     """the newest that this master knows; 0: none"""
     seal_chunks: builtins.bool
     """from a leader: chunks without a choice of their own are sealed at rest"""
+    oldest_chunk_key_epoch: builtins.int
+    """older keys were destroyed"""
     @property
     def commands(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Command]: ...
     @property
@@ -3573,8 +3663,9 @@ class HeartbeatResponse(google.protobuf.message.Message):
         masters: collections.abc.Iterable[Global___Address] | None = ...,
         chunk_key_epoch: builtins.int = ...,
         seal_chunks: builtins.bool = ...,
+        oldest_chunk_key_epoch: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunk_key_epoch", b"chunk_key_epoch", "commands", b"commands", "epoch", b"epoch", "full_report_wanted", b"full_report_wanted", "is_leader", b"is_leader", "masters", b"masters", "seal_chunks", b"seal_chunks"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk_key_epoch", b"chunk_key_epoch", "commands", b"commands", "epoch", b"epoch", "full_report_wanted", b"full_report_wanted", "is_leader", b"is_leader", "masters", b"masters", "oldest_chunk_key_epoch", b"oldest_chunk_key_epoch", "seal_chunks", b"seal_chunks"]) -> None: ...
 
 Global___HeartbeatResponse: typing_extensions.TypeAlias = HeartbeatResponse
 
@@ -3674,11 +3765,17 @@ class WriteChunkOpen(google.protobuf.message.Message):
     DOWNSTREAM_FIELD_NUMBER: builtins.int
     BASE_FIELD_NUMBER: builtins.int
     SEAL_FIELD_NUMBER: builtins.int
+    CAPABILITY_FIELD_NUMBER: builtins.int
+    CHUNK_BYTES_FIELD_NUMBER: builtins.int
     chunk_id: builtins.int
     version: builtins.int
     epoch: builtins.int
     seal: Global___SealChoice.ValueType
     """as the master answered"""
+    capability: builtins.bytes
+    """as the master answered; handed on downstream"""
+    chunk_bytes: builtins.int
+    """as the master answered: so much room is set aside; 0: of the largest chunk"""
     @property
     def downstream(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Address]:
         """the rest of the pipeline"""
@@ -3696,9 +3793,11 @@ class WriteChunkOpen(google.protobuf.message.Message):
         downstream: collections.abc.Iterable[Global___Address] | None = ...,
         base: Global___ChunkBase | None = ...,
         seal: Global___SealChoice.ValueType = ...,
+        capability: builtins.bytes = ...,
+        chunk_bytes: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["base", b"base"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["base", b"base", "chunk_id", b"chunk_id", "downstream", b"downstream", "epoch", b"epoch", "seal", b"seal", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["base", b"base", "capability", b"capability", "chunk_bytes", b"chunk_bytes", "chunk_id", b"chunk_id", "downstream", b"downstream", "epoch", b"epoch", "seal", b"seal", "version", b"version"]) -> None: ...
 
 Global___WriteChunkOpen: typing_extensions.TypeAlias = WriteChunkOpen
 
@@ -3713,10 +3812,13 @@ class ChunkBase(google.protobuf.message.Message):
     LENGTH_FIELD_NUMBER: builtins.int
     CRC32C_FIELD_NUMBER: builtins.int
     SOURCES_FIELD_NUMBER: builtins.int
+    CAPABILITY_FIELD_NUMBER: builtins.int
     chunk_id: builtins.int
     version: builtins.int
     length: builtins.int
     crc32c: builtins.int
+    capability: builtins.bytes
+    """for reading it; not needed for a version of the chunk that is written"""
     @property
     def sources(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Address]:
         """who holds it; a server that has it itself copies its own"""
@@ -3729,8 +3831,9 @@ class ChunkBase(google.protobuf.message.Message):
         length: builtins.int = ...,
         crc32c: builtins.int = ...,
         sources: collections.abc.Iterable[Global___Address] | None = ...,
+        capability: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunk_id", b"chunk_id", "crc32c", b"crc32c", "length", b"length", "sources", b"sources", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capability", b"capability", "chunk_id", b"chunk_id", "crc32c", b"crc32c", "length", b"length", "sources", b"sources", "version", b"version"]) -> None: ...
 
 Global___ChunkBase: typing_extensions.TypeAlias = ChunkBase
 
@@ -3792,10 +3895,12 @@ class ReadChunkRequest(google.protobuf.message.Message):
     VERSION_FIELD_NUMBER: builtins.int
     OFFSET_FIELD_NUMBER: builtins.int
     LENGTH_FIELD_NUMBER: builtins.int
+    CAPABILITY_FIELD_NUMBER: builtins.int
     chunk_id: builtins.int
     version: builtins.int
     offset: builtins.int
     length: builtins.int
+    capability: builtins.bytes
     def __init__(
         self,
         *,
@@ -3803,8 +3908,9 @@ class ReadChunkRequest(google.protobuf.message.Message):
         version: builtins.int = ...,
         offset: builtins.int = ...,
         length: builtins.int = ...,
+        capability: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunk_id", b"chunk_id", "length", b"length", "offset", b"offset", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capability", b"capability", "chunk_id", b"chunk_id", "length", b"length", "offset", b"offset", "version", b"version"]) -> None: ...
 
 Global___ReadChunkRequest: typing_extensions.TypeAlias = ReadChunkRequest
 
@@ -3832,11 +3938,13 @@ class SealChunkRequest(google.protobuf.message.Message):
     NEW_VERSION_FIELD_NUMBER: builtins.int
     LENGTH_FIELD_NUMBER: builtins.int
     EPOCH_FIELD_NUMBER: builtins.int
+    CAPABILITY_FIELD_NUMBER: builtins.int
     chunk_id: builtins.int
     version: builtins.int
     new_version: builtins.int
     length: builtins.int
     epoch: builtins.int
+    capability: builtins.bytes
     def __init__(
         self,
         *,
@@ -3845,8 +3953,9 @@ class SealChunkRequest(google.protobuf.message.Message):
         new_version: builtins.int = ...,
         length: builtins.int = ...,
         epoch: builtins.int = ...,
+        capability: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunk_id", b"chunk_id", "epoch", b"epoch", "length", b"length", "new_version", b"new_version", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capability", b"capability", "chunk_id", b"chunk_id", "epoch", b"epoch", "length", b"length", "new_version", b"new_version", "version", b"version"]) -> None: ...
 
 Global___SealChunkRequest: typing_extensions.TypeAlias = SealChunkRequest
 
@@ -3875,13 +3984,16 @@ class ChunkStateRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CHUNK_ID_FIELD_NUMBER: builtins.int
+    CAPABILITY_FIELD_NUMBER: builtins.int
     chunk_id: builtins.int
+    capability: builtins.bytes
     def __init__(
         self,
         *,
         chunk_id: builtins.int = ...,
+        capability: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunk_id", b"chunk_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capability", b"capability", "chunk_id", b"chunk_id"]) -> None: ...
 
 Global___ChunkStateRequest: typing_extensions.TypeAlias = ChunkStateRequest
 
@@ -4250,6 +4362,94 @@ class SetAuthorityResponse(google.protobuf.message.Message):
 Global___SetAuthorityResponse: typing_extensions.TypeAlias = SetAuthorityResponse
 
 @typing.final
+class AuditCheckpoint(google.protobuf.message.Message):
+    """How far a node's audit trail had come; `signature` (hexadecimal) is of the node's key."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: builtins.int
+    TRAIL_FIELD_NUMBER: builtins.int
+    SEQ_FIELD_NUMBER: builtins.int
+    SHA256_FIELD_NUMBER: builtins.int
+    AT_MS_FIELD_NUMBER: builtins.int
+    SIGNATURE_FIELD_NUMBER: builtins.int
+    CHAIN_PEM_FIELD_NUMBER: builtins.int
+    node: builtins.str
+    trail: builtins.str
+    seq: builtins.int
+    sha256: builtins.str
+    at_ms: builtins.int
+    signature: builtins.str
+    chain_pem: builtins.str
+    def __init__(
+        self,
+        *,
+        node: builtins.str = ...,
+        trail: builtins.str = ...,
+        seq: builtins.int = ...,
+        sha256: builtins.str = ...,
+        at_ms: builtins.int = ...,
+        signature: builtins.str = ...,
+        chain_pem: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at_ms", b"at_ms", "chain_pem", b"chain_pem", "node", b"node", "seq", b"seq", "sha256", b"sha256", "signature", b"signature", "trail", b"trail"]) -> None: ...
+
+Global___AuditCheckpoint: typing_extensions.TypeAlias = AuditCheckpoint
+
+@typing.final
+class RecordAuditCheckpointRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: builtins.int
+    @property
+    def checkpoint(self) -> Global___AuditCheckpoint: ...
+    def __init__(
+        self,
+        *,
+        checkpoint: Global___AuditCheckpoint | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["checkpoint", b"checkpoint"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["checkpoint", b"checkpoint"]) -> None: ...
+
+Global___RecordAuditCheckpointRequest: typing_extensions.TypeAlias = RecordAuditCheckpointRequest
+
+@typing.final
+class RecordAuditCheckpointResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___RecordAuditCheckpointResponse: typing_extensions.TypeAlias = RecordAuditCheckpointResponse
+
+@typing.final
+class AuditCheckpointsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___AuditCheckpointsRequest: typing_extensions.TypeAlias = AuditCheckpointsRequest
+
+@typing.final
+class AuditCheckpointsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHECKPOINTS_FIELD_NUMBER: builtins.int
+    @property
+    def checkpoints(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___AuditCheckpoint]: ...
+    def __init__(
+        self,
+        *,
+        checkpoints: collections.abc.Iterable[Global___AuditCheckpoint] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["checkpoints", b"checkpoints"]) -> None: ...
+
+Global___AuditCheckpointsResponse: typing_extensions.TypeAlias = AuditCheckpointsResponse
+
+@typing.final
 class TrustStateRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -4404,3 +4604,217 @@ class TrustStateResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["nodes", b"nodes", "phase", b"phase", "revoked", b"revoked", "root_pem", b"root_pem", "roots", b"roots", "signer_not_after_ms", b"signer_not_after_ms", "tokens", b"tokens"]) -> None: ...
 
 Global___TrustStateResponse: typing_extensions.TypeAlias = TrustStateResponse
+
+@typing.final
+class RotateKeysRequest(google.protobuf.message.Message):
+    """---------------------------------------------------------------- keys
+
+    A new epoch of the chunks' keys, and of each master's own data keys as soon as it applied this.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OP_FIELD_NUMBER: builtins.int
+    @property
+    def op(self) -> Global___OpId: ...
+    def __init__(
+        self,
+        *,
+        op: Global___OpId | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["op", b"op"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["op", b"op"]) -> None: ...
+
+Global___RotateKeysRequest: typing_extensions.TypeAlias = RotateKeysRequest
+
+@typing.final
+class RotateKeysResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: builtins.int
+    @property
+    def keys(self) -> Global___KeyStateResponse: ...
+    def __init__(
+        self,
+        *,
+        keys: Global___KeyStateResponse | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["keys", b"keys"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["keys", b"keys"]) -> None: ...
+
+Global___RotateKeysResponse: typing_extensions.TypeAlias = RotateKeysResponse
+
+@typing.final
+class RotateKekRequest(google.protobuf.message.Message):
+    """Every master that answers wraps its data keys by another key-encryption key (KEK)."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___RotateKekRequest: typing_extensions.TypeAlias = RotateKekRequest
+
+@typing.final
+class RotateKekResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: builtins.int
+    @property
+    def keys(self) -> Global___KeyStateResponse: ...
+    def __init__(
+        self,
+        *,
+        keys: Global___KeyStateResponse | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["keys", b"keys"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["keys", b"keys"]) -> None: ...
+
+Global___RotateKekResponse: typing_extensions.TypeAlias = RotateKekResponse
+
+@typing.final
+class KeyStateRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___KeyStateRequest: typing_extensions.TypeAlias = KeyStateRequest
+
+@typing.final
+class KeyStateResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROTATION_FIELD_NUMBER: builtins.int
+    CHUNK_KEY_EPOCHS_FIELD_NUMBER: builtins.int
+    MASTERS_FIELD_NUMBER: builtins.int
+    CHUNKSERVERS_FIELD_NUMBER: builtins.int
+    rotation: builtins.int
+    """the newest epoch of the chunks' keys; counts the rotations"""
+    @property
+    def chunk_key_epochs(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    @property
+    def masters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___MasterKeyState]: ...
+    @property
+    def chunkservers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ChunkserverKeyState]: ...
+    def __init__(
+        self,
+        *,
+        rotation: builtins.int = ...,
+        chunk_key_epochs: collections.abc.Iterable[builtins.int] | None = ...,
+        masters: collections.abc.Iterable[Global___MasterKeyState] | None = ...,
+        chunkservers: collections.abc.Iterable[Global___ChunkserverKeyState] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk_key_epochs", b"chunk_key_epochs", "chunkservers", b"chunkservers", "masters", b"masters", "rotation", b"rotation"]) -> None: ...
+
+Global___KeyStateResponse: typing_extensions.TypeAlias = KeyStateResponse
+
+@typing.final
+class MasterKeyState(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    ROTATION_FIELD_NUMBER: builtins.int
+    EPOCHS_FIELD_NUMBER: builtins.int
+    KEK_SOURCE_FIELD_NUMBER: builtins.int
+    KEK_ID_FIELD_NUMBER: builtins.int
+    PHASE_FIELD_NUMBER: builtins.int
+    ROWS_SEEN_FIELD_NUMBER: builtins.int
+    ROWS_STALE_FIELD_NUMBER: builtins.int
+    ROWS_RESEALED_FIELD_NUMBER: builtins.int
+    PROBLEM_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    rotation: builtins.int
+    """that it followed last"""
+    kek_source: builtins.str
+    kek_id: builtins.str
+    phase: builtins.str
+    """"", "re-sealing", "verifying" or "waiting for readers" """
+    rows_seen: builtins.int
+    """by the walk that runs or ran last"""
+    rows_stale: builtins.int
+    """of them, sealed with an older key when they were seen"""
+    rows_resealed: builtins.int
+    """since the start of its process"""
+    problem: builtins.str
+    """it did not answer, or the last try failed"""
+    @property
+    def epochs(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """of the data keys that it holds; the highest one seals"""
+
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        rotation: builtins.int = ...,
+        epochs: collections.abc.Iterable[builtins.int] | None = ...,
+        kek_source: builtins.str = ...,
+        kek_id: builtins.str = ...,
+        phase: builtins.str = ...,
+        rows_seen: builtins.int = ...,
+        rows_stale: builtins.int = ...,
+        rows_resealed: builtins.int = ...,
+        problem: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["epochs", b"epochs", "id", b"id", "kek_id", b"kek_id", "kek_source", b"kek_source", "phase", b"phase", "problem", b"problem", "rotation", b"rotation", "rows_resealed", b"rows_resealed", "rows_seen", b"rows_seen", "rows_stale", b"rows_stale"]) -> None: ...
+
+Global___MasterKeyState: typing_extensions.TypeAlias = MasterKeyState
+
+@typing.final
+class ChunkserverKeyState(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    LIVE_FIELD_NUMBER: builtins.int
+    SEALING_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    live: builtins.bool
+    @property
+    def sealing(self) -> Global___ChunkSealState: ...
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        live: builtins.bool = ...,
+        sealing: Global___ChunkSealState | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["sealing", b"sealing"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "live", b"live", "sealing", b"sealing"]) -> None: ...
+
+Global___ChunkserverKeyState: typing_extensions.TypeAlias = ChunkserverKeyState
+
+@typing.final
+class OwnKeysRequest(google.protobuf.message.Message):
+    """Between masters."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROTATE_KEK_FIELD_NUMBER: builtins.int
+    rotate_kek: builtins.bool
+    def __init__(
+        self,
+        *,
+        rotate_kek: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["rotate_kek", b"rotate_kek"]) -> None: ...
+
+Global___OwnKeysRequest: typing_extensions.TypeAlias = OwnKeysRequest
+
+@typing.final
+class OwnKeysResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: builtins.int
+    @property
+    def keys(self) -> Global___MasterKeyState: ...
+    def __init__(
+        self,
+        *,
+        keys: Global___MasterKeyState | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["keys", b"keys"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["keys", b"keys"]) -> None: ...
+
+Global___OwnKeysResponse: typing_extensions.TypeAlias = OwnKeysResponse

@@ -1833,6 +1833,11 @@ class ClusterStub(object):
                 request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TransferLeadershipRequest.SerializeToString,
                 response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TransferLeadershipResponse.FromString,
                 _registered_method=True)
+        self.Backup = channel.unary_stream(
+                '/pydfs.v1.Cluster/Backup',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.BackupRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.BackupPacket.FromString,
+                _registered_method=True)
 
 
 class ClusterServicer(object):
@@ -1898,6 +1903,13 @@ class ClusterServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Backup(self, request, context):
+        """raw bytes; any master
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClusterServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1950,6 +1962,11 @@ def add_ClusterServicer_to_server(servicer, server):
                     servicer.TransferLeadership,
                     request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TransferLeadershipRequest.FromString,
                     response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TransferLeadershipResponse.SerializeToString,
+            ),
+            'Backup': grpc.unary_stream_rpc_method_handler(
+                    servicer.Backup,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.BackupRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.BackupPacket.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2222,6 +2239,33 @@ class Cluster(object):
             '/pydfs.v1.Cluster/TransferLeadership',
             pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TransferLeadershipRequest.SerializeToString,
             pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TransferLeadershipResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Backup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pydfs.v1.Cluster/Backup',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.BackupRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.BackupPacket.FromString,
             options,
             channel_credentials,
             insecure,
@@ -2866,6 +2910,16 @@ class SecurityStub(object):
                 request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TrustStateRequest.SerializeToString,
                 response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TrustStateResponse.FromString,
                 _registered_method=True)
+        self.RecordAuditCheckpoint = channel.unary_unary(
+                '/pydfs.v1.Security/RecordAuditCheckpoint',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecordAuditCheckpointRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecordAuditCheckpointResponse.FromString,
+                _registered_method=True)
+        self.AuditCheckpoints = channel.unary_unary(
+                '/pydfs.v1.Security/AuditCheckpoints',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AuditCheckpointsRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AuditCheckpointsResponse.FromString,
+                _registered_method=True)
 
 
 class SecurityServicer(object):
@@ -2913,6 +2967,18 @@ class SecurityServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordAuditCheckpoint(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AuditCheckpoints(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SecurityServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -2950,6 +3016,16 @@ def add_SecurityServicer_to_server(servicer, server):
                     servicer.TrustState,
                     request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TrustStateRequest.FromString,
                     response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TrustStateResponse.SerializeToString,
+            ),
+            'RecordAuditCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordAuditCheckpoint,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecordAuditCheckpointRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecordAuditCheckpointResponse.SerializeToString,
+            ),
+            'AuditCheckpoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.AuditCheckpoints,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AuditCheckpointsRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AuditCheckpointsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -3141,6 +3217,261 @@ class Security(object):
             '/pydfs.v1.Security/TrustState',
             pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TrustStateRequest.SerializeToString,
             pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.TrustStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordAuditCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Security/RecordAuditCheckpoint',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecordAuditCheckpointRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RecordAuditCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AuditCheckpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Security/AuditCheckpoints',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AuditCheckpointsRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.AuditCheckpointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class KeysStub(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Rotate = channel.unary_unary(
+                '/pydfs.v1.Keys/Rotate',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RotateKeysRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RotateKeysResponse.FromString,
+                _registered_method=True)
+        self.RotateKek = channel.unary_unary(
+                '/pydfs.v1.Keys/RotateKek',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RotateKekRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RotateKekResponse.FromString,
+                _registered_method=True)
+        self.State = channel.unary_unary(
+                '/pydfs.v1.Keys/State',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.KeyStateRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.KeyStateResponse.FromString,
+                _registered_method=True)
+        self.OwnKeys = channel.unary_unary(
+                '/pydfs.v1.Keys/OwnKeys',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.OwnKeysRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.OwnKeysResponse.FromString,
+                _registered_method=True)
+
+
+class KeysServicer(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def Rotate(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateKek(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def State(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OwnKeys(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_KeysServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Rotate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rotate,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RotateKeysRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RotateKeysResponse.SerializeToString,
+            ),
+            'RotateKek': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateKek,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RotateKekRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RotateKekResponse.SerializeToString,
+            ),
+            'State': grpc.unary_unary_rpc_method_handler(
+                    servicer.State,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.KeyStateRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.KeyStateResponse.SerializeToString,
+            ),
+            'OwnKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.OwnKeys,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.OwnKeysRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.OwnKeysResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'pydfs.v1.Keys', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('pydfs.v1.Keys', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Keys(object):
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def Rotate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Keys/Rotate',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RotateKeysRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RotateKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateKek(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Keys/RotateKek',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RotateKekRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.RotateKekResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def State(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Keys/State',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.KeyStateRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.KeyStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OwnKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Keys/OwnKeys',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.OwnKeysRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.OwnKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,9 +17,12 @@ REMOTE_CLOSED, REMOTE_OPEN, NO_DATA = 1, 2, 4
 class Files(Protocol):
     """Paths of PEM files."""
 
-    ca: str
-    cert: str
-    key: str
+    @property
+    def ca(self) -> str: ...
+    @property
+    def cert(self) -> str: ...
+    @property
+    def key(self) -> str: ...
 
 
 def frame(stream_id: int, kind: int, flags: int, payload: bytes = b"") -> bytes:

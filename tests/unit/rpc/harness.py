@@ -37,7 +37,7 @@ RAFT = "/pydfs.v1.Raft/Stream"
 
 NAMES = {
     "cs1": "chunkserver", "m1": "master", "m2": "master", "m3": "master", "alice": "user",
-    "root": "admin",
+    "root": "admin", "gw1": "gateway",
 }  # fmt: skip
 
 

@@ -81,10 +81,15 @@ OPERATOR_PATHS = {
     "/pydfs.v1.Cluster/AddServer",
     "/pydfs.v1.Cluster/RemoveServer",
     "/pydfs.v1.Cluster/TransferLeadership",
+    "/pydfs.v1.Cluster/Backup",
+    "/pydfs.v1.Keys/Rotate",
+    "/pydfs.v1.Keys/RotateKek",
+    "/pydfs.v1.Keys/State",
     "/pydfs.v1.Security/AddJoinToken",
     "/pydfs.v1.Security/RevokeCertificates",
     "/pydfs.v1.Security/SetAuthority",
     "/pydfs.v1.Security/TrustState",
+    "/pydfs.v1.Security/AuditCheckpoints",
 }
 ALLOWED = {
     "user": CLIENT_PATHS,
@@ -93,7 +98,9 @@ ALLOWED = {
     "master": {
         "/pydfs.v1.Raft/Stream",
         "/pydfs.v1.Raft/Hello",
+        "/pydfs.v1.Keys/OwnKeys",
         "/pydfs.v1.Security/Join",
+        "/pydfs.v1.Security/RecordAuditCheckpoint",
         "/pydfs.v1.Raft/InstallSnapshot",
         "/pydfs.v1.Chunk/SealChunk",
         "/pydfs.v1.Chunk/ChunkState",
