@@ -38,7 +38,9 @@ class Peer(msgspec.Struct, frozen=True):
 def is_address(text: str) -> bool:
     """Whether *text* is host:port with a port in 1..65535."""
     host, separator, port = text.rpartition(":")
-    return bool(separator and host) and port.isdigit() and 0 < int(port) < 65536
+    # isdigit() alone takes "²" and numbers of 5,000 digits too, which int() does not.
+    is_number = port.isascii() and port.isdigit() and len(port) <= 5
+    return bool(separator and host) and is_number and 0 < int(port) < 65536
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -86,6 +88,27 @@ class SnapshotPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of one transfer, compressed."""
 
 
+class AuditPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The audit trail of a master; see docs/audit.md."""
+
+    dir: str | None = None
+    """None: beside data_dir, as DATA_DIR-audit: names and paths can be read in it."""
+    format: Literal["json", "hdfs"] = "json"
+    reads: Literal["none", "open", "all"] = "open"
+    """Which reads are recorded: none, all but questions for the status and names of files, or all;
+    those that were denied are in any case."""
+    fail_closed: bool = False
+    """Refuse what cannot be recorded; else it is done and the trail tells how much is missing."""
+    sync_interval_ms: int = 1000
+    """Records lie on the disk after so long at the latest; administrative acts and denials soon."""
+    rotate_bytes: int = 256 * limits.MIB
+    rotate_hours: float = 24.0
+    """Either being exceeded begins another file."""
+    checkpoint_records: int = 10_000
+    checkpoint_seconds: float = 30.0
+    """Either being exceeded has the trail's position signed and kept by all masters."""
+
+
 class NodeConfig(msgspec.Struct, forbid_unknown_fields=True):
     """One node's configuration file (TOML); command-line flags override its fields."""
 
@@ -106,6 +129,10 @@ class NodeConfig(msgspec.Struct, forbid_unknown_fields=True):
     log_dir: str | None = None
     kek_file: str | None = None
     """Master: 32 random bytes, hex; made on first start beside the data when absent."""
+    kek_env: str | None = None
+    """Master: the environment variable that holds those digits, in place of a file."""
+    kek_command: list[str] = msgspec.field(default_factory=list)
+    """Master: program and arguments that wrap and unwrap that key, in place of a file."""
     raft: RaftTiming = msgspec.field(default_factory=RaftTiming)
     raft_log_dir: str | None = None
     """Master: directory of the log and state table, on a disk of its own; else in data_dir."""
@@ -116,12 +143,15 @@ class NodeConfig(msgspec.Struct, forbid_unknown_fields=True):
     """Master: refuse every change of the namespace while it leads; reads go on."""
     groups: dict[str, list[str]] = msgspec.field(default_factory=dict)
     """Master: the users of each group; members of supergroup may do everything. Equal on all."""
+    may_act_for: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    """Master: the users for whom each gateway may act. Equal on all."""
     inline_bytes_max: int = limits.INLINE_BYTES_MAX
     """Master: files up to this size are stored with their inodes; 0: none."""
     inline_total_bytes_max: int = 1024 * limits.MIB
     """Master: beyond this sum of small files' contents new ones go to chunkservers."""
     trash_keep_minutes: int = 1440
     """Master: what was moved to the trash is removed after this time; 0: never by itself."""
+    audit: AuditPolicy = msgspec.field(default_factory=AuditPolicy)
     seal_chunks: bool = True
     """Master: chunks lie encrypted on chunkservers, unless their directory says otherwise."""
     certificate_days: int = 90
@@ -151,6 +181,11 @@ class NodeConfig(msgspec.Struct, forbid_unknown_fields=True):
     def peers(self) -> list[Peer]:
         """The masters, parsed."""
         return [Peer.parse(text) for text in self.masters]
+
+    def audit_dir(self) -> Path:
+        """Where the audit trail is."""
+        data_dir = Path(self.data_dir)
+        return Path(self.audit.dir or data_dir.with_name(f"{data_dir.name}-audit"))
 
     def chunk_dirs(self) -> list[Path]:
         """Chunkserver: the directories that chunks go to."""
@@ -223,10 +258,13 @@ def load_toml(path: Path, kind: type[T], overrides: dict[str, Any] | None = None
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
     raw.update(overrides or {})
-    _anchor_paths(raw, path.parent)
+    try:
+        _anchor_paths(raw, path.parent)
+    except RuntimeError:
+        raise ConfigError(f"{path}: a path begins with the ~ of a user that is not here") from None
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
@@ -243,6 +281,9 @@ def _anchor_paths(raw: dict[str, Any], base: Path) -> None:
         value = raw.get(name)
         if isinstance(value, str):
             raw[name] = str(base / Path(value).expanduser())
+    audit = raw.get("audit")
+    if isinstance(audit, dict) and isinstance(audit.get("dir"), str):
+        audit["dir"] = str(base / Path(audit["dir"]).expanduser())
     several = raw.get("data_dirs")
     if isinstance(several, list) and all(isinstance(value, str) for value in several):
         raw["data_dirs"] = [str(base / Path(value).expanduser()) for value in several]
@@ -284,10 +325,23 @@ def load_node_config(path: Path, overrides: dict[str, Any] | None = None) -> Nod
     _check_rack(path, config.rack)
     if not 1 <= config.certificate_days <= 3650:
         raise ConfigError(f"{path}: certificate_days {config.certificate_days} is not in 1..3650")
+    _check_audit(path, config.audit)
     for name in ("repair_bytes_per_s", "repair_server_bytes_per_s"):
         if getattr(config, name) < 0:
             raise ConfigError(f"{path}: {name} is below 0; 0 means no limit")
     return config
+
+
+def _check_audit(path: Path, audit: AuditPolicy) -> None:
+    for name, value, least, most in (
+        ("sync_interval_ms", audit.sync_interval_ms, 10, 60_000),
+        ("rotate_bytes", audit.rotate_bytes, 64 * limits.KIB, 1 << 40),
+        ("rotate_hours", audit.rotate_hours, 0.01, 8_784),
+        ("checkpoint_records", audit.checkpoint_records, 1, 10_000_000),
+        ("checkpoint_seconds", audit.checkpoint_seconds, 1, 86_400),
+    ):
+        if not least <= value <= most:
+            raise ConfigError(f"{path}: [audit] {name} {value} is not in {least}..{most}")
 
 
 def _check_disks(path: Path, config: NodeConfig) -> None:

@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median_low
-from typing import Literal
+from typing import Literal, NamedTuple
 
 OK, SLOW, AVOIDED = "ok", "slow", "avoided"
 
@@ -68,6 +68,18 @@ class Scrub:
     corrupt_found: int
 
 
+class ChunkSealing(NamedTuple):
+    """Which keys the sealed chunks of a server need: see `ChunkSealState` of the schema."""
+
+    verified_epoch: int = 0
+    stale_chunks: int = 0
+    resealed_chunks: int = 0
+    key_epoch: int = 0
+
+
+UNKNOWN_SEALING = ChunkSealing()
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """What a heartbeat says of work and disks; an old chunkserver says nothing.
@@ -85,6 +97,7 @@ class Load:
     disks: int = 1
     failed_disks: int = 0
     scrub: Scrub | None = None
+    sealing: ChunkSealing = UNKNOWN_SEALING
 
 
 @dataclass(slots=True)

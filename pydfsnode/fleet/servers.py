@@ -47,6 +47,8 @@ class Server:
     health: Health = field(default_factory=Health)
     assigned: tuple[int, int] = (0, 0)
     assigned_bytes: tuple[int, int] = (0, 0)
+    is_remembered: bool = False
+    """Whether nothing but name and address is known, from before this master started."""
 
     @property
     def host(self) -> str:
@@ -71,10 +73,10 @@ class Server:
 
 
 class ServerTable:
-    """All chunkservers heard of since the start; a master forgets them when it restarts."""
+    """All chunkservers heard of since the start, and those `remember` tells of."""
 
     def __init__(self, dead_after_ms: int, servers_max: int = SERVERS_MAX) -> None:
-        self._dead_after_ms = dead_after_ms
+        self.dead_after_ms = dead_after_ms
         self._servers_max = servers_max
         self._servers: dict[str, Server] = {}
         self._names: list[str] | None = []
@@ -93,10 +95,10 @@ class ServerTable:
             Overloaded: a new server past SERVERS_MAX.
         """
         server = self._servers.get(node_id)
-        if server is None and len(self._servers) >= self._servers_max:
+        if server is None and self._is_full():
             raise Overloaded(
                 f"{len(self._servers)} chunkservers are known, the most there can be",
-                retry_after_ms=self._dead_after_ms,
+                retry_after_ms=self.dead_after_ms,
             )
         is_news = server is None or server.state == DEAD
         if server is None:
@@ -105,8 +107,9 @@ class ServerTable:
             )
             self._servers[node_id] = server
             self._names = None
-        elif is_news:
+        elif is_news and not server.is_remembered:
             server.health.returned(now_ms)
+        server.is_remembered = False
         if is_news or (server.listen, server.rack) != (listen, rack):
             self._withdraw(server)
             server.listen, server.rack, server.place = listen, rack, parse_rack(rack)
@@ -120,11 +123,36 @@ class ServerTable:
         server.health.heard(now_ms, load or Load(), incarnation, used_bytes, free_bytes)
         return is_news
 
+    def remember(self, node_id: str, since_ms: int, listen: str, rack: str) -> bool:
+        """A server from before the start was not heard since *since_ms*: it is dead.
+
+        Returns:
+            False when it was heard after all, or when the table is full.
+        """
+        if node_id in self._servers or len(self._servers) >= self._servers_max:
+            return False
+        self._servers[node_id] = Server(
+            node_id, listen, rack, 0, 0, 0, 0, 0, since_ms,
+            state=DEAD, place=parse_rack(rack), is_remembered=True,
+        )  # fmt: skip
+        self._names = None
+        return True
+
+    def _is_full(self) -> bool:
+        """Whether nobody new fits in; who is only remembered makes room."""
+        if len(self._servers) < self._servers_max:
+            return False
+        remembered = next((s.node_id for s in self._servers.values() if s.is_remembered), None)
+        if remembered is None:
+            return True
+        self.forget(remembered)
+        return False
+
     def expire(self, now_ms: int) -> list[str]:
         """Declare dead who was silent for `dead_after_ms`; returns who just died, in name order."""
         died = []
         for server in self._servers.values():
-            if server.state == LIVE and now_ms - server.heard_ms >= self._dead_after_ms:
+            if server.state == LIVE and now_ms - server.heard_ms >= self.dead_after_ms:
                 server.state = DEAD
                 self._withdraw(server)
                 died.append(server.node_id)
@@ -138,7 +166,7 @@ class ServerTable:
         changed, poor = [], 0
         for server in live:
             before = server.health.condition
-            after = server.health.review(now_ms, write_ms, read_ms, self._dead_after_ms)
+            after = server.health.review(now_ms, write_ms, read_ms, self.dead_after_ms)
             poor += after != OK
             if after != before:
                 changed.append((server.node_id, after))

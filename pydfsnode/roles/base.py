@@ -22,10 +22,12 @@ from pydfsnode.http.server import HttpsServer
 from pydfsnode.obs import log as obs_log
 from pydfsnode.roles.certificates import CertificateKeeper, watch_files
 from pydfsnode.roles.joining import Joining
+from pydfsnode.rpc.acting import Acting
 from pydfsnode.rpc.framed_server import FramedServer
 from pydfsnode.rpc.grpc_server import GrpcServer
 from pydfsnode.rpc.peer_health import PeerHealth, server_peer_health
 from pydfsnode.rpc.server import Handlers
+from pydfsnode.rpc.telemetry import Denials
 from pydfsnode.runtime.clock import Clock, SystemClock
 from pydfsnode.runtime.supervisor import Supervisor, exit_code, operator_message
 from pydfsnode.security.tls import TlsStore
@@ -46,6 +48,8 @@ class Node:
     supervisor: Supervisor
     clock: Clock
     peers: PeerHealth = field(default_factory=PeerHealth)
+    denials: Denials = field(default_factory=Denials)
+    """Tells of what the listeners refuse."""
 
 
 class Role(Protocol):
@@ -133,14 +137,20 @@ async def _start(
     def on_invariant(error: BaseException) -> None:
         supervisor.fail(error, "handler")
 
+    acting = Acting(config.may_act_for)
     framed = FramedServer(role.handlers, tls, config.role, on_invariant=on_invariant)
+    framed.dispatch.acting = acting
+    framed.dispatch.telemetry.denials = node.denials
     await framed.start(config.listen)
     stack.push_async_callback(framed.stop, STOP_GRACE_MS)
     grpc = GrpcServer(role.handlers, tls, config.role, on_invariant=on_invariant)
+    grpc.dispatch.acting = acting
+    grpc.dispatch.telemetry.denials = node.denials
     await grpc.start(config.grpc_listen)
     stack.push_async_callback(grpc.stop, STOP_GRACE_MS)
     joining = Joining(tls, role.ask_leader).pages if config.role == "master" else {}
     https = HttpsServer(config.http_listen, tls, role.health, role.ready, dict(role.pages), joining)
+    https.on_refusal = node.denials.refused_page
     await https.start()
     stack.push_async_callback(https.stop)
     await role.start()

@@ -151,7 +151,7 @@ class CertificateKeeper:
             kept = msgspec.json.decode(self._path.read_bytes(), type=dict[str, list[str]])
         except FileNotFoundError:
             return
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             _log.warning(
                 "revoked certificates not remembered", file=str(self._path), why=str(error)
             )

@@ -8,7 +8,6 @@ takes `{"token": ..., "request": base64 of a PKCS #10 request}` and answers `{"c
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -66,7 +65,7 @@ class Joining:
         try:
             asked = msgspec.json.decode(body, type=JoinBody)
             request = base64.b64decode(asked.request, validate=True)
-        except (msgspec.MsgspecError, binascii.Error, UnicodeDecodeError):
+        except (msgspec.MsgspecError, ValueError):
             raise InvalidArgument("not a request to join: token and request are needed") from None
         if len(asked.token) > TOKEN_CHARACTERS_MAX:
             raise InvalidArgument("the token is too long")

@@ -8,7 +8,9 @@ uses its own; who takes the place of a server that failed fetches them from thos
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
+from pydfsnode import limits
 from pydfsnode._fast import crc32c, crc32c_combine
 from pydfsnode.client.chunk_reader import read_chunk
 from pydfsnode.client.model import ChunkBase, ChunkLocation
@@ -29,11 +31,15 @@ async def begin_chunk(
     connect: Connect,
     *,
     is_sealed: bool = False,
+    capability: bytes = b"",
+    chunk_bytes: int = limits.CHUNK_BYTES_MAX,
 ) -> OpenChunk:
     """The chunk, with the bytes of *base* written.
 
     Args:
         is_sealed: it is sealed at rest; one that grows here already stays as it is.
+        capability: of the writer of this chunk.
+        chunk_bytes: room that is set aside for it.
 
     Raises:
         AlreadyExists, StaleChunkVersion, DiskFull: as `ChunkStore.create`.
@@ -41,21 +47,23 @@ async def begin_chunk(
         ChunkUnavailable, CorruptionError: nobody had the base whole.
     """
     if base is None:
-        return store.create(chunk_id, version, is_sealed=is_sealed)
+        return store.create(chunk_id, version, chunk_bytes, is_sealed=is_sealed)
     if base.length <= 0 or (base.chunk_id == chunk_id and base.version >= version):
         raise InvalidArgument(
             f"chunk {chunk_id} version {version} cannot begin with {base.length} bytes of chunk "
             f"{base.chunk_id} version {base.version}"
         )
     if base.chunk_id == chunk_id:
-        resumed = await store.resume(chunk_id, version, base.length)
+        resumed = await store.resume(chunk_id, version, base.length, chunk_bytes)
         if resumed is not None:
             return resumed
-    chunk = store.create(chunk_id, version, is_sealed=is_sealed)
+    chunk = store.create(chunk_id, version, chunk_bytes, is_sealed=is_sealed)
     try:
         own = _own(store, base)
         same = base.chunk_id == chunk_id
-        await _fill(chunk, base, own or _fetched(base, version if same else base.version, connect))
+        if same:
+            base = replace(base, version=version, capability=capability)
+        await _fill(chunk, base, own or _fetched(base, connect))
     except BaseException as error:
         await chunk.discard(f"what it begins with could not be had: {error}")
         raise
@@ -77,10 +85,13 @@ async def _read(store: ChunkStore, base: ChunkBase) -> AsyncIterator[memoryview]
         yield packet.data
 
 
-def _fetched(base: ChunkBase, version: int, connect: Connect) -> AsyncIterator[memoryview]:
-    """From the sources, which have it as *version*: of the same chunk, those before us in the
-    pipeline, who have begun it already."""
-    location = ChunkLocation(base.chunk_id, version, 0, base.length, base.crc32c, base.sources)
+def _fetched(base: ChunkBase, connect: Connect) -> AsyncIterator[memoryview]:
+    """From the sources: of the same chunk, those before us in the pipeline, who have begun it
+    already."""
+    location = ChunkLocation(
+        base.chunk_id, base.version, 0, base.length, base.crc32c, base.sources,
+        capability=base.capability,
+    )  # fmt: skip
     return read_chunk(location, 0, base.length, connect, _note_bad)
 
 

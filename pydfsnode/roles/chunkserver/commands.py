@@ -37,6 +37,8 @@ class Command(NamedTuple):
     sources: tuple[Replica, ...] = ()
     seal: int = 0
     """A `SealChoice`."""
+    capability: bytes = b""
+    """For reading the chunk from its sources."""
 
 
 class Done(NamedTuple):
@@ -142,8 +144,9 @@ class CommandRunner:
 
     async def _replicate(self, command: Command) -> None:
         wanted = ChunkLocation(
-            command.chunk_id, command.version, 0, command.length, command.crc32c, command.sources
-        )
+            command.chunk_id, command.version, 0, command.length, command.crc32c, command.sources,
+            capability=command.capability,
+        )  # fmt: skip
         sealing = self._sealing
         is_sealed = sealing is not None and await sealing.is_sealed(command.seal)
         await replicate(self._store, wanted, self._connect, is_sealed)

@@ -46,7 +46,7 @@ async def open_disks(config: NodeConfig, cluster_id: str) -> OpenedDisks:
             "by decommissioning this chunkserver first"
         )
     disks = [
-        ChunkDisk(directory, config.reserved_bytes, number=number)
+        ChunkDisk(directory, config.reserved_bytes, number=number, seconds=stopwatch_s)
         for number, directory in enumerate(directories)
     ]
     with contextlib.ExitStack() as claims:

@@ -5,6 +5,9 @@
 
 What is acknowledged is in the file of every server from here on, so that a seal finds it there
 after any of them failed.
+
+A chunk of one packet that comes with the stream's end needs none of this: it is forwarded, written
+and made durable in one go, and acknowledged once.
 """
 
 from __future__ import annotations
@@ -39,6 +42,9 @@ QUEUE_PACKETS = 4
 QUEUED_PACKETS_MAX = 48
 """Of all chunks that are received at once: many have one each."""
 
+ONLY_PACKET_S = 0.02
+"""How long a chunk may take to show that it is of one packet, before it gets a pipeline."""
+
 _log = get_logger("chunkserver.pipeline")
 
 SendAck = Callable[[WriteAck], Awaitable[None]]
@@ -59,6 +65,10 @@ class ChainPlace(NamedTuple):
     """Whether the chunk is sealed at rest, a `SealChoice`."""
     base: ChunkBase | None = None
     """What it begins with, here already."""
+    capability: bytes = b""
+    """The writer's, for those behind us."""
+    chunk_bytes: int = 0
+    """As the writer said, for those behind us too."""
 
 
 class WritePipeline:
@@ -100,8 +110,9 @@ class WritePipeline:
                 of the pipeline broke it, "" when it was none of them.
         """
         try:
+            packet = await self._only_packet()
             await self._open_downstream()
-            whole = await self._transfer()
+            whole = await (self._transfer() if packet is None else self._transfer_only(packet))
             await self._send_ack(WriteAck(self._written, True, whole, ""))
         except BaseExceptionGroup as failures:
             await self._end_broken(_first_error(failures))
@@ -122,6 +133,7 @@ class WritePipeline:
                     self._connect(following.node_id, following.listen),
                     chunk.chunk_id, chunk.version, self._place.epoch, rest,
                     seal=self._place.seal, base=self._place.base,
+                    capability=self._place.capability, chunk_bytes=self._place.chunk_bytes,
                 )  # fmt: skip
         except (PydfsError, TimeoutError) as error:
             raise self._downstream_broken(error) from error
@@ -142,6 +154,49 @@ class WritePipeline:
                 await self._downstream_done.wait()
             for task in watching:
                 task.cancel()
+        return whole
+
+    # ---- a chunk of one packet
+
+    async def _only_packet(self) -> memoryview | bytes | None:
+        """The packet that is the whole chunk; None: it has more, or was begun ahead of its bytes"""
+        if self._place.base is not None:
+            return None
+        try:
+            async with asyncio.timeout(ONLY_PACKET_S):
+                return await self._upstream.receive_only()
+        except TimeoutError:
+            return None
+
+    async def _transfer_only(self, packet: memoryview | bytes) -> int:
+        """Forward, write and finish the chunk that *packet* is; returns its CRC32C.
+
+        While it is written here the next server works on it too, and its answer can wait.
+        """
+        view = self._checked(packet)
+        self._received = len(view)
+        downstream = self._downstream
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._stall_s
+        if downstream is not None:
+            try:
+                async with asyncio.timeout_at(until):
+                    # When it refuses, the reason comes with its answer.
+                    with contextlib.suppress(PydfsError):
+                        await downstream.send(packet, end=True)
+            except TimeoutError as error:
+                raise self._downstream_broken(error) from error
+        whole = await self._chunk.finish([view], self._crc)
+        metrics().counter("chunk_write_bytes_total").inc(self._received)
+        self._written = self._received
+        if downstream is not None:
+            # Our own disk took its time from both.
+            until = max(until, loop.time() + self._stall_s / STALL_STEPS)
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._receive_acks(downstream)
+            except TimeoutError as error:
+                raise self._downstream_broken(error) from error
         return whole
 
     # ---- from upstream to the disk and downstream

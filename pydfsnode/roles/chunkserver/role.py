@@ -15,12 +15,14 @@ from pydfsnode.config import NodeConfig
 from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
 from pydfsnode.roles.base import Node, run_node
+from pydfsnode.roles.chunkserver.admission import ChunkAdmission
 from pydfsnode.roles.chunkserver.commands import CommandRunner, Done
 from pydfsnode.roles.chunkserver.compact import compact
 from pydfsnode.roles.chunkserver.disks import OpenedDisks, open_disks
 from pydfsnode.roles.chunkserver.heartbeat import Asker, MasterLink, NodeState
 from pydfsnode.roles.chunkserver.known_masters import KnownMasters
 from pydfsnode.roles.chunkserver.master_links import MasterLinks
+from pydfsnode.roles.chunkserver.resealing import Resealer
 from pydfsnode.roles.chunkserver.scrub import Scrubber
 from pydfsnode.roles.chunkserver.sealing import Sealing
 from pydfsnode.roles.chunkserver.service import ChunkService
@@ -49,8 +51,9 @@ class ChunkserverRole:
         self._pool = ConnectionPool(node.tls, node.peers)
         self._incarnation = random.SystemRandom().getrandbits(63) + 1
         self._service = ChunkService(
-            config.node_id, store, epoch, self._connect, node.clock, self._sealing
-        )
+            config.node_id, store, epoch, self._connect, node.clock,
+            ChunkAdmission(keys, node.clock, self._sealing.await_keys), self._sealing,
+        )  # fmt: skip
         self._commands = CommandRunner(
             store, epoch, self._connect, self._command_done, self._sealing
         )
@@ -65,6 +68,7 @@ class ChunkserverRole:
         self._scrubber = Scrubber(
             store, Path(config.data_dir), config.scrub_period_days, node.clock
         )
+        self._resealer = Resealer(store, keys)
         store.on_change(self._links.wake)
         self._export_gauges()
 
@@ -123,6 +127,7 @@ class ChunkserverRole:
         supervisor.spawn("sweep", self._sweep())
         supervisor.spawn("disk watch", self._watch_disks())
         supervisor.spawn("compact", compact(self._store))
+        supervisor.spawn("reseal", self._resealer.run())
         if self._node.config.scrub_period_days:
             supervisor.spawn("scrub", self._scrubber.run())
         self._links.start(supervisor.spawn)
@@ -196,6 +201,7 @@ class ChunkserverRole:
             disks=len(self._store.disks.all),
             signals=self._store.signals(),
             scrub=self._scrubber.progress if config.scrub_period_days else None,
+            sealing=self._resealer.state,
         )
 
     def _page(self) -> object:
@@ -223,6 +229,7 @@ class ChunkserverRole:
             "sealing": {
                 "new_chunks": self._sealing.by_default,
                 "key_epochs": self._sealing.keys.epochs,
+                **self._resealer.state._asdict(),
             },
             "commands": self._commands.waiting,
             "masters": self._links.reached(),

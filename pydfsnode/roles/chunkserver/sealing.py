@@ -30,6 +30,8 @@ class Word(NamedTuple):
     """The newest that it knows; 0: none."""
     seal_chunks: bool
     """Of a leader: chunks without a choice of their own are sealed."""
+    oldest_key_epoch: int = 0
+    """Older ones it destroyed; 0: it does not say."""
 
 
 FetchKeys = Callable[[], Awaitable[Mapping[int, bytes]]]
@@ -52,13 +54,31 @@ class Sealing:
         Raises:
             PydfsError: it names a new key and does not give it.
         """
-        if word.key_epoch > self.keys.epoch:
+        # Of an older state than ours nothing is learned: its newest key would seal.
+        is_less = word.key_epoch == self.keys.epoch and word.oldest_key_epoch > self.keys.oldest
+        if word.key_epoch > self.keys.epoch or is_less:
             self.keys.learn(await fetch())
             _log.info("chunk keys learned", epochs=self.keys.epochs)
         if word.is_leader:
             self.by_default = word.seal_chunks
         news, self._news = self._news, asyncio.Event()
         news.set()
+
+    async def await_keys(self) -> None:
+        """Return when there is a key.
+
+        Raises:
+            KeyUnavailable: no master gave one in time.
+        """
+        try:
+            async with asyncio.timeout(WAIT_S):
+                while not self.keys.epoch:
+                    await self._news.wait()
+        except TimeoutError:
+            raise KeyUnavailable(
+                "this chunkserver has no key to check capabilities with: no master gave it one "
+                f"within {WAIT_S:.0f} s; see that it reaches the masters"
+            ) from None
 
     async def is_sealed(self, choice: int) -> bool:
         """Whether a new chunk is to be sealed that its master gave *choice*, a `SealChoice`.

@@ -6,6 +6,7 @@ from pydfsnode import __version__, limits
 from pydfsnode.client.model import Replica
 from pydfsnode.client.wire_chunks import Connect, WriteAck, parse_base
 from pydfsnode.errors import InvalidArgument, MalformedMessage
+from pydfsnode.roles.chunkserver.admission import ChunkAdmission
 from pydfsnode.roles.chunkserver.chunk_base import begin_chunk
 from pydfsnode.roles.chunkserver.pipeline import ChainPlace, WritePipeline
 from pydfsnode.roles.chunkserver.sealing import Sealing
@@ -17,6 +18,7 @@ from pydfsnode.rpc.node_service import NodeService
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.server import Handlers, ServerStream
 from pydfsnode.runtime.clock import Clock
+from pydfsnode.security.capability import Operation
 from pydfsnode.storage.chunk_epoch import EpochFile
 from pydfsnode.storage.chunk_store import ChunkStore
 
@@ -31,13 +33,16 @@ class ChunkService:
         epoch: EpochFile,
         connect: Connect,
         clock: Clock,
+        admission: ChunkAdmission,
         sealing: Sealing | None = None,
     ) -> None:
         """
         Args:
+            admission: who may touch which chunk.
             connect: reaches the other chunkservers.
             sealing: whether chunks are sealed at rest; None: they are not.
         """
+        self._admission = admission
         self._sealing = sealing
         self._node_id = node_id
         self._store = store
@@ -67,17 +72,22 @@ class ChunkService:
         self._epoch.check(opening.epoch)
         downstream = _downstream(opening, self._node_id)
         base = parse_base(opening)
-        place = ChainPlace(self._node_id, opening.epoch, downstream, opening.seal, base)
+        await self._admit_write(opening, call)
+        place = ChainPlace(
+            self._node_id, opening.epoch, downstream, opening.seal, base, opening.capability,
+            opening.chunk_bytes,
+        )  # fmt: skip
 
         async def send_ack(ack: WriteAck) -> None:
-            await stream.send(pb.WriteChunkAck(**ack._asdict()))
+            await stream.send(pb.WriteChunkAck(**ack._asdict()), end=ack.durable)
 
         with self.writes:
             sealing = self._sealing
             is_sealed = sealing is not None and await sealing.is_sealed(opening.seal)
             chunk = await begin_chunk(
                 self._store, opening.chunk_id, opening.version, base, self._connect,
-                is_sealed=is_sealed,
+                is_sealed=is_sealed, capability=opening.capability,
+                chunk_bytes=_room_bytes(opening),
             )  # fmt: skip
             try:
                 await WritePipeline(
@@ -86,21 +96,36 @@ class ChunkService:
             finally:
                 chunk.keep(self._clock.monotonic_ms())
 
+    async def _admit_write(self, opening: pb.WriteChunkOpen, call: CallContext) -> None:
+        require, base = self._admission.require, opening.base
+        await require(call, opening.capability, opening.chunk_id, opening.version, Operation.WRITE)
+        # Else who may write one chunk could copy any other into it.
+        if opening.HasField("base") and base.chunk_id != opening.chunk_id:
+            await require(call, base.capability, base.chunk_id, base.version, Operation.READ)
+
     async def read_chunk(
         self, request: pb.ReadChunkRequest, call: CallContext, stream: ServerStream
     ) -> None:
         """Send a range of a chunk in verified packets."""
+        await self._admission.require(
+            call, request.capability, request.chunk_id, request.version, Operation.READ
+        )
+        end = request.offset + request.length
         with self.reads:
             async for packet in self._store.read(
                 request.chunk_id, request.version, request.offset, request.length
             ):
                 head = pack_head(packet.offset, len(packet.data), packet.crc32c)
-                await stream.send((head, packet.data))
+                is_last = packet.offset + len(packet.data) == end
+                await stream.send((head, packet.data), end=is_last)
 
     async def seal_chunk(
         self, request: pb.SealChunkRequest, call: CallContext
     ) -> pb.SealChunkResponse:
         """End a chunk whose pipeline broke."""
+        await self._admission.require(
+            call, request.capability, request.chunk_id, request.version, Operation.END
+        )
         self._epoch.check(request.epoch)
         crc = await self._store.seal(
             request.chunk_id, request.version, request.new_version, request.length
@@ -111,7 +136,13 @@ class ChunkService:
         self, request: pb.ChunkStateRequest, call: CallContext
     ) -> pb.ChunkStateResponse:
         """What is here of a chunk, also of one that is being written."""
+        await self._admission.require(call, request.capability, request.chunk_id, 0, Operation.READ)
         return pb.ChunkStateResponse(**self._store.state(request.chunk_id)._asdict())
+
+
+def _room_bytes(opening: pb.WriteChunkOpen) -> int:
+    """What is to be set aside for the chunk; writers of old do not say how large it gets."""
+    return min(opening.chunk_bytes or limits.CHUNK_BYTES_MAX, limits.CHUNK_BYTES_MAX)
 
 
 def _downstream(opening: pb.WriteChunkOpen, node_id: str) -> list[Replica]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pydfsnode import limits
 from pydfsnode._fast import Inode
 from pydfsnode.errors import InvalidArgument, LeaseExpired, NoChunkservers
 from pydfsnode.meta.inodes import IS_INLINE
@@ -59,6 +60,20 @@ class Allocation:
             holders = holders[: file.replication]
         more = file.replication - len(holders)
         return self._enough(file, self._with_more(file, holders, exclude, more, peer))
+
+    def choose_first(self, replication: int, chunk_bytes: int, peer: str) -> tuple[str, ...]:
+        """Node ids of the pipeline of a new file's first chunk; () when there are too few.
+
+        Args:
+            peer: the writer's "host:port".
+        """
+        try:
+            targets = self._fleet.choose_targets(
+                min(replication, limits.REPLICATION_MAX), [], chunk_bytes, _host_of(peer)
+            )
+        except NoChunkservers:
+            return ()
+        return targets if len(targets) >= min(self._min_replicas, replication) else ()
 
     async def resume(
         self, inode_id: int, survivors: list[str], exclude: list[str], replacements: int,
@@ -128,6 +143,11 @@ class Allocation:
     def seal_choice(self, inode_id: int) -> int:
         """Whether the chunks of a file are sealed at rest, a `SealChoice`."""
         return seal_choice(self._namespace.tree, self._file(inode_id))
+
+    def chunk_bytes(self, inode_id: int) -> int:
+        """How long the chunks of a file get at most; 0 when it is gone."""
+        file = self._file(inode_id)
+        return 0 if file is None else file.chunk_bytes
 
     def _note_failed(self, inode_id: int, exclude: list[str]) -> None:
         """A writer excludes who failed it from all of its later chunks too: those are not news."""

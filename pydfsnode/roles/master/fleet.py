@@ -18,12 +18,13 @@ from pydfsnode.fleet.placement import Wish, choose_targets
 from pydfsnode.fleet.repair import Copy, Delete, RepairPlanner, RepairRates
 from pydfsnode.fleet.replicas import CORRUPT, ReplicaMap
 from pydfsnode.fleet.reports import Replica, ReplicaReports
-from pydfsnode.fleet.servers import ServerTable
+from pydfsnode.fleet.servers import DEAD, DECOMMISSIONED, Server, ServerTable
 from pydfsnode.fleet.topology import rack_path
 from pydfsnode.meta.state import Namespace
 from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
 from pydfsnode.roles.master.fleet_operations import FleetOperations
+from pydfsnode.roles.master.known_chunkservers import KnownChunkservers, KnownServer
 from pydfsnode.runtime.clock import Clock
 from pydfsnode.runtime.raft_driver import RaftDriver
 
@@ -87,6 +88,7 @@ class Fleet:
         dead_after_ms: silence after which a chunkserver's replicas do not count.
         pick: random numbers in [0, 1).
         rates: how fast repair may be.
+        known: the chunkservers of before the start; None: none, and nothing is kept.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Fleet:
         pick: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rates: RepairRates | None = None,
+        known: KnownChunkservers | None = None,
     ) -> None:
         now_ms = clock.monotonic_ms()
         self._namespace = namespace
@@ -115,6 +118,10 @@ class Fleet:
         """What operators order; also says when repair may begin."""
         self._orders: dict[str, deque[Copy | Delete]] = {}
         self._led_term = -1
+        self._known = known
+        self._known_changed = False
+        self._awaited = () if known is None else known.all()
+        self._missed_at_ms = now_ms + dead_after_ms
         for wanted in namespace.iter_wanted():
             self._replicas.want(wanted.chunk_id, wanted.version, wanted.length, wanted.replication)
 
@@ -137,6 +144,7 @@ class Fleet:
         )  # fmt: skip
         if is_new:
             _log.info("chunkserver live", chunkserver=beat.node_id, listen=beat.listen)
+            self._known_changed = True
             self._replicas.server_live(beat.node_id)
             self.operations.heard(beat.node_id)
         self._note_trouble(beat, now_ms)
@@ -206,6 +214,7 @@ class Fleet:
     def orders_changed(self) -> None:
         """An operator's order was applied: take it over at once."""
         self.operations.observe(self._clock.monotonic_ms(), self._clock.wall_ms())
+        self._known_changed = True
 
     # ---- questions
 
@@ -237,7 +246,7 @@ class Fleet:
         return Examiner(self._servers, self._replicas)
 
     def chunkservers(self) -> list[ServerView]:
-        """Every chunkserver heard of since this master started."""
+        """Every chunkserver heard of since this master started, or before and not since."""
         now_ms = self._clock.monotonic_ms()
         return [
             ServerView(
@@ -313,12 +322,35 @@ class Fleet:
         self._replicas.tick(now_ms)
         for node_id in self._servers.expire(now_ms):
             _log.warning("chunkserver silent", chunkserver=node_id)
+            self._known_changed = True
             self._replicas.server_dead(node_id)
+        self._miss_awaited(now_ms)
         for node_id, condition in self._servers.review(now_ms):
             _log.info("chunkserver health", chunkserver=node_id, condition=condition)
         self.operations.observe(now_ms, self._clock.wall_ms())
+        await self._keep_known()
         if driver.is_leader:
             await self._lead(driver)
+
+    def _miss_awaited(self, now_ms: int) -> None:
+        """Who was known before the start, and was silent since for as long as it takes, is dead."""
+        if not self._awaited or now_ms < self._missed_at_ms:
+            return
+        since_ms = now_ms - self._servers.dead_after_ms
+        for node_id, listen, rack in self._awaited:
+            if self._servers.remember(node_id, since_ms, listen, rack):
+                _log.warning("chunkserver silent since the start", chunkserver=node_id)
+        self._awaited = ()
+        self._known_changed = True
+
+    async def _keep_known(self) -> None:
+        """Remember over the next restart who is here, but nobody who left for good."""
+        if self._known is None or not self._known_changed:
+            return
+        self._known_changed = False
+        here = [KnownServer(s.node_id, s.listen, s.rack) for s in self._servers.all() if _stays(s)]
+        if self._known.set([*self._awaited, *here]):
+            await asyncio.to_thread(self._known.save)
 
     async def _lead(self, driver: RaftDriver) -> None:
         try:
@@ -351,3 +383,8 @@ class Fleet:
             kind = "replicate" if isinstance(order, Copy) else "delete"
             metrics().counter("fleet_commands_total", kind).inc()
         return taken
+
+
+def _stays(server: Server) -> bool:
+    """Whether a chunkserver is missed when it is away: not one that left for good."""
+    return server.state != DEAD or server.admin_state != DECOMMISSIONED

@@ -180,7 +180,8 @@ class FleetOperations:
             return True
         server, replicas = self._servers.get(node_id), self._replicas
         is_needed = replicas.missing_count or replicas.under_replicated_count
-        return server is None and not is_needed and not replicas.is_behind
+        is_unknown = server is None or server.is_remembered
+        return is_unknown and not is_needed and not replicas.is_behind
 
     # ---- questions
 

@@ -46,6 +46,8 @@ class Condition:
     """Certificates that were not renewed in time, and their ms left; negative: expired."""
     last_index: int = 0
     changing: bool = False
+    audit_problem: str = ""
+    """Why the leader cannot write its audit trail."""
 
 
 def overall(checks: list[Check]) -> str:
@@ -67,6 +69,15 @@ def check(condition: Condition) -> list[Check]:
                 f"{condition.read_only_by} ordered safe mode: the namespace takes no changes, and "
                 "nothing is repaired",
                 "'pydfsnode cluster safemode leave' ends it",
+            )
+        )
+    if condition.audit_problem:
+        found.append(
+            Check(
+                "AUDIT_FAILING",
+                ERROR,
+                f"the leader cannot write its audit trail: {condition.audit_problem}",
+                "make room there; until then records wait in memory (docs/audit.md)",
             )
         )
     return sorted(found, key=lambda c: c.severity != ERROR)

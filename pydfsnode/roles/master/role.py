@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydfsnode import __version__
@@ -26,12 +27,22 @@ from pydfsnode.roles.master.callers import Callers
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.fleet import Fleet
 from pydfsnode.roles.master.gauges import export_gauges
+from pydfsnode.roles.master.key_upkeep import KeyUpkeep
+from pydfsnode.roles.master.known_chunkservers import KnownChunkservers
 from pydfsnode.roles.master.lease_recovery import LeaseRecovery
 from pydfsnode.roles.master.machine import NamespaceMachine
+from pydfsnode.roles.master.master_audit import MasterAudit
 from pydfsnode.roles.master.membership import Membership
+from pydfsnode.roles.master.service.audit import AuditService
+from pydfsnode.roles.master.service.backup import BackupService
 from pydfsnode.roles.master.service.cluster import ClusterService
 from pydfsnode.roles.master.service.fleet import FleetService
 from pydfsnode.roles.master.service.fleet_orders import FleetOrders
+from pydfsnode.roles.master.service.keys import (
+    CHUNK_KEYS_KEPT_MS,
+    KeysService,
+    droppable_below,
+)
 from pydfsnode.roles.master.service.namespace import NamespaceService
 from pydfsnode.roles.master.service.raft import RaftService
 from pydfsnode.roles.master.service.security import SecurityService
@@ -63,11 +74,13 @@ class MasterRole:
         config = node.config
         self._node = node
         self._store = store
+        self._audit = MasterAudit(node)
         # Where the log has no addresses: it was begun before it recorded them.
         self._addresses = {peer.node_id: peer.listen for peer in config.peers()}
         self._fleet = Fleet(
             store.namespace, node.clock, config.dead_after_ms, random.random,
             rates=RepairRates(config.repair_bytes_per_s, config.repair_server_bytes_per_s),
+            known=KnownChunkservers(Path(config.data_dir)),
         )  # fmt: skip
         self._transport = RaftTransport(
             store.member, {}, node.tls, self._receive, self._addresses[config.node_id], node.peers
@@ -118,9 +131,11 @@ class MasterRole:
             self._consensus, store.namespace, node.clock, node.supervisor,
             trash_keep_ms=config.trash_keep_minutes * 60_000,
             fleet_wishes=self._fleet.operations.wishes,
+            unneeded_keys_below=self._unneeded_keys_below,
             recover=self._recovery.finish,
         )  # fmt: skip
-        self._handlers = self._make_handlers(own)
+        self._keys = self._make_keys()
+        self._handlers = self._audit.auditing.around(self._make_handlers(own))
         self._leaving: asyncio.Task[None] | None = None
         self._masters = ConnectionPool(node.tls, node.peers)
         export_gauges(self._driver, self._fleet, store.namespace)
@@ -167,6 +182,7 @@ class MasterRole:
             callers=callers,
             consistency=Consistency.parse(config.consistency),
             recovery=self._recovery,
+            auditing=self._audit.auditing,
         )
         center = TrustCenter(store.namespace, node.tls, config.certificate_days)
         cluster = ClusterService(
@@ -178,11 +194,15 @@ class MasterRole:
             self._membership,
             lambda: center.expiring(self._live_nodes(), node.clock.wall_ms()),
             node.peers,
+            lambda: self._audit.problem,
         )
         receiver = SnapshotReceiver(self._driver, store.log.stage)
         return {
             **namespace.handlers(),
             **cluster.handlers(),
+            **BackupService(
+                self._driver, store, config, node.tls.identity.cluster_id, node.clock
+            ).handlers(),
             **FleetOrders(consensus, self._fleet, callers).handlers(),
             **SecurityService(
                 consensus,
@@ -194,11 +214,17 @@ class MasterRole:
                 config.http_listen,
             ).handlers(),
             **FleetService(
-                self._driver, self._fleet, store.namespace, seal_chunks=config.seal_chunks
+                self._driver,
+                self._fleet,
+                store.namespace,
+                node.clock,
+                seal_chunks=config.seal_chunks,
             ).handlers(),
+            **self._keys_service(callers).handlers(),
             **NodeService(config.node_id, config.role, __version__).handlers(),
             **RaftService(own, lambda: self._driver.configuration).handlers(),
             **SnapshotService(receiver).handlers(),
+            **AuditService(consensus, node.tls).handlers(),
             RAFT_STREAM: self._transport.handler,
         }
 
@@ -264,10 +290,12 @@ class MasterRole:
     async def start(self) -> None:
         """Join the other masters."""
         supervisor = self._node.supervisor
+        self._audit.begin(self._driver, self.ask_leader)
         self._driver.on_configuration(self._members_changed)
         await self._transport.start()
         await self._driver.start()
         supervisor.spawn("fleet", self._fleet.run(self._driver))
+        supervisor.spawn("keys", self._keys.run())
         self._upkeep.start()
         if not self._is_member():
             supervisor.spawn("bootstrap", self._formation.run())
@@ -286,6 +314,7 @@ class MasterRole:
         await self._driver.stop()
         await self._transport.stop()
         self._store.close()
+        self._audit.stop()
 
     async def left(self) -> None:
         """Return when this master, asked to stop, has handed over or could not."""
@@ -321,6 +350,34 @@ class MasterRole:
         servers = {s.node_id for s in self._fleet.chunkservers() if s.state == "live"}
         names = [("master", sorted(masters)), ("chunkserver", sorted(servers))]
         return [Identity(cluster_id, r, name).uri for r, found in names for name in found]
+
+    def _make_keys(self) -> KeyUpkeep:
+        store, clock = self._store, self._node.clock
+        return KeyUpkeep(
+            self._node.config.node_id, store.keyring, store.sealed, store.log, self._driver,
+            lambda: store.namespace.tree.administration.chunk_key_epoch,
+            lambda: clock.monotonic_ms() / 1000,
+        )  # fmt: skip
+
+    def _keys_service(self, callers: Callers) -> KeysService:
+        return KeysService(
+            self._consensus, callers, self._keys, self._fleet, self._other_masters, self._ask_master
+        )
+
+    def _other_masters(self) -> list[str]:
+        members = self._driver.configuration.members
+        return sorted({member_name(m) for m in members} - {self._node.config.node_id})
+
+    async def _ask_master(self, name: str, path: str, request: Any, timeout_ms: int) -> Any:
+        members = self._driver.configuration.members
+        known = (self._transport.address_of(m) for m in members if member_name(m) == name)
+        address = next(known, "") or self._addresses.get(name, "")
+        channel = self._masters.channel("master", name, address)
+        return await channel.unary(path, request, timeout_ms=timeout_ms)
+
+    def _unneeded_keys_below(self, wall_ms: int) -> int:
+        made_ms = self._store.namespace.tree.administration.chunk_keys_made_ms
+        return droppable_below(made_ms, self._fleet, wall_ms, CHUNK_KEYS_KEPT_MS)
 
     def _is_member(self) -> bool:
         return bool(self._driver.configuration.members)

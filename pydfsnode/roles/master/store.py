@@ -14,6 +14,8 @@ from pydfsnode.obs.log import get_logger
 from pydfsnode.raft.configuration import Configuration, member_id, member_name
 from pydfsnode.roles.master.machine import load_namespace
 from pydfsnode.security.identity import Identity
+from pydfsnode.security.key_sources import KekSource
+from pydfsnode.security.key_sources import kek_source as source_of
 from pydfsnode.security.keyring import KEYRING_FILE, Keyring
 from pydfsnode.storage.directory import STORE_NAME
 from pydfsnode.storage.durable_mark import DurableMark
@@ -36,6 +38,7 @@ class MasterStore:
     """
 
     place: LogDirectory
+    keyring: Keyring
     sealed: SealedStore
     log: RaftLog
     member: str
@@ -82,14 +85,23 @@ def open_store(config: NodeConfig, identity: Identity) -> MasterStore:
         namespace = load_namespace(log.load_rows(TABLES))
         if log.state_index < namespace.applied_index:  # written before the log recorded it
             log.write(None, [], True, namespace.applied_index)
-        opened = MasterStore(place, store, log, member, namespace)
+        opened = MasterStore(place, keyring, store, log, member, namespace)
         undo.pop_all()
     return opened
 
 
+def kek_path(config: NodeConfig) -> Path:
+    """Where the key-encryption key of this master lies."""
+    return Path(config.kek_file) if config.kek_file else Path(config.data_dir) / KEK_NAME
+
+
+def kek_source(config: NodeConfig) -> KekSource:
+    """Where the key-encryption key of this master comes from."""
+    return source_of(kek_path(config), config.kek_env, config.kek_command)
+
+
 def _keyring(config: NodeConfig, directory: Path, store: Path, identity: Identity) -> Keyring:
     keys = directory / KEYS_NAME
-    kek_file = Path(config.kek_file) if config.kek_file else directory / KEK_NAME
     if store.exists() and not (keys / KEYRING_FILE).exists():
         raise KeyUnavailable(
             f"{keys / KEYRING_FILE}: missing, though {store} is "
@@ -97,7 +109,7 @@ def _keyring(config: NodeConfig, directory: Path, store: Path, identity: Identit
             "this node, or give the node an empty data_dir"
         )
     keys.mkdir(mode=0o700, exist_ok=True)
-    return Keyring.open(keys, kek_file, identity.cluster_id, identity.name)
+    return Keyring.open(keys, kek_source(config), identity.cluster_id, identity.name)
 
 
 def warn_of_other_masters(configuration: Configuration, config: NodeConfig) -> None:

@@ -21,7 +21,14 @@ from pydfsnode.meta import trash
 from pydfsnode.meta.caller import SUPERUSER
 from pydfsnode.meta.inodes import RECOVERING
 from pydfsnode.meta.leases import SOFT_LEASE_MS, LeaseScan
-from pydfsnode.meta.ops import AddChunkKey, AnyOp, ExpireLeases, Reclaim, RollTrash
+from pydfsnode.meta.ops import (
+    AddChunkKey,
+    AnyOp,
+    DropChunkKeys,
+    ExpireLeases,
+    Reclaim,
+    RollTrash,
+)
 from pydfsnode.meta.ops.add_chunk_key import KEY_BYTES
 from pydfsnode.meta.results import Done, Removed
 from pydfsnode.meta.state import Namespace
@@ -56,6 +63,8 @@ class Upkeep:
     Args of the constructor:
         trash_keep_ms: how long a checkpoint of the trash is kept; 0: for ever.
         fleet_wishes: see `FleetOperations.wishes`.
+        unneeded_keys_below: the epoch before which no key of chunks is needed; 0: that cannot be
+            said.
         recover: closes a file that was taken from its writer: see `LeaseRecovery.finish`.
     """
 
@@ -68,6 +77,7 @@ class Upkeep:
         *,
         trash_keep_ms: int,
         fleet_wishes: Callable[[int], list[Wish]] = lambda wall_ms: [],
+        unneeded_keys_below: Callable[[int], int] = lambda wall_ms: 0,
         recover: Callable[[int], Awaitable[object]],
         new_key: Callable[[], bytes] = lambda: secrets.token_bytes(KEY_BYTES),
         new_client_id: Callable[[], int] = lambda: secrets.randbelow(2**64 - 1) + 1,
@@ -80,6 +90,7 @@ class Upkeep:
         self._trash_keep_ms = trash_keep_ms
         self._trash_roll_ms = min(TRASH_ROLL_MS, trash_keep_ms)
         self._fleet_wishes = fleet_wishes
+        self._unneeded_keys_below = unneeded_keys_below
         self._recover = recover
         self._recoveries: dict[int, asyncio.Task[None]] = {}
         self._new_key = new_key
@@ -116,6 +127,7 @@ class Upkeep:
             if self._clock.monotonic_ms() - self._looked_ms >= IDLE_PAUSE_MS:
                 self._looked_ms = self._clock.monotonic_ms()
                 await self._record_fleet()
+                await self._drop_chunk_keys()
                 if not is_read_only:
                     await self._expire_leases()
                     await self._roll_trash()
@@ -139,6 +151,12 @@ class Upkeep:
         if not self._namespace.tree.administration.chunk_key_epoch:
             await self._propose(AddChunkKey, Done, 1, self._new_key())
             _log.info("chunk key made", epoch=1)
+
+    async def _drop_chunk_keys(self) -> None:
+        below = self._unneeded_keys_below(self._consensus.wall_ms())
+        if below:
+            await self._propose(DropChunkKeys, Done, below)
+            _log.info("old chunk keys destroyed", below=below)
 
     @property
     def _is_reclaimable(self) -> bool:

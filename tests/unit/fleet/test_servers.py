@@ -101,3 +101,30 @@ def test_the_table_is_bounded_and_says_so() -> None:
     beat(table, "c2", 1)
     table.forget("c1")
     assert beat(table, "c3", 2)
+
+
+def test_a_server_of_before_the_start_is_dead_until_it_is_heard() -> None:
+    table = ServerTable(DEAD_AFTER_MS)
+    beat(table, "c2", 0)
+    assert table.remember("c1", 5, "h:1", "/r1")
+    assert not table.remember("c2", 5, "h:2", "/r2"), "it was heard"
+    found = table.get("c1")
+    assert found is not None
+    assert (found.state, found.heard_ms, found.place, found.is_remembered) == (
+        "dead", 5, ("r1",), True,
+    )  # fmt: skip
+    assert [server.node_id for server in table.live()] == ["c2"]
+    assert table.expire(DEAD_AFTER_MS + 5) == ["c2"], "its death is no news"
+    assert beat(table, "c1", 9)
+    assert (found.state, found.is_remembered, found.health._flaps.value) == ("live", False, 0.0)
+
+
+def test_who_is_only_remembered_makes_room_for_who_is_there() -> None:
+    table = ServerTable(DEAD_AFTER_MS, servers_max=2)
+    table.remember("c1", 0, "h:1", "")
+    beat(table, "c2", 0)
+    assert not table.remember("c0", 0, "h:1", ""), "the table is full"
+    beat(table, "c3", 0)
+    assert [server.node_id for server in table.all()] == ["c2", "c3"]
+    with pytest.raises(Overloaded):
+        beat(table, "c4", 0)

@@ -43,10 +43,14 @@ class Batching:
 
         Raises:
             InvalidArgument: too many items.
+            Unavailable: they could not be recorded, and must be.
         """
         count = len(request.items)
         if count > limits.BATCH_ITEMS_MAX:
             raise InvalidArgument(f"a batch of {count} calls: at most {limits.BATCH_ITEMS_MAX}")
+        auditing = self._way.auditing
+        if auditing is not None:
+            auditing.admit()
         known = self._known_to(call.identity.role)
         items = BatchItems(count, call, known, self._way)
         try:
@@ -54,6 +58,8 @@ class Batching:
             await items.finish()
         finally:
             items.close()
+            if auditing is not None:
+                auditing.batch(request.items, items.outcomes, call)
         encoded = batch_response(items.responses, items.errors)
         return cast(pb.BatchResponse, Encoded(pb.BatchResponse, encoded))
 

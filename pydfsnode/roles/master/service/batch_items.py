@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from pydfsnode import limits
 from pydfsnode.errors import InvariantViolation, MessageTooLarge, PydfsError, UnknownMethod
+from pydfsnode.roles.master.auditing import CANCELLED, Auditing, outcome_of
 from pydfsnode.roles.master.callers import Callers
 from pydfsnode.roles.master.consensus import Consensus, result_of
 from pydfsnode.roles.master.service.quick import WEIGHT_MAX, QuickChange, QuickRead
@@ -40,17 +41,19 @@ class BatchWay(NamedTuple):
     callers: Callers
     turns: Turns
     plain_barrier: Callable[[int], asyncio.Future[None]]
+    auditing: Auditing | None = None
 
 
 class BatchItems:
     """See the module.
 
-    `responses` by position, encoded; where one is None, `errors` has an encoded ErrorInfo.
+    `responses` by position, encoded; where one is None, `errors` has an encoded ErrorInfo, and
+    `outcomes` what the audit trail calls it.
     """
 
     __slots__ = (
         "_barrier", "_call", "_caller", "_changes", "_consensus", "_known", "_plain_barrier",
-        "_reads", "_turns", "_works", "errors", "responses",
+        "_reads", "_turns", "_works", "errors", "outcomes", "responses",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +61,7 @@ class BatchItems:
     ) -> None:
         self.responses: list[bytes | None] = [None] * count
         self.errors: dict[int, bytes] = {}
+        self.outcomes: dict[int, str] = {}
         self._call = call
         self._known = known
         self._consensus = way.consensus
@@ -189,11 +193,16 @@ class BatchItems:
         if isinstance(error, InvariantViolation):
             raise error
         self.errors[position] = status_of(error).error_info
+        self.outcomes[position] = outcome_of(error)
 
     def close(self) -> None:
         """End the handlers that were not run to their end."""
         for _, work in self._works:
             work.close()
+        if self.responses.count(None) != len(self.errors):  # cancelled: who knows how far
+            for position, response in enumerate(self.responses):
+                if response is None and position not in self.errors:
+                    self.outcomes[position] = CANCELLED
 
 
 def _too_large(response: bytes) -> MessageTooLarge:

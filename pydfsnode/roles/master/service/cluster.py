@@ -41,6 +41,7 @@ class ClusterService:
         membership: Membership,
         expiring: Callable[[], list[tuple[str, int]]] = list,
         peers: PeerHealth | None = None,
+        audit_problem: Callable[[], str] = str,
     ) -> None:
         self._driver = driver
         self._fleet = fleet
@@ -50,6 +51,7 @@ class ClusterService:
         self._membership = membership
         self._expiring = expiring
         self._peers = peers
+        self._audit_problem = audit_problem
 
     def handlers(self) -> Handlers:
         """Path to handler."""
@@ -198,6 +200,7 @@ class ClusterService:
             warming_up=self._fleet.warming_up,
             read_only_by=self._read_only_by(),
             expiring=self._expiring(),
+            audit_problem=self._audit_problem(),
             failed_disks=[
                 (s.node_id, s.load.failed_disks, s.load.disks)
                 for s in servers

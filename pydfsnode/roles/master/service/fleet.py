@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from pydfsnode.fleet.health import Load, Scrub
+from pydfsnode.fleet.health import ChunkSealing, Load, Scrub
 from pydfsnode.fleet.repair import Copy, Delete
 from pydfsnode.meta.sealing import seal_choice
 from pydfsnode.meta.state import Namespace
 from pydfsnode.raft.configuration import member_name
+from pydfsnode.roles.master.capabilities import Capabilities
 from pydfsnode.roles.master.fleet import Fleet, Heartbeat
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.server import Handlers
+from pydfsnode.runtime.clock import Clock
 from pydfsnode.runtime.raft_driver import RaftDriver
+from pydfsnode.security.capability import LONG_LIFE_MS, Operation
 
 
 class FleetService:
     """Heartbeats and full reports. A report is believed only of the sender's own replicas."""
 
     def __init__(
-        self, driver: RaftDriver, fleet: Fleet, namespace: Namespace, *, seal_chunks: bool = False
-    ) -> None:
+        self, driver: RaftDriver, fleet: Fleet, namespace: Namespace, clock: Clock, *,
+        seal_chunks: bool = False,
+    ) -> None:  # fmt: skip
         """*seal_chunks*: chunks without a choice of their own are sealed at rest."""
         self._seal_chunks = seal_chunks
         self._driver = driver
         self._fleet = fleet
         self._namespace = namespace
+        self._capabilities = Capabilities(namespace, clock.wall_ms)
 
     def handlers(self) -> Handlers:
         """Path to handler."""
@@ -48,10 +53,11 @@ class FleetService:
             epoch=term,
             is_leader=leads,
             full_report_wanted=full_wanted,
-            commands=[self._command(order) for order in orders],
+            commands=[self._command(order, call.identity.name) for order in orders],
             masters=self._masters() if leads else (),
             chunk_key_epoch=self._namespace.tree.administration.chunk_key_epoch,
             seal_chunks=leads and self._seal_chunks,
+            oldest_chunk_key_epoch=self._namespace.tree.administration.oldest_chunk_key_epoch,
         )
 
     async def full_report(
@@ -91,7 +97,7 @@ class FleetService:
             if member in configuration.addresses
         ]
 
-    def _command(self, order: Copy | Delete) -> pb.Command:
+    def _command(self, order: Copy | Delete, server: str) -> pb.Command:
         if isinstance(order, Delete):
             return pb.Command(
                 kind=pb.Command.DELETE, chunk_id=order.chunk_id, version=order.version
@@ -110,6 +116,9 @@ class FleetService:
                 for node_id in order.sources
             ],
             seal=pb.SealChoice.ValueType(seal_choice(tree, file)),
+            capability=self._capabilities.for_user(server, LONG_LIFE_MS)(
+                order.chunk_id, order.version, Operation.READ
+            ),
         )
 
 
@@ -144,6 +153,7 @@ def _load(load: pb.ServerLoad) -> Load:
         disks=load.disks,
         failed_disks=load.failed_disks,
         scrub=_scrub(load.scrub) if load.HasField("scrub") else None,
+        sealing=ChunkSealing(*(getattr(load.sealing, name) for name in ChunkSealing._fields)),
     )
 
 

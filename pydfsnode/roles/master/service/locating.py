@@ -11,20 +11,29 @@ from pydfsnode.meta.inodes import INLINE
 from pydfsnode.meta.queries import is_past
 from pydfsnode.meta.results import FileView, LocatedChunk
 from pydfsnode.meta.state import Namespace
+from pydfsnode.roles.master.capabilities import Capabilities, Grant
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.fleet import Fleet
 from pydfsnode.roles.master.service.conversions import fill
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.server import Handlers
+from pydfsnode.security.capability import READING_OPEN, Operation
+
+READ = int(Operation.READ)
+
+
+def _NO_GRANT(_chunk_id: int, _version: int, _operations: int) -> bytes:
+    return b""
 
 
 class Locating:
     """The namespace says which chunks a file has, the fleet who holds them."""
 
-    def __init__(self, consensus: Consensus, fleet: Fleet) -> None:
+    def __init__(self, consensus: Consensus, fleet: Fleet, capabilities: Capabilities) -> None:
         self._consensus = consensus
         self._fleet = fleet
+        self._capabilities = capabilities
 
     def handlers(self) -> Handlers:
         """Name of the method to handler."""
@@ -37,10 +46,15 @@ class Locating:
         view, chunks = queries.locate(namespace, request.path, caller)
         response = pb.LocateResponse()
         fill(response.status, view)
+        # Small files need none: their content comes along.
+        grant = self._capabilities.for_user(caller.user) if not view.inline else _NO_GRANT
         for chunk in chunks:
-            self._fill(response.chunks.add(), chunk)
+            self._fill(response.chunks.add(), chunk, grant)
         if view.under_construction and not is_past(request.path):
             self._fill_open(response, namespace, view, chunks)
+            if response.HasField("open_chunk"):
+                opened = response.open_chunk
+                opened.capability = grant(opened.chunk_id, opened.version, READING_OPEN)
         return response
 
     def _fill_open(
@@ -61,7 +75,7 @@ class Locating:
         location.offset = chunks[-1].offset if replaces else view.size
         location.replicas.extend(self.addresses(opened.targets))
 
-    def _fill(self, location: pb.ChunkLocation, chunk: LocatedChunk) -> None:
+    def _fill(self, location: pb.ChunkLocation, chunk: LocatedChunk, grant: Grant) -> None:
         location.chunk_id = chunk.chunk_id
         location.version = chunk.version
         location.offset = chunk.offset
@@ -71,6 +85,7 @@ class Locating:
             location.inline_content = self._consensus.read_inline(chunk.chunk_id)
         else:
             location.replicas.extend(self.addresses(self._fleet.readable(chunk.chunk_id)))
+            location.capability = grant(chunk.chunk_id, chunk.version, READ)
 
     def addresses(self, node_ids: Iterable[str]) -> list[pb.Address]:
         """Where clients reach these chunkservers."""

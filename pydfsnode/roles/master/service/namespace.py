@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pydfsnode.client.consistency import LINEARIZABLE, Consistency
 from pydfsnode.roles.master.allocation import Allocation
+from pydfsnode.roles.master.auditing import Auditing
 from pydfsnode.roles.master.callers import Callers
+from pydfsnode.roles.master.capabilities import Capabilities
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.fleet import Fleet
 from pydfsnode.roles.master.lease_recovery import LeaseRecovery, no_chunkservers
@@ -34,6 +36,7 @@ class NamespaceService:
         callers: who the peers are to the namespace; None: nobody is in a group.
         consistency: of reads that do not say.
         recovery: of files whose writers are gone; None: no chunkserver can be asked for them.
+        auditing: records what comes in batches; who wraps the handlers records the rest.
     """
 
     def __init__(
@@ -46,21 +49,23 @@ class NamespaceService:
         callers: Callers | None = None,
         consistency: Consistency = LINEARIZABLE,
         recovery: LeaseRecovery | None = None,
+        auditing: Auditing | None = None,
     ) -> None:
         callers = callers or Callers()
         admission = Admission(consensus, callers)
         self._turns = Turns()
-        locating = Locating(consensus, fleet)
+        capabilities = Capabilities(consensus.namespace, consensus.wall_ms)
+        locating = Locating(consensus, fleet, capabilities)
         entries = EntryHandlers(admission)
         recovery = recovery or LeaseRecovery(consensus, fleet.listen_of, no_chunkservers)
         writing = WritingHandlers(
-            admission, consensus, allocation, locating.addresses, defaults, recovery
+            admission, consensus, allocation, locating.addresses, defaults, recovery, capabilities
         )
         queries = QueryHandlers(consensus, callers, locating, consistency, self._turns)
         attributes, trees = AttributeHandlers(admission), TreeHandlers(admission)
         self._parts = (entries, writing, attributes, trees, locating, queries)
         self._quick = Quick.joined(part.quick() for part in (entries, writing, queries))
-        self._way = BatchWay(consensus, callers, self._turns, queries.plain_barrier)
+        self._way = BatchWay(consensus, callers, self._turns, queries.plain_barrier, auditing)
 
     def handlers(self) -> Handlers:
         """Path to handler of the whole service."""

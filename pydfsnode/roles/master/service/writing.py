@@ -12,6 +12,7 @@ from pydfsnode.meta import ops
 from pydfsnode.meta.leases import is_soft_expired
 from pydfsnode.meta.results import Appended, ChunkAllocated, Done, FileView, Removed
 from pydfsnode.roles.master.allocation import Allocation
+from pydfsnode.roles.master.capabilities import Capabilities
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.lease_recovery import LeaseRecovery
 from pydfsnode.roles.master.service.admission import Admission
@@ -20,8 +21,11 @@ from pydfsnode.roles.master.service.quick import Encode, Quick, QuickChange, enc
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.server import Handlers
+from pydfsnode.security.capability import LONG_LIFE_MS, WRITING, Operation
 
 Addresses = Callable[[Iterable[str]], list[pb.Address]]
+NewFile = tuple[int, int, int, int, str, str, int, int, int, bool, bool]
+"""Head and fields of `ops.Create`."""
 
 
 class FileDefaults(msgspec.Struct, frozen=True):
@@ -47,7 +51,9 @@ class WritingHandlers:
         addresses: Addresses,
         defaults: FileDefaults,
         recovery: LeaseRecovery,
+        capabilities: Capabilities,
     ) -> None:
+        self._capabilities = capabilities
         self._recovery = recovery
         self._head = admission.head
         self._propose = admission.propose
@@ -111,9 +117,32 @@ class WritingHandlers:
         op: ops.Create | ops.CreateInline
         if request.HasField("content") and self._takes(len(request.content)):
             op = ops.CreateInline(*fields, request.content)
+        elif request.allocate:
+            return await self._create_chunked(fields, call)
         else:
             op = ops.Create(*fields)
         return answer(pb.CreateResponse, await self._propose(op, FileView))
+
+    async def _create_chunked(self, fields: NewFile, call: CallContext) -> pb.CreateResponse:
+        """Create a file whose writer has bytes for a chunk already, and begin that chunk.
+
+        When nobody can take it there is only the file: its writer then asks for the chunk, and
+        hears why.
+        """
+        self._consensus.require_leader()
+        await self._capabilities.have_key(self._consensus)
+        *_, replication, chunk_bytes, _, _, _ = fields
+        targets = self._allocation.choose_first(replication, chunk_bytes, call.peer)
+        op = ops.CreateChunked(*fields, targets) if targets else ops.Create(*fields)
+        view = await self._propose(op, FileView)
+        response = pb.CreateResponse()
+        fill(response.status, view)
+        opened = self._consensus.namespace.tree.open_files.get(view.inode_id)
+        # The first answer to this request may have been lost, and found servers or found none.
+        if opened is not None and opened.holder == fields[0] and opened.chunk_id:
+            begun = ChunkAllocated(opened.chunk_id, opened.version, opened.targets)
+            response.chunk.CopyFrom(self._allocated(view.inode_id, begun, call))
+        return response
 
     def _takes(self, size: int) -> bool:
         """Whether the masters keep a content of *size* bytes; an empty one costs nothing."""
@@ -148,6 +177,7 @@ class WritingHandlers:
         self, request: pb.AllocateChunkRequest, call: CallContext
     ) -> pb.AllocateChunkResponse:
         """Choose a pipeline and record the chunk."""
+        await self._capabilities.have_key(self._consensus)
         targets = await self._allocation.choose(
             request.inode_id, list(request.exclude), call.peer, continues=request.continues
         )
@@ -160,15 +190,20 @@ class WritingHandlers:
             request.continues,
         )
         result = await self._propose(op, ChunkAllocated)
-        answer = self._allocated(request.inode_id, result)
+        answer = self._allocated(request.inode_id, result, call)
         if result.base_id:
             base = answer.base
             base.chunk_id, base.version = result.base_id, result.base_version
             base.length, base.crc32c = result.base_length, result.base_crc32c
             base.replicas.extend(self._addresses(self._allocation.holders(result.base_id)))
+            grant = self._capabilities.for_user(call.identity.name, LONG_LIFE_MS)
+            base.capability = grant(base.chunk_id, base.version, Operation.READ)
         return answer
 
-    def _allocated(self, inode_id: int, result: ChunkAllocated) -> pb.AllocateChunkResponse:
+    def _allocated(
+        self, inode_id: int, result: ChunkAllocated, call: CallContext
+    ) -> pb.AllocateChunkResponse:
+        grant = self._capabilities.for_user(call.identity.name)
         return pb.AllocateChunkResponse(
             chunk_id=result.chunk_id,
             version=result.version,
@@ -176,6 +211,8 @@ class WritingHandlers:
             targets=self._addresses(result.targets),
             leader_hint=self._consensus.leader_hint,
             seal=pb.SealChoice.ValueType(self._allocation.seal_choice(inode_id)),
+            capability=grant(result.chunk_id, result.version, WRITING),
+            chunk_bytes=self._allocation.chunk_bytes(inode_id),
         )
 
     async def resume_chunk(
@@ -188,7 +225,7 @@ class WritingHandlers:
             request.replacements, call.peer,
         )  # fmt: skip
         op = ops.ResumeChunk(*head, request.inode_id, request.chunk_id, targets)
-        return self._allocated(request.inode_id, await self._propose(op, ChunkAllocated))
+        return self._allocated(request.inode_id, await self._propose(op, ChunkAllocated), call)
 
     async def record_chunk(
         self, request: pb.RecordChunkRequest, call: CallContext

@@ -11,7 +11,7 @@ from pydfsnode._fast import crc32c
 from pydfsnode.client import wire_chunks
 from pydfsnode.client.model import Replica
 from pydfsnode.client.wire_chunks import WriteAck
-from pydfsnode.errors import PipelineBroken, PydfsError, Unavailable
+from pydfsnode.errors import CorruptionError, PipelineBroken, PydfsError, Unavailable
 from pydfsnode.limits import MIB
 from pydfsnode.roles.chunkserver.pipeline import ChainPlace, WritePipeline
 from pydfsnode.rpc.chunk_packets import make_packet
@@ -29,6 +29,7 @@ class FakeStream:
         self.sent: list[Any] = []
         self.ended = asyncio.Event()
         self.full = False
+        self.only: bytes | None = None  # all that comes, when it comes with the end
         self.cancelled = False
 
     async def receive(self) -> Any:
@@ -37,10 +38,15 @@ class FakeStream:
             raise message
         return message
 
-    async def send(self, message: Any) -> None:
+    async def receive_only(self) -> Any:
+        return self.only
+
+    async def send(self, message: Any, *, end: bool = False) -> None:
         if self.full:
             await asyncio.Event().wait()
         self.sent.append(message)
+        if end:
+            self.ended.set()
 
     async def close_send(self) -> None:
         self.ended.set()
@@ -55,8 +61,9 @@ class FakeStream:
 class Chain:
     """A pipeline between a fake upstream and a fake next server "c2"."""
 
-    def __init__(self, store: ChunkStore) -> None:
+    def __init__(self, store: ChunkStore, only: bytes | None = None) -> None:
         self.upstream = FakeStream()
+        self.upstream.only = only
         self.downstream = FakeStream()
         self.acks: list[WriteAck] = []
         self.store = store
@@ -99,13 +106,18 @@ def short_stall(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def chain(tmp_path: Path) -> AsyncIterator[Chain]:
+async def chain(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Chain]:
     store = await ChunkStore.open(tmp_path, 0)
-    made = Chain(store)
+    made = Chain(store, getattr(request, "param", None))
     yield made
     made.run.cancel()
     await asyncio.wait([made.run])
     await store.close()
+
+
+ONE = b"".join(make_packet(0, bytes(MIB)))
+ONE_CRC = crc32c(bytes(MIB))
+of_one_packet = pytest.mark.parametrize("chain", [ONE], indirect=True)
 
 
 async def test_packets_go_on_as_they_came_to_the_next_server_with_the_rest_of_the_chain(
@@ -215,3 +227,60 @@ async def test_a_slow_disk_holds_back_upstream(
     for _ in range(500):
         await asyncio.sleep(0)
     assert chain.upstream.incoming.qsize() > 30
+
+
+@of_one_packet
+async def test_a_chunk_of_one_packet_goes_on_with_its_end_and_is_acknowledged_once(
+    chain: Chain,
+) -> None:
+    await chain.until(lambda: len(chain.store.index) == 1)
+    assert chain.downstream.sent == [ONE]
+    assert chain.downstream.ended.is_set()
+    assert not chain.run.done()
+    assert chain.acks == []
+    chain.downstream.ack(MIB, durable=True, crc32c=ONE_CRC)
+    chain.downstream.incoming.put_nowait(None)
+    await chain.run
+    assert chain.acks == [WriteAck(MIB, True, ONE_CRC, "")]
+
+
+@of_one_packet
+@pytest.mark.parametrize(
+    ("answers", "blamed"),
+    [
+        ([Unavailable("connection lost")], "c2"),
+        ([PipelineBroken("c3 is gone", failed_node_id="c3")], "c3"),
+        ([pb.WriteChunkAck(failed_node_id="c3"), Unavailable("gone")], "c3"),
+        ([None], "c2"),
+        ([pb.WriteChunkAck(acked_bytes=MIB, durable=True, crc32c=ONE_CRC ^ 1)], "c2"),
+    ],
+)
+async def test_who_fails_a_chunk_of_one_packet_is_named_and_nothing_is_acknowledged(
+    chain: Chain, answers: list[Any], blamed: str
+) -> None:
+    for answer in answers:
+        chain.downstream.incoming.put_nowait(answer)
+    assert (await chain.failure()).fields["failed_node_id"] == blamed
+    assert not any(ack.durable for ack in chain.acks)
+    assert chain.acks[-1].failed_node_id == blamed
+    assert chain.downstream.cancelled
+
+
+@of_one_packet
+@pytest.mark.parametrize("full", [False, True])
+async def test_a_next_server_that_stalls_a_chunk_of_one_packet_is_given_up(
+    short_stall: None, chain: Chain, full: bool
+) -> None:
+    chain.downstream.full = full
+    error = await chain.failure()
+    assert error.fields["failed_node_id"] == "c2"
+    assert "no progress" in str(error)
+
+
+@pytest.mark.parametrize("chain", [ONE[:-1] + b"x"], indirect=True)
+async def test_a_damaged_packet_goes_neither_to_the_disk_nor_to_the_next_server(
+    chain: Chain,
+) -> None:
+    assert isinstance(await chain.failure(), CorruptionError)
+    assert chain.downstream.sent == []
+    assert len(chain.store.index) == 0

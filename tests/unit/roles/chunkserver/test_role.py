@@ -22,6 +22,7 @@ from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.runtime.clock import SystemClock
 from pydfsnode.runtime.supervisor import Supervisor
 from pydfsnode.security.tls import TlsStore
+from tests.support.capabilities import CHUNK_KEY, token
 from tests.support.certs import make_cluster_certs
 
 
@@ -37,6 +38,7 @@ class FakeMaster:
         return {
             "/pydfs.v1.Fleet/Heartbeat": self.heartbeat,
             "/pydfs.v1.Fleet/FullReport": self.full_report,
+            "/pydfs.v1.Fleet/ChunkKeys": self.chunk_keys,
         }
 
     async def heartbeat(self, request: pb.HeartbeatRequest, call: CallContext) -> Any:
@@ -44,7 +46,10 @@ class FakeMaster:
         self.held.update({r.chunk_id: r.length for r in request.added})
         for chunk_id in request.removed:
             self.held.pop(chunk_id, None)
-        return pb.HeartbeatResponse(epoch=self.epoch, is_leader=True)
+        return pb.HeartbeatResponse(epoch=self.epoch, is_leader=True, chunk_key_epoch=1)
+
+    async def chunk_keys(self, request: pb.ChunkKeysRequest, call: CallContext) -> Any:
+        return pb.ChunkKeysResponse(keys=[pb.ChunkKey(epoch=1, key=CHUNK_KEY)])
 
     async def full_report(self, request: pb.FullReportRequest, call: CallContext) -> Any:
         self.held.update({r.chunk_id: r.length for r in request.replicas})
@@ -62,7 +67,9 @@ class Running:
         self.listen = ""
 
     async def write(self, chunk_id: int, content: bytes, epoch: int = 3) -> None:
-        chunk = AllocatedChunk(chunk_id, 1, epoch, (Replica("c1", self.listen),))
+        targets = (Replica("c1", self.listen),)
+        capability = token("alice", chunk_id)
+        chunk = AllocatedChunk(chunk_id, 1, epoch, targets, capability=capability)
         writer = await ChunkWriter.open(
             chunk, lambda node_id, listen: self.pool.channel("chunkserver", node_id, listen)
         )

@@ -187,3 +187,19 @@ async def test_appends_and_syncs_over_real_servers(servers: ChunkCluster) -> Non
         written += DATA[:size]
         assert await world.fs.cat_file("/f") == written
     assert world.chunk_count() == -(-len(written) // CHUNK)
+
+
+@pytest.mark.parametrize("kind", ["dies", "stalls", "fills up", "answers wrongly"])
+@pytest.mark.parametrize("position", [0, 1, 2])
+async def test_a_file_of_one_packet_is_written_whatever_fails(
+    servers: ChunkCluster, monkeypatch: pytest.MonkeyPatch, kind: str, position: int
+) -> None:
+    monkeypatch.setattr(wire_chunks, "STALL_MS", 300)
+    monkeypatch.setattr(wire_chunks, "STALL_STEP_MS", 300)
+    world, victim = World(servers), servers[SERVERS[position]]
+    await fail(victim, kind)
+    await world.fs.pipe_file("/f", DATA[:70_000])
+    victim.store.__dict__.pop("append", None)
+    victim.store.__dict__.pop("finish", None)
+    assert world.chunk_count() == 1
+    assert await world.fs.cat_file("/f") == DATA[:70_000]

@@ -22,6 +22,7 @@ from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.schema import rpc_of
 from pydfsnode.runtime.clock import ManualClock
 from pydfsnode.security.identity import Identity
+from tests.support.capabilities import give_key
 from tests.unit.client.fakes import FakeFleet
 
 ANN = Identity("testcluster", "admin", "ann")
@@ -106,6 +107,7 @@ class ServiceBench:
         self, consistency: Consistency = LINEARIZABLE, defaults: FileDefaults | None = None
     ) -> None:
         self.namespace = Namespace()
+        give_key(self.namespace)
         self.driver = Driver(self.namespace)
         self.consensus = Consensus(
             cast(Any, self.driver),

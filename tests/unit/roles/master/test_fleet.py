@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pydfsnode.fleet import sweep
 from pydfsnode.fleet.bounds import WARM_UP_MS
 from pydfsnode.fleet.repair import Copy
 from pydfsnode.meta import ops
+from pydfsnode.meta.administration import DECOMMISSIONED, DECOMMISSIONING
 from pydfsnode.meta.state import Namespace
 from pydfsnode.roles.master.fleet import (
     PLAN_INTERVAL_MS,
@@ -15,6 +18,7 @@ from pydfsnode.roles.master.fleet import (
     Fleet,
     Heartbeat,
 )
+from pydfsnode.roles.master.known_chunkservers import FILE_NAME, KnownChunkservers
 
 LENGTH = 5
 
@@ -148,3 +152,58 @@ async def test_returns_and_deaths_reach_the_queues_long_before_the_next_plan(
     short_pauses = pauses.lengths_s.count(SWEEP_INTERVAL_MS / 1000)
     assert 15 <= short_pauses <= 20, "a thousand chunks, a hundred a step, for a return and a death"
     assert pauses.lengths_s[-1] == PLAN_INTERVAL_MS / 1000
+
+
+def kept(directory: Path) -> list[str]:
+    return [server.node_id for server in KnownChunkservers(directory).all()]
+
+
+async def test_a_chunkserver_that_is_down_over_a_restart_is_missed(tmp_path: Path) -> None:
+    namespace, clock = Namespace(), Clock()
+    before = Fleet(namespace, clock, 1000, lambda: 0.0, known=KnownChunkservers(tmp_path))
+    for node_id in ("c1", "c2"):
+        before.heartbeat(beat(node_id), led_term=None)
+    await before.step(Driver())  # type: ignore[arg-type]
+    assert kept(tmp_path) == ["c1", "c2"]
+
+    after = Fleet(namespace, clock, 1000, lambda: 0.0, known=KnownChunkservers(tmp_path))
+    after.heartbeat(beat("c2"), led_term=None)
+    clock.now_ms = 999
+    await after.step(Driver())  # type: ignore[arg-type]
+    assert [s.node_id for s in after.chunkservers()] == ["c2"], "it still has time"
+    assert kept(tmp_path) == ["c1", "c2"]
+    after.heartbeat(beat("c2"), led_term=None)
+    clock.now_ms = 1000
+    await after.step(Driver())  # type: ignore[arg-type]
+    found = {s.node_id: (s.state, s.listen, s.rack, s.silent_ms) for s in after.chunkservers()}
+    assert found["c1"] == ("dead", "c1:1", "/r", 1000)
+    assert (found["c2"][0], after.dead_count, after.live_count) == ("live", 1, 1)
+    assert kept(tmp_path) == ["c1", "c2"]
+
+
+async def test_who_left_for_good_is_not_missed_after_a_restart(tmp_path: Path) -> None:
+    namespace, clock = Namespace(), Clock()
+    fleet = Fleet(namespace, clock, 1000, lambda: 0.0, known=KnownChunkservers(tmp_path))
+    for node_id in ("c1", "c2"):
+        fleet.heartbeat(beat(node_id), led_term=None)
+    for seq, state in ((1, DECOMMISSIONING), (2, DECOMMISSIONED)):
+        namespace.apply(ops.SetDuty(9, seq, seq, 1, "root:supergroup", ("c1",), state), seq)
+    fleet.orders_changed()
+    await fleet.step(Driver())  # type: ignore[arg-type]
+    assert kept(tmp_path) == ["c1", "c2"], "it still runs"
+    clock.now_ms = 1000
+    fleet.heartbeat(beat("c2"), led_term=None)
+    await fleet.step(Driver())  # type: ignore[arg-type]
+    assert kept(tmp_path) == ["c2"]
+
+
+async def test_a_list_of_chunkservers_that_cannot_be_read_costs_only_a_warning(
+    tmp_path: Path,
+) -> None:
+    for content in ("{", '{"chunkservers": [{"node_id": "c1"}]}', '{"chunkservers": [3]}'):
+        (tmp_path / FILE_NAME).write_text(content)
+        assert kept(tmp_path) == []
+    (tmp_path / FILE_NAME).write_text(
+        '{"chunkservers": [{"node_id": "../c1", "listen": "h:1", "rack": ""}]}'
+    )
+    assert kept(tmp_path) == [], "no such name can be"

@@ -41,6 +41,7 @@ def test_a_healthy_cluster_has_no_findings() -> None:
             "LEARNER_LAGGING",
             WARN,
         ),
+        ({"audit_problem": "/a: No space left on device"}, "AUDIT_FAILING", ERROR),
         ({"fsync": "batch"}, "FSYNC_UNSAFE", WARN),
         ({"live_chunkservers": 0}, "NO_CHUNKSERVERS", ERROR),
         ({"live_chunkservers": 2}, "FEW_CHUNKSERVERS", WARN),

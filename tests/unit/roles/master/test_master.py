@@ -267,7 +267,7 @@ async def test_a_change_that_may_be_undone_is_told_nobody(master: Master) -> Non
     driver = Changing()
     namespace = Namespace()
     fleet = Fleet(namespace, master.clock, 1000, lambda: 0.5)
-    service = FleetService(cast(Any, driver), fleet, namespace)
+    service = FleetService(cast(Any, driver), fleet, namespace, master.clock)
     call = CallContext(
         Identity("testcluster", "chunkserver", "c1"), METHODS["/pydfs.v1.Fleet/Heartbeat"]
     )

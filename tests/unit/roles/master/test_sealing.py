@@ -56,9 +56,10 @@ async def test_writers_and_copies_are_told_what_the_directory_says(
     assert allocated.seal == told
     _, chunk_id = await written(master, "/d/g")
     service = FleetService(
-        cast(Any, None), master.role._fleet, master.role._store.namespace, seal_chunks=True
-    )
-    order = service._command(Copy("c2", chunk_id, 1, 5, ("c1",)))
+        cast(Any, None), master.role._fleet, master.role._store.namespace, master.clock,
+        seal_chunks=True,
+    )  # fmt: skip
+    order = service._command(Copy("c2", chunk_id, 1, 5, ("c1",)), "c2")
     assert (order.kind, order.seal) == (pb.Command.REPLICATE, told)
-    gone = service._command(Copy("c2", 999, 1, 5, ("c1",)))
+    gone = service._command(Copy("c2", 999, 1, 5, ("c1",)), "c2")
     assert gone.seal == pb.SEAL_DEFAULT

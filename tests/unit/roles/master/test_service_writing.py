@@ -57,6 +57,45 @@ async def test_without_a_content_a_file_is_opened(service: Service) -> None:
     assert proposed(service) is ops.Create
 
 
+async def test_a_file_is_opened_with_its_first_chunk_when_that_is_asked_for(
+    service: Service,
+) -> None:
+    request = pb.CreateRequest(path="/f", replication=2, allocate=True)
+    created = await service.ask("Create", request)
+    assert proposed(service) is ops.CreateChunked
+    assert created.status.under_construction
+    assert (created.chunk.chunk_id, created.chunk.version, created.chunk.epoch) == (1, 1, 7)
+    assert [target.node_id for target in created.chunk.targets] == ["c1", "c2"]
+    done = pb.ChunkDone(chunk_id=1, version=1, length=5, crc32c=9)
+    closed = await service.ask(
+        "Complete", pb.CompleteRequest(inode_id=created.status.inode_id, last=done)
+    )
+    assert closed.status.size == 5
+
+
+@pytest.mark.parametrize("lost", ["first", "again"])
+async def test_a_creation_asked_for_twice_has_the_chunk_of_the_first_time(
+    service: Service, lost: str
+) -> None:
+    fleet = service.cluster.fleet
+    servers = fleet.servers
+    request = pb.CreateRequest(path="/f", allocate=True)
+    fleet.servers = [] if lost == "first" else servers
+    first = await service.ask("Create", request)
+    fleet.servers = servers if lost == "first" else []
+    again = await service.again("Create", request)
+    assert first.HasField("chunk") is again.HasField("chunk") is (lost == "again")
+    assert first.chunk == again.chunk
+
+
+async def test_on_fewer_servers_than_the_least_no_chunk_is_begun(service: Service) -> None:
+    service.cluster.allocation._min_replicas = 2
+    service.cluster.fleet.servers = ["c1"]
+    created = await service.ask("Create", pb.CreateRequest(path="/f", allocate=True))
+    assert proposed(service) is ops.Create
+    assert not created.HasField("chunk")
+
+
 @pytest.mark.parametrize("size", [101, limits.INLINE_BYTES_MAX + 1])
 async def test_a_content_beyond_what_the_masters_keep_opens_the_file(
     service: Service, size: int
@@ -140,3 +179,10 @@ async def test_a_search_for_an_unknown_type_is_refused(service: Service) -> None
     request = pb.FindRequest(path="/", type=9)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match="node type 9"):
         await service.again("Find", request)
+
+
+async def test_a_new_chunk_says_how_long_it_gets(service: Service) -> None:
+    asked = pb.CreateRequest(path="/f", chunk_bytes=2 * limits.CHUNK_BYTES_MIN)
+    inode_id = (await service.ask("Create", asked)).status.inode_id
+    answer = await service.ask("AllocateChunk", pb.AllocateChunkRequest(inode_id=inode_id))
+    assert answer.chunk_bytes == 2 * limits.CHUNK_BYTES_MIN
