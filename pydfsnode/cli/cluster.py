@@ -33,6 +33,10 @@ if TYPE_CHECKING:
             "add-master": Lazy("cluster_masters:add_master", "Add a running master."),
             "remove-master": Lazy("cluster_masters:remove_master", "Take a master out."),
             "transfer-leader": Lazy("cluster_masters:transfer_leader", "Hand leadership over."),
+            "backup": Lazy("cluster_backup:command", "Write the namespace to a sealed file."),
+            "restore": Lazy(
+                "cluster_restore:command", "Make a first master of a backup: all are lost."
+            ),
             "recover-quorum": Lazy(
                 "cluster_recover:command", "Go on with one master: the majority is lost for good."
             ),

@@ -114,7 +114,7 @@ class Layout:
             raw = json.loads(self.cluster_file.read_text())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{self.cluster_file}: cannot be read: {error}") from None
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:
             raise ConfigError(

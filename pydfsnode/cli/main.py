@@ -25,6 +25,8 @@ _COMMANDS = {
     "fs": Lazy("fs:group", "Files: the verbs of hdfs dfs; trash, quotas, snapshots."),
     "cluster": Lazy("cluster:group", "Look at and operate a cluster."),
     "certs": Lazy("certs:group", "Make the cluster's authority and certificates."),
+    "audit": Lazy("audit:group", "Verify and search what was done and refused."),
+    "keys": Lazy("keys:group", "The keys that everything on disk is sealed with."),
     "bench": Lazy("bench:group", "Measure a cluster."),
     "completion": Lazy("completion:command", "The Tab key in bash, zsh and fish."),
     "version": Lazy("version:command", "Print the version."),

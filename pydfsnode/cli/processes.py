@@ -61,7 +61,7 @@ class Process:
         try:
             found = json.loads(path.read_text())
             return cls(int(found["pid"]), int(found["started_ticks"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
             return None
 
 

@@ -82,7 +82,7 @@ class ChannelChunkIO:
             try:
                 peer = self._connect(replica.node_id, replica.listen)
                 version, length, _ = await wire_chunks.chunk_state(
-                    peer, chunk.chunk_id, STATE_TIMEOUT_MS
+                    peer, chunk.chunk_id, STATE_TIMEOUT_MS, chunk.capability
                 )
             except PydfsError as error:
                 _log.debug("no state", chunk_id=chunk.chunk_id, error=str(error))

@@ -13,7 +13,13 @@ from pydfsnode.client.read_hedge import Hedging
 from pydfsnode.client.replica_choice import NowMs, ReplicaChoice, fine_ms
 from pydfsnode.client.replica_reading import ReplicaReading
 from pydfsnode.client.wire_chunks import Connect
-from pydfsnode.errors import ChunkUnavailable, CorruptionError, InvalidArgument, PydfsError
+from pydfsnode.errors import (
+    CapabilityRefused,
+    ChunkUnavailable,
+    CorruptionError,
+    InvalidArgument,
+    PydfsError,
+)
 
 ELSEWHERE_MS = 3_000  # limits.py candidate
 """A server that stops is left after this time, at any packet, while there are other replicas."""
@@ -68,6 +74,7 @@ class ChunkReader:
 
         Raises:
             ChunkUnavailable: all replicas failed; the message says which and why.
+            CapabilityRefused: that of *location* has expired: ask the masters for another.
             CorruptionError: the packets are good, but together they are not the chunk of the
                 masters.
             InvalidArgument: the range is not inside the chunk.
@@ -128,17 +135,24 @@ class _Attempts:
         self.left = deque(replicas)
         self._on_bad = on_bad
         self._said: list[str] = []
+        self._refused: CapabilityRefused | None = None
 
     def failed(self, reading: ReplicaReading, error: Exception) -> None:
         """Remember what became of *reading*, and report bad bytes."""
         node_id = reading.replica.node_id
+        if isinstance(error, CapabilityRefused):  # it did well, and the others would say the same
+            self._refused = error
+            self.left.clear()
+            return
         reading.record.failed()
         if isinstance(error, CorruptionError) and self._on_bad is not None:
             self._on_bad(self.location.chunk_id, node_id, str(error))
         self._said.append(f"{node_id}: {str(error) or 'no answer in time'}")
 
-    def unavailable(self, offset: int) -> ChunkUnavailable:
+    def unavailable(self, offset: int) -> ChunkUnavailable | CapabilityRefused:
         """What the caller is told."""
+        if self._refused is not None:
+            return self._refused
         return ChunkUnavailable(
             f"chunk {self.location.chunk_id}: no replica could be read from byte {offset} on: "
             + ("; ".join(self._said) or "the masters know none"),

@@ -9,11 +9,9 @@ from typing import NamedTuple
 from pydfsnode import limits
 from pydfsnode._fast import crc32c, crc32c_combine
 from pydfsnode.client import wire_chunks
-from pydfsnode.client.chunk_seal import SEAL_TIMEOUT_MS, seal_replica
-from pydfsnode.client.model import AllocatedChunk, ChunkBase, ChunkDone, Replica
+from pydfsnode.client.model import AllocatedChunk, ChunkBase, ChunkDone
 from pydfsnode.client.wire_chunks import ChunkStream, Connect, WriteAck
 from pydfsnode.errors import (
-    ChunkUnavailable,
     CorruptionError,
     InvalidArgument,
     PipelineBroken,
@@ -26,13 +24,6 @@ WINDOW_BYTES = 16 * limits.MIB  # limits.py candidate
 """Bytes sent and not acknowledged by all servers; `write` waits beyond it (INV-BOUND)."""
 
 
-class SealedChunk(NamedTuple):
-    """A chunk that survived its pipeline, and who holds it."""
-
-    done: ChunkDone
-    servers: tuple[Replica, ...]
-
-
 class _Sent(NamedTuple):
     view: memoryview
     crc32c: int
@@ -42,7 +33,7 @@ class ChunkWriter:
     """One chunk; made by `open`. Not for several tasks at once.
 
     After `PipelineBroken`: `acked_bytes` are on every server but the failed one, `unacked()` are
-    the rest of all that was given to `write`, `seal` makes the former a durable chunk.
+    the rest of all that was given to `write`.
     """
 
     def __init__(self, chunk: AllocatedChunk, connect: Connect) -> None:
@@ -80,7 +71,7 @@ class ChunkWriter:
                 writer._stream = await wire_chunks.open_write(
                     connect(first.node_id, first.listen),
                     chunk.chunk_id, chunk.version, chunk.epoch, rest, seal=chunk.seal,
-                    base=chunk.base,
+                    base=chunk.base, capability=chunk.capability, chunk_bytes=chunk.chunk_bytes,
                 )  # fmt: skip
         except (PydfsError, TimeoutError) as error:
             raise writer._broken(error) from error
@@ -130,15 +121,16 @@ class ChunkWriter:
                 what was sent.
             InvalidArgument: nothing was written.
         """
-        await self._flush()
+        said_end = await self._flush(end=True)
         if not self._sent_bytes:
             raise InvalidArgument(f"chunk {self.chunk.chunk_id}: a chunk has at least one byte")
         self._raise_failure()
         assert self._stream is not None
-        try:
-            await self._stream.close_send()
-        except PydfsError as error:
-            await self._give_up(error)
+        if not said_end:
+            try:
+                await self._stream.close_send()
+            except PydfsError as error:
+                await self._give_up(error)
         while self._durable is None:
             await self._wait_for_news()
         assert self._acks is not None
@@ -168,46 +160,6 @@ class ChunkWriter:
         left = [sent.view for sent in self._sent]
         return [*left, memoryview(bytes(self._gathered))] if self._gathered else left
 
-    async def seal(self, new_version: int = 0, timeout_ms: int = SEAL_TIMEOUT_MS) -> SealedChunk:
-        """After a failure: make `acked_bytes` a durable chunk, of version + 1 or *new_version*, on
-        every target but the failed one that can still do it.
-
-        Raises:
-            ChunkUnavailable: not one could; nothing of the chunk is kept.
-            InvalidArgument: nothing was acknowledged: give the chunk up instead.
-        """
-        await self.cancel()
-        if not self.acked_bytes:
-            raise InvalidArgument(f"chunk {self.chunk.chunk_id}: nothing was acknowledged")
-        targets = [t for t in self.chunk.targets if t.node_id != self.failed_node_id]
-        outcomes = await asyncio.gather(
-            *(
-                seal_replica(
-                    self.chunk, target, self.acked_bytes, self._connect,
-                    new_version=new_version, timeout_ms=timeout_ms,
-                )
-                for target in targets
-            ),
-            return_exceptions=True,
-        )  # fmt: skip
-        survivors, tried = [], []
-        for target, outcome in zip(targets, outcomes, strict=True):
-            if isinstance(outcome, ChunkDone) and outcome.crc32c == self.acked_crc32c:
-                survivors.append(target)
-            elif isinstance(outcome, ChunkDone | PydfsError):
-                tried.append(f"{target.node_id}: {outcome}")
-            else:
-                raise outcome
-        if not survivors:
-            raise ChunkUnavailable(
-                f"chunk {self.chunk.chunk_id}: no server could keep what was written: "
-                + "; ".join(tried),
-                chunk_id=self.chunk.chunk_id,
-            )
-        version = new_version or self.chunk.version + 1
-        done = ChunkDone(self.chunk.chunk_id, version, self.acked_bytes, self.acked_crc32c)
-        return SealedChunk(done, tuple(survivors))
-
     async def cancel(self) -> None:
         """Let go of the stream; harmless after a failure and when called twice."""
         if self._acks is not None:
@@ -218,14 +170,18 @@ class ChunkWriter:
 
     # ---- sending
 
-    async def _flush(self) -> None:
-        if self._gathered:
-            packet = memoryview(bytes(self._gathered))
-            self._gathered.clear()
-            await self._send(packet)
+    async def _flush(self, *, end: bool = False) -> bool:
+        """Send what waits for a full packet, with the stream's *end*; whether there was any."""
+        if not self._gathered:
+            return False
+        packet = memoryview(bytes(self._gathered))
+        self._gathered.clear()
+        await self._send(packet, end=end)
+        return True
 
-    async def _send(self, view: memoryview) -> None:
-        """Send one packet; whatever happens, it is among those sent."""
+    async def _send(self, view: memoryview, *, end: bool = False) -> None:
+        """Send one packet, the last one with the stream's *end*; whatever happens, it is among
+        those sent."""
         crc = crc32c(view)
         head = pack_head(self._sent_bytes, len(view), crc)
         self._sent.append(_Sent(view, crc))
@@ -237,7 +193,7 @@ class ChunkWriter:
         assert self._stream is not None
         try:
             async with asyncio.timeout(self._stall_s):
-                await self._stream.send((head, view))
+                await self._stream.send((head, view), end=end)
         except (PydfsError, TimeoutError) as error:
             await self._give_up(error)
 
@@ -249,7 +205,8 @@ class ChunkWriter:
             async with asyncio.timeout(self._stall_s):
                 await self._news.wait()
         except TimeoutError as error:
-            self._fail(error)
+            if not self._news.is_set():  # else it was us who stood still, and both are here at once
+                self._fail(error)
         self._raise_failure()
 
     # ---- acknowledgements

@@ -34,12 +34,14 @@ class ChunkedFile:
         chunks: ChunkIO,
         status: FileStatus,
         *,
+        first: AllocatedChunk | None = None,
         continues: bool = False,
         policy: ReplaceOnFailure = "default",
     ) -> None:
         """
         Args:
             status: the masters' word on the file, which is open for this client.
+            first: the file's first chunk, when the masters have begun it.
             continues: a partly filled last chunk goes on.
             policy: whether a server that fails in the middle of a chunk is replaced.
         """
@@ -53,7 +55,7 @@ class ChunkedFile:
         self._kept_bytes = 0
         self._begun_bytes = 0  # of the chunk in work: what it has of the one that it continues
         self._sent = self._sent_of_next = 0  # packets handed over, and bytes of the one behind them
-        self._chunk: AllocatedChunk | None = None
+        self._chunk = first
         self._sink: ChunkSink | None = None
         self._previous: ChunkDone | None = None
         self._abandoned_chunk_id = 0

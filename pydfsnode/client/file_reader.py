@@ -19,7 +19,12 @@ from pydfsnode.client.model import INLINE, ChunkLocation, FileLocations, FileSta
 from pydfsnode.client.open_tail import with_open_tail
 from pydfsnode.client.patience import Patience
 from pydfsnode.client.wire import MasterCalls
-from pydfsnode.errors import ChunkUnavailable, CorruptionError, InvalidArgument
+from pydfsnode.errors import (
+    CapabilityRefused,
+    ChunkUnavailable,
+    CorruptionError,
+    InvalidArgument,
+)
 
 SEGMENT_BYTES = 4 * limits.MIB  # limits.py candidate
 """The largest request to a chunkserver in a sequential read."""
@@ -229,9 +234,15 @@ class AsyncFileReader:
     async def _fetch(self, segment: _Segment) -> Sequence[Packet]:
         chunk = self._moved.get(segment.chunk.chunk_id, segment.chunk)
         retries = self._patience.begin()
+        is_renewed = False
         while True:
             try:
                 return await self._chunks.read(chunk, segment.offset, segment.length)
+            except CapabilityRefused:
+                # It was good when the file was opened; who may still read gets another.
+                if is_renewed:
+                    raise
+                is_renewed = True
             except ChunkUnavailable:
                 # A new leader may not have heard from all chunkservers yet; a repair may be on.
                 if not await retries.pause():

@@ -9,15 +9,15 @@ exceeds the limit, instead of when the writer was made.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydfsnode import limits
 from pydfsnode.client.chunk_io import ChunkIO
 from pydfsnode.client.chunked_file import ChunkedFile
 from pydfsnode.client.lease import LeaseKeeper
-from pydfsnode.client.model import FileStatus, Reopened
+from pydfsnode.client.model import AllocatedChunk, Created, FileStatus, Reopened
 from pydfsnode.client.wire import MasterCalls
 from pydfsnode.config import ReplaceOnFailure
 from pydfsnode.errors import InvalidArgument, PydfsError
@@ -25,8 +25,21 @@ from pydfsnode.errors import InvalidArgument, PydfsError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-Create = Callable[[bytes | None], Awaitable[FileStatus]]
-"""Creates the file: None: to be written; else with this content, if the masters take that."""
+
+class Create(Protocol):
+    """Makes the file of a writer, which is under construction then unless it has its content."""
+
+    async def empty(self) -> Created:
+        """Without a chunk."""
+        ...
+
+    async def chunked(self) -> Created:
+        """With a chunk for what is to be written at once, if there are servers for it."""
+        ...
+
+    async def whole(self, content: bytes) -> Created:
+        """With *content*, if the masters take it."""
+        ...
 
 
 class AsyncFileWriter:
@@ -56,7 +69,8 @@ class AsyncFileWriter:
         self._policy = policy
         self.path = path
         self._create = create
-        self._creation: asyncio.Future[FileStatus] | None = None
+        self._creation: asyncio.Future[Created] | None = None
+        self._first_chunk: AllocatedChunk | None = None
         self._calls = calls
         self._chunks = chunks
         self._lease = lease
@@ -82,7 +96,7 @@ class AsyncFileWriter:
 
     async def create_now(self) -> None:
         """Make the file exist before anything is written; raises what the masters refuse."""
-        self._opened(await self._created_by(None))
+        self._opened(await self._created_by(self._create.empty()))
 
     def created(self, status: FileStatus) -> None:
         """The masters have made the file, for this client to write as chunks."""
@@ -221,7 +235,7 @@ class AsyncFileWriter:
             await self._file.drop()
         try:
             if self._status is None and self._creation is not None:
-                self._status = await self._creation
+                self._status = (await self._creation).status
                 if not self._status.under_construction:
                     return  # with its content: it is whole
             if self._status is not None:
@@ -247,7 +261,7 @@ class AsyncFileWriter:
         """Close the file with its content in one request, unless the masters do not take it."""
         content = bytes(self._small)
         if self._status is None:
-            status = await self._created_by(content)
+            status = await self._created_by(self._create.whole(content))
         else:
             status = await self._calls.complete_inline(self._status.inode_id, content)
         if not status.under_construction:
@@ -259,17 +273,20 @@ class AsyncFileWriter:
         """Whether nothing was written since *status*: contents grow, or are cut."""
         return self._file is None and self._position == status.size
 
-    async def _created_by(self, content: bytes | None) -> FileStatus:
+    async def _created_by(self, creation: Coroutine[Any, Any, Created]) -> FileStatus:
         """The answer to the creation; who is cancelled meanwhile has to wait for it in `abort`."""
-        self._creation = asyncio.ensure_future(self._create(content))
-        return await asyncio.shield(self._creation)
+        self._creation = asyncio.ensure_future(creation)
+        created = await asyncio.shield(self._creation)
+        self._first_chunk = created.chunk
+        return created.status
 
     async def _begin_chunks(self) -> ChunkedFile:
         if self._status is None:
-            self._opened(await self._created_by(None))
+            self._opened(await self._created_by(self._create.chunked()))
         self._file = ChunkedFile(
-            self._calls, self._chunks, self.status, continues=not self._is_new, policy=self._policy
-        )
+            self._calls, self._chunks, self.status, first=self._first_chunk,
+            continues=not self._is_new, policy=self._policy,
+        )  # fmt: skip
         return self._file
 
     async def _flush_small(self, file: ChunkedFile) -> None:

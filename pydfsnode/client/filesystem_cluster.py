@@ -5,11 +5,17 @@ from __future__ import annotations
 from pydfsnode.client.filesystem_fleet import FleetMethods
 from pydfsnode.client.members import Members, Transferred
 from pydfsnode.client.model import ClusterStatus
+from pydfsnode.client.wire_keys import KeyCalls
 from pydfsnode.client.wire_security import SecurityCalls
 
 
 class ClusterMethods(FleetMethods):
     """Part of `AsyncFileSystem`; errors as there."""
+
+    @property
+    def keys(self) -> KeyCalls:
+        """What everything on disk is sealed with; for administrators."""
+        return self._calls.keys
 
     @property
     def security(self) -> SecurityCalls:

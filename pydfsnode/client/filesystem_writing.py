@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydfsnode.client import paths
 from pydfsnode.client.file_writer import AsyncFileWriter, Create
 from pydfsnode.client.filesystem_base import FILE_MODE, FileSystemBase
-from pydfsnode.client.model import FileStatus
+from pydfsnode.client.model import Created, FileStatus
 from pydfsnode.client.truncating import Truncation
+from pydfsnode.client.wire import MasterCalls
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -58,19 +59,14 @@ class WritingMethods(FileSystemBase):
         chunk_bytes: int = 0,
         mode: int | None = None,
     ) -> Create:
-        masked = self._masked(mode, FILE_MODE)
-
-        def create(content: bytes | None) -> Awaitable[FileStatus]:
-            return self._calls.create(
-                path,
-                replication=replication or self.replication,
-                chunk_bytes=chunk_bytes or self._creation.chunk_bytes,
-                mode=masked,
-                overwrite=overwrite,
-                content=content,
-            )
-
-        return create
+        return _Creating(
+            self._calls,
+            path,
+            replication or self.replication,
+            chunk_bytes or self._creation.chunk_bytes,
+            self._masked(mode, FILE_MODE),
+            overwrite,
+        )
 
     def _writer(self, path: str, create: Create) -> AsyncFileWriter:
         return AsyncFileWriter(
@@ -115,7 +111,7 @@ class WritingMethods(FileSystemBase):
         status = None
         size = len(value) if isinstance(value, bytes) else memoryview(value).nbytes
         if size <= self._creation.inline_bytes_max:
-            status = await create(bytes(value))
+            status = (await create.whole(bytes(value))).status
             if not status.under_construction:
                 return status
         writer = self._writer(path, create)
@@ -144,3 +140,42 @@ class WritingMethods(FileSystemBase):
             FileUnderConstruction: its writer was heard of lately, and the file is another user's.
         """
         return await self._calls.recover_lease(paths.normalize(path))
+
+
+class _Creating(NamedTuple):
+    """A `Create` by the masters; 0: the cluster's."""
+
+    calls: MasterCalls
+    path: str
+    replication: int
+    chunk_bytes: int
+    mode: int
+    overwrite: bool
+
+    async def empty(self) -> Created:
+        """See Create."""
+        return Created(await self._create(None), None)
+
+    async def chunked(self) -> Created:
+        """See Create."""
+        return await self.calls.create_chunked(
+            self.path,
+            replication=self.replication,
+            chunk_bytes=self.chunk_bytes,
+            mode=self.mode,
+            overwrite=self.overwrite,
+        )
+
+    async def whole(self, content: bytes) -> Created:
+        """See Create."""
+        return Created(await self._create(content), None)
+
+    async def _create(self, content: bytes | None) -> FileStatus:
+        return await self.calls.create(
+            self.path,
+            replication=self.replication,
+            chunk_bytes=self.chunk_bytes,
+            mode=self.mode,
+            overwrite=self.overwrite,
+            content=content,
+        )

@@ -101,6 +101,8 @@ class ChunkLocation(msgspec.Struct, frozen=True, gc=False):
     crc32c: int
     replicas: tuple[Replica, ...]
     inline_content: bytes = b""
+    capability: bytes = b""
+    """What chunkservers want to see; good for minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,8 @@ class ChunkBase:
     length: int
     crc32c: int
     sources: tuple[Replica, ...]
+    capability: bytes = b""
+    """Of another chunk: for reading it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,10 @@ class AllocatedChunk:
     seal: int = 0
     """Whether it is sealed at rest, a `SealChoice`: for the chunkservers."""
     base: ChunkBase | None = None
+    capability: bytes = b""
+    """For writing and ending it."""
+    chunk_bytes: int = 0
+    """It gets no longer; 0: not said."""
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -148,6 +156,14 @@ class FileLocations(msgspec.Struct, frozen=True, gc=False):
     status: FileStatus
     chunks: tuple[ChunkLocation, ...]
     open_chunk: ChunkLocation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A new file for the caller to write, and its first chunk if the masters began that."""
+
+    status: FileStatus
+    chunk: AllocatedChunk | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,10 @@ async def with_open_tail(found: FileLocations, chunks: ChunkIO) -> FileLocations
     replaced_bytes = sum(chunk.length for chunk in found.chunks if chunk.offset >= written.offset)
     if length <= replaced_bytes:
         return found
-    tail = ChunkLocation(written.chunk_id, version, written.offset, length, 0, written.replicas)
+    tail = ChunkLocation(
+        written.chunk_id, version, written.offset, length, 0, written.replicas,
+        capability=written.capability,
+    )  # fmt: skip
     return FileLocations(
         msgspec.structs.replace(found.status, size=written.offset + length),
         (*(chunk for chunk in found.chunks if chunk.offset < written.offset), tail),

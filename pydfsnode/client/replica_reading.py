@@ -65,8 +65,9 @@ class ReplicaReading:
         try:
             async with asyncio.timeout(self._stall_s) as self._deadline:
                 self._stream = await wire_chunks.open_read(
-                    peer, location.chunk_id, location.version, offset, end - offset
-                )
+                    peer, location.chunk_id, location.version, offset, end - offset,
+                    location.capability,
+                )  # fmt: skip
                 packet = await self._stream.receive()
         finally:
             self._deadline = None

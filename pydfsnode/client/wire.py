@@ -22,6 +22,7 @@ from pydfsnode.client.wire_asking import NAMESPACE, Asking, Router
 from pydfsnode.client.wire_attributes import AttributeCalls
 from pydfsnode.client.wire_cluster import ClusterCalls
 from pydfsnode.client.wire_fleet import FleetCalls
+from pydfsnode.client.wire_keys import KeyCalls
 from pydfsnode.client.wire_security import SecurityCalls
 from pydfsnode.client.wire_trees import TreeCalls
 from pydfsnode.client.wire_values import (
@@ -59,6 +60,8 @@ class MasterCalls(WritingCalls):
         """What is ordered of the chunkservers."""
         self.security = SecurityCalls(router, self._asking)
         """Certificates: what is asked and ordered."""
+        self.keys = KeyCalls(router, self._asking)
+        """Keys that data is sealed with: what is asked and ordered."""
         self.attributes = AttributeCalls(self._asking)
         """What is asked about owners, modes, times, ACLs, quotas."""
         self.trees = TreeCalls(self._asking)

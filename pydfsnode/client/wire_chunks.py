@@ -29,8 +29,12 @@ LAST_WORD_S = 2.0
 class ChunkStream(Protocol):
     """A streaming call to a chunkserver, as `rpc.channel` gives it."""
 
-    async def send(self, message: Any) -> None:
-        """Send a raw packet, in pieces or whole; waits for the stream's window."""
+    async def send(self, message: Any, *, end: bool = False) -> None:
+        """Send a raw packet, in pieces or whole; waits for the stream's window.
+
+        Args:
+            end: nothing more is sent.
+        """
 
     async def close_send(self) -> None:
         """Say that nothing more is sent."""
@@ -76,12 +80,16 @@ async def open_write(
     *,
     seal: int = 0,
     base: ChunkBase | None = None,
+    capability: bytes = b"",
+    chunk_bytes: int = 0,
 ) -> ChunkStream:
     """Begin a chunk on *peer*, which forwards it to *downstream*, in order.
 
     Args:
         seal: whether it is sealed at rest, a `SealChoice`.
         base: what it begins with on every server; None: it begins empty.
+        capability: as the master gave it with the chunk.
+        chunk_bytes: room that is set aside for it; 0: as for the largest chunk.
     """
     opening = pb.WriteChunkOpen(
         chunk_id=chunk_id,
@@ -90,6 +98,8 @@ async def open_write(
         downstream=_addresses(downstream),
         seal=pb.SealChoice.ValueType(seal),
         base=_base(base),
+        capability=capability,
+        chunk_bytes=chunk_bytes,
     )
     return await peer.stream(WRITE_CHUNK, pb.WriteChunkPacket(open=opening))
 
@@ -110,6 +120,7 @@ def _base(base: ChunkBase | None) -> pb.ChunkBase | None:
         length=base.length,
         crc32c=base.crc32c,
         sources=_addresses(base.sources),
+        capability=base.capability,
     )
 
 
@@ -119,12 +130,16 @@ def parse_base(opening: pb.WriteChunkOpen) -> ChunkBase | None:
         return None
     told = opening.base
     sources = tuple(Replica(a.node_id, a.listen) for a in told.sources)
-    return ChunkBase(told.chunk_id, told.version, told.length, told.crc32c, sources)
+    return ChunkBase(
+        told.chunk_id, told.version, told.length, told.crc32c, sources, told.capability
+    )
 
 
-async def chunk_state(peer: ChunkPeer, chunk_id: int, timeout_ms: int) -> tuple[int, int, bool]:
+async def chunk_state(
+    peer: ChunkPeer, chunk_id: int, timeout_ms: int, capability: bytes = b""
+) -> tuple[int, int, bool]:
     """(version, readable length, whether it is finished) of what *peer* has of a chunk."""
-    request = pb.ChunkStateRequest(chunk_id=chunk_id)
+    request = pb.ChunkStateRequest(chunk_id=chunk_id, capability=capability)
     response = await peer.unary(CHUNK_STATE, request, timeout_ms=timeout_ms)
     return int(response.version), int(response.length), bool(response.finished)
 
@@ -134,10 +149,12 @@ def _addresses(replicas: Sequence[Replica]) -> list[pb.Address]:
 
 
 async def open_read(
-    peer: ChunkPeer, chunk_id: int, version: int, offset: int, length: int
+    peer: ChunkPeer, chunk_id: int, version: int, offset: int, length: int, capability: bytes = b""
 ) -> ChunkStream:
     """Ask for a range of a chunk; the stream gives raw packets (`rpc.chunk_packets`)."""
-    request = pb.ReadChunkRequest(chunk_id=chunk_id, version=version, offset=offset, length=length)
+    request = pb.ReadChunkRequest(
+        chunk_id=chunk_id, version=version, offset=offset, length=length, capability=capability
+    )
     return await peer.stream(READ_CHUNK, request)
 
 
@@ -149,11 +166,13 @@ async def seal(
     length: int,
     epoch: int,
     timeout_ms: int,
+    capability: bytes = b"",
 ) -> tuple[int, int]:
     """(length, crc32c) of the chunk that *peer* sealed; raises what it answered."""
     request = pb.SealChunkRequest(
-        chunk_id=chunk_id, version=version, new_version=new_version, length=length, epoch=epoch
-    )
+        chunk_id=chunk_id, version=version, new_version=new_version, length=length, epoch=epoch,
+        capability=capability,
+    )  # fmt: skip
     response = await peer.unary(SEAL_CHUNK, request, timeout_ms=timeout_ms)
     return int(response.length), int(response.crc32c)
 

@@ -15,8 +15,10 @@ from pydfsnode.client.trust import (
     TrustState,
 )
 from pydfsnode.client.wire_asking import Asking, Router
+from pydfsnode.rpc.audit_calls import from_message
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.schema import rpc_of
+from pydfsnode.security.audit.checkpoint import Checkpoint
 
 _SECURITY = "/pydfs.v1.Security/"
 
@@ -74,6 +76,11 @@ class SecurityCalls:
         )  # fmt: skip
         made: JoinToken = _plain(JoinToken, await self._order("AddJoinToken", request))
         return made
+
+    async def audit_checkpoints(self) -> list[Checkpoint]:
+        """How far each audit trail had come when its node signed it last."""
+        answer = await self._ask("AuditCheckpoints", pb.AuditCheckpointsRequest())
+        return [from_message(each) for each in answer.checkpoints]
 
     async def sign(self, request: bytes, present_pem: str) -> tuple[str, str]:
         """(chain, roots) as PEM: one's own certificate again, for the key of *request*."""

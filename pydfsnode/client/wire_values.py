@@ -46,11 +46,13 @@ def allocated(answer: pb.AllocateChunkResponse) -> AllocatedChunk:
     if answer.HasField("base"):
         told = answer.base
         base = ChunkBase(
-            told.chunk_id, told.version, told.length, told.crc32c, replicas(told.replicas)
-        )
+            told.chunk_id, told.version, told.length, told.crc32c, replicas(told.replicas),
+            told.capability,
+        )  # fmt: skip
     return AllocatedChunk(
-        answer.chunk_id, answer.version, answer.epoch, replicas(answer.targets), answer.seal, base
-    )
+        answer.chunk_id, answer.version, answer.epoch, replicas(answer.targets), answer.seal, base,
+        answer.capability, answer.chunk_bytes,
+    )  # fmt: skip
 
 
 def file_status(status: pb.FileStatus, freshness: Freshness | None = None) -> FileStatus:
@@ -87,6 +89,7 @@ def chunk_location(chunk: pb.ChunkLocation) -> ChunkLocation:
         crc32c=chunk.crc32c,
         replicas=replicas(chunk.replicas),
         inline_content=chunk.inline_content,
+        capability=chunk.capability,
     )
 
 

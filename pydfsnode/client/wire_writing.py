@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 from pydfsnode._fast import client_requests
-from pydfsnode.client.model import AllocatedChunk, ChunkDone, FileStatus, Reopened
+from pydfsnode.client.model import AllocatedChunk, ChunkDone, Created, FileStatus, Reopened
 from pydfsnode.client.wire_asking import NAMESPACE, Asking
 from pydfsnode.client.wire_values import allocated, chunk_done, file_status, status_reader
 from pydfsnode.errors import NoChunkservers
@@ -14,6 +14,7 @@ from pydfsnode.rpc.pb import dfs_pb2 as pb
 
 _CREATE = NAMESPACE + "Create"
 _read_created = status_reader(_CREATE)
+_ALLOCATE = pb.CreateRequest(allocate=True).SerializeToString()
 
 
 class WritingCalls:
@@ -42,6 +43,23 @@ class WritingCalls:
             path, replication, chunk_bytes, mode, overwrite, create_parents, content
         )
         return self._asking.change(_CREATE, fields, _read_created)
+
+    async def create_chunked(
+        self,
+        path: str,
+        *,
+        replication: int = 0,
+        chunk_bytes: int = 0,
+        mode: int = 0,
+        overwrite: bool = False,
+    ) -> Created:
+        """Create a file that the caller has bytes of, and begin its first chunk; 0 as `create`."""
+        fields = client_requests.create(path, replication, chunk_bytes, mode, overwrite, True, None)
+        answer = await self._asking.change(
+            _CREATE, fields + _ALLOCATE, pb.CreateResponse.FromString
+        )
+        chunk = allocated(answer.chunk) if answer.HasField("chunk") else None
+        return Created(file_status(answer.status), chunk)
 
     async def append(self, path: str) -> Reopened:
         """Reopen a closed file, for this client to write."""

@@ -28,6 +28,7 @@ from pydfsnode.rpc.methods import METHODS
 from pydfsnode.rpc.schema import rpc_of
 from pydfsnode.runtime.clock import ManualClock
 from pydfsnode.security.identity import Identity
+from tests.support.capabilities import give_key
 
 ANN = Identity("testcluster", "admin", "ann")
 """A superuser: she may write to the root."""
@@ -277,6 +278,7 @@ class FakeCluster:
         inline_total_bytes_max: int = limits.MIB,
     ) -> None:
         self.namespace = Namespace()
+        give_key(self.namespace)
         self.consensus = FakeConsensus(self.namespace)
         self.fleet = FakeFleet(servers)
         self.allocation = Allocation(

@@ -22,6 +22,7 @@ from tests.unit.client.fakes import FakeCluster, FakeSink
 
 MIB = limits.MIB
 INLINE = limits.INLINE_BYTES_MAX
+BLOCK = limits.BLOCK_BYTES
 
 
 def content(size: int, seed: int = 1) -> bytes:
@@ -160,7 +161,10 @@ async def test_append_needs_a_closed_file(cluster: FakeCluster) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 10, INLINE, INLINE + 1, 2 * MIB, 3 * MIB, 5 * MIB])
-@pytest.mark.parametrize("kept", [0, 1, 9, 2 * MIB - 1, 2 * MIB, 2 * MIB + 1, 4 * MIB])
+@pytest.mark.parametrize(
+    "kept",
+    [0, 1, 9, BLOCK - 1, BLOCK, BLOCK + 1, 2 * MIB - 1, 2 * MIB, 2 * MIB + 1, 4 * MIB],
+)
 async def test_the_first_bytes_stay(cluster: FakeCluster, size: int, kept: int) -> None:
     fs, data = cluster.connect(), content(size)
     await fs.pipe_file("/f", data)

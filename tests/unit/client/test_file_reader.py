@@ -163,6 +163,42 @@ async def test_a_file_that_was_replaced_while_it_was_read_is_an_error(cluster: F
         await reader.read()
 
 
+async def test_a_chunk_is_located_anew_once_and_its_new_place_is_remembered(
+    cluster: FakeCluster,
+) -> None:
+    reader = await cluster.connect().open_reader("/f")
+    (chunk,) = [each for each in reader._locations.chunks if each.offset == 2 * MIB]
+    cluster.fleet.readable_by_chunk = {chunk.chunk_id: ["c9"]}
+    moved = await reader._locate_again(chunk)
+    assert [replica.node_id for replica in moved.replicas] == ["c9"]
+    assert (moved.chunk_id, moved.length) == (chunk.chunk_id, chunk.length)
+    cluster.chunks.stored["c9", chunk.chunk_id] = cluster.chunks.stored["c1", chunk.chunk_id]
+    cluster.chunks.dead = {"c1", "c2", "c3"}
+    cluster.router.calls.clear()
+    assert await reader.read_range(2 * MIB, 2 * MIB + 10) == DATA[2 * MIB : 2 * MIB + 10]
+    assert cluster.router.calls == []
+
+
+async def test_a_chunk_that_was_made_longer_is_found_where_it_lay(cluster: FakeCluster) -> None:
+    fs = cluster.connect()
+    reader = await fs.open_reader("/f")
+    last = reader._locations.chunks[-1]
+    async with await fs.append("/f") as writer:
+        await writer.write(b"more")
+    longer = await reader._locate_again(last)
+    assert longer.chunk_id != last.chunk_id
+    assert (longer.offset, longer.length) == (last.offset, last.length + 4)
+
+
+@pytest.mark.parametrize("kept", [0, 10, 4 * MIB, 4 * MIB + 1])
+async def test_a_chunk_that_was_cut_off_is_not_found_again(cluster: FakeCluster, kept: int) -> None:
+    fs = cluster.connect()
+    reader = await fs.open_reader("/f")
+    await fs.truncate("/f", kept)
+    with pytest.raises(ChunkUnavailable, match="was changed while it was read"):
+        await reader._locate_again(reader._locations.chunks[-1])
+
+
 async def test_a_failed_read_can_be_repeated_at_the_same_position(cluster: FakeCluster) -> None:
     reader = await cluster.connect().open_reader("/f")
     assert await reader.read(100) == DATA[:100]

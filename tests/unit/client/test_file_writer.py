@@ -9,7 +9,13 @@ import pytest
 from pydfsnode import limits
 from pydfsnode.client import chunked_file
 from pydfsnode.client.model import AllocatedChunk
-from pydfsnode.errors import InvalidArgument, NotFound, PipelineBroken, Unavailable
+from pydfsnode.errors import (
+    InvalidArgument,
+    NoChunkservers,
+    NotFound,
+    PipelineBroken,
+    Unavailable,
+)
 from tests.unit.client.fakes import FakeCluster, FakeSink
 
 MIB = limits.MIB
@@ -42,11 +48,30 @@ async def test_an_empty_file_has_no_chunk_and_a_full_chunk_no_empty_follower(
     fs = cluster.connect()
     await fs.pipe_file("/empty", b"")
     await fs.pipe_file("/full", content(CHUNK))
-    assert cluster.router.calls.count("AllocateChunk") == 1
+    assert cluster.router.calls == ["Create", "Create", "Complete"]
+    assert cluster.namespace.tree.next_chunk_id == 2
 
 
-async def test_a_file_of_one_chunk_takes_three_calls(cluster: FakeCluster) -> None:
+async def test_a_file_of_one_chunk_takes_two_calls(cluster: FakeCluster) -> None:
     await cluster.connect().pipe_file("/f", content(5_000))
+    assert cluster.router.calls == ["Create", "Complete"]
+
+
+async def test_who_finds_no_server_for_the_first_chunk_hears_it_when_asking_for_it(
+    cluster: FakeCluster,
+) -> None:
+    cluster.fleet.servers = []
+    with pytest.raises(NoChunkservers):
+        await cluster.connect().pipe_file("/f", content(5_000))
+    assert cluster.router.calls == ["Create", "AllocateChunk", "Abandon"]
+
+
+async def test_a_file_that_is_created_before_it_is_written_asks_for_its_chunk(
+    cluster: FakeCluster,
+) -> None:
+    writer = await cluster.connect().open_writer("/f", at_once=True)
+    await writer.write(content(5_000))
+    await writer.close()
     assert cluster.router.calls == ["Create", "AllocateChunk", "Complete"]
 
 
@@ -133,7 +158,7 @@ async def test_a_chunk_of_which_nothing_was_acknowledged_is_abandoned(cluster: F
     await cluster.connect().pipe_file("/f", content(CHUNK))
     abandoned = [op.abandon_chunk_id for op in cluster.consensus.proposed
                  if hasattr(op, "abandon_chunk_id")]  # fmt: skip
-    assert abandoned == [0, 1, 0]
+    assert abandoned == [1, 0]
 
 
 async def test_a_chunk_with_too_few_servers_left_is_sent_again_as_a_whole(

@@ -54,7 +54,7 @@ async def test_the_status_says_where_the_content_lies(cluster: FakeCluster) -> N
 async def test_one_byte_more_goes_to_chunkservers(cluster: FakeCluster) -> None:
     fs, data = cluster.connect(), b"x" * (MAX + 1)
     await fs.pipe_file("/f", data)
-    assert cluster.router.calls == ["Create", "AllocateChunk", "Complete"]
+    assert cluster.router.calls == ["Create", "Complete"]
     assert await fs.cat_file("/f") == data
 
 
