@@ -111,8 +111,8 @@ integration: build $(VENV)/.datatools-stamp ## real processes of the executable
 	$(PYTEST) tests/integration -m 'not binary'
 
 MINUTES ?= 1
-fuzz: build ## decoders against hostile bytes: make fuzz MINUTES=10
-	PYDFSNODE_FUZZ_MINUTES=$(MINUTES) $(PYTEST) tests/fuzz
+fuzz: build ## hostile bytes at random, and as long guided by coverage: make fuzz MINUTES=10
+	PYDFSNODE_FUZZ_MINUTES=$(MINUTES) $(PYTEST) -o faulthandler_timeout=0 tests/fuzz
 
 # ---------------------------------------------------------------- figures
 

@@ -75,7 +75,7 @@ async def read(fs: AsyncFileSystem, pool: ConnectionPool, path: str, size: int) 
     (chunk,) = (await fs.locations(path)).chunks
     (server,) = chunk.replicas
     peer = pool.channel("chunkserver", server.node_id, server.listen)
-    stream = await open_read(peer, chunk.chunk_id, chunk.version, 0, size)
+    stream = await open_read(peer, chunk.chunk_id, chunk.version, 0, size, chunk.capability)
     left = size
     while (packet := await stream.receive()) is not None:
         left -= len(parse_packet(packet)[1])

@@ -7,75 +7,61 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
 
-from tests.fuzz.decoders import DECODERS, FRAME_BYTES_MAX, Decoder, feed
+from tests.fuzz.decoder import Decoder
+from tests.fuzz.decoders import DECODERS
+from tests.fuzz.network import FRAME_BYTES_MAX, feed
+from tests.fuzz.spoiling import check, spoil
 
-ROUND_EXAMPLES = 300
+CRASHES = Path(__file__).parent / "crashes"
+ROUND_EXAMPLES = 200
 MINUTES = float(os.environ.get("PYDFSNODE_FUZZ_MINUTES") or 0)
 SECONDS_EACH = 60 * MINUTES / (len(DECODERS) + 1)
 
 
-def in_rounds(check: Callable[[st.DataObject], None]) -> None:
-    """Run *check* with new examples until this decoder's share of the time is over."""
+def in_rounds(once: Callable[[random.Random], None], seed: str) -> None:
+    """Call *once* again and again until this decoder's share of the time is over."""
     until = time.monotonic() + SECONDS_EACH
-    number = 0
-    while number == 0 or time.monotonic() < until:
-        one_round = settings(
-            max_examples=ROUND_EXAMPLES,
-            deadline=None,
-            database=None,
-            phases=[Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-        )(seed(number)(given(st.data())(check)))
-        one_round()
-        number += 1
-
-
-def spoiled(data: st.DataObject, sample: bytes) -> bytes:
-    """The sample with some of: flipped bits, overwritten numbers, a cut, pieces put in or twice."""
-    if data.draw(st.integers(0, 9)) == 0:
-        return data.draw(st.binary(max_size=2 * len(sample) + 16))
-    changed = bytearray(sample)
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(changed)))
-        match data.draw(st.sampled_from(["flip", "number", "cut", "insert", "repeat"])):
-            case "flip" if at < len(changed):
-                changed[at] ^= 1 << data.draw(st.integers(0, 7))
-            case "number":
-                size = data.draw(st.sampled_from([1, 2, 4, 8]))
-                edge = data.draw(st.sampled_from([0, 1, 2 ** (8 * size - 1), 2 ** (8 * size) - 1]))
-                order = data.draw(st.sampled_from(["little", "big"]))
-                changed[at : at + size] = edge.to_bytes(size, order)
-            case "cut":
-                del changed[at:]
-            case "insert":
-                changed[at:at] = data.draw(st.binary(max_size=40))
-            case "repeat":
-                changed[at:at] = changed[at : at + data.draw(st.integers(1, 64))]
-    return bytes(changed)
+    for number in itertools.count():
+        draw = random.Random(f"{seed} {number}")
+        for _ in range(ROUND_EXAMPLES):
+            once(draw)
+        if time.monotonic() >= until:
+            return
 
 
 @pytest.mark.parametrize("decoder", DECODERS, ids=lambda decoder: decoder.name)
 def test_the_sample_is_accepted(decoder: Decoder) -> None:
     assert decoder.decode(decoder.sample) is not None
+    for seed in decoder.seeds:
+        decoder.run(seed)
+    assert decoder.mend is None or decoder.mend(decoder.sample) == decoder.sample
 
 
 @pytest.mark.parametrize("decoder", DECODERS, ids=lambda decoder: decoder.name)
 def test_spoiled_bytes_are_refused_with_the_decoders_own_error(decoder: Decoder) -> None:
-    def check(data: st.DataObject) -> None:
-        given_bytes = spoiled(data, decoder.sample)
-        try:
-            decoder.decode(given_bytes)
-        except decoder.refusals:
-            return
+    samples = (decoder.sample, *decoder.seeds)
 
-    in_rounds(check)
+    def once(draw: random.Random) -> None:
+        given = spoil(draw, draw.choice(samples), draw.choice(samples))
+        if decoder.mend is not None and draw.random() < 0.8:
+            given = decoder.mend(given)
+        check(decoder, given)
+
+    in_rounds(once, decoder.name)
+
+
+@pytest.mark.parametrize("kept", sorted(CRASHES.glob("*/*")), ids=lambda kept: kept.parent.name)
+def test_what_once_passed_the_checks_does_not_again(kept: Path) -> None:
+    """Each file lies in the directory that is called as its decoder."""
+    (decoder,) = [decoder for decoder in DECODERS if decoder.name == kept.parent.name]
+    check(decoder, kept.read_bytes())
 
 
 def test_frames_do_not_depend_on_how_their_bytes_arrive() -> None:
@@ -83,10 +69,9 @@ def test_frames_do_not_depend_on_how_their_bytes_arrive() -> None:
     whole = sample * (FRAME_BYTES_MAX // len(sample))
     expected = feed([whole])
 
-    def check(data: st.DataObject) -> None:
-        cuts = sorted(data.draw(st.sets(st.integers(0, len(whole)), max_size=30)))
+    def once(draw: random.Random) -> None:
+        cuts = sorted(draw.sample(range(len(whole) + 1), draw.randint(0, 30)))
         edges = [0, *cuts, len(whole)]
-        pieces = [whole[start:end] for start, end in itertools.pairwise(edges)]
-        assert feed(pieces) == expected
+        assert feed([whole[start:end] for start, end in itertools.pairwise(edges)]) == expected
 
-    in_rounds(check)
+    in_rounds(once, "frames in pieces")

@@ -135,6 +135,7 @@ def test_a_data_directory_is_deleted_while_it_is_used(cluster: DataCluster) -> N
         shutil.rmtree(cluster.data_dir("c2"), ignore_errors=True)
         wait_until("the server ends", lambda: not cluster.is_alive("c2"))
         assert "no disk is left" in cluster.log("c2")
+        shutil.rmtree(cluster.data_dir("c2"), ignore_errors=True)  # what it wrote meanwhile
         wait_until("it is missed", lambda: cluster.state_of("c2") == "dead")
         files.wait_for(files=10, reads=20)
         cluster.wait_until_perfect()
@@ -211,7 +212,7 @@ def test_one_of_two_disks_hangs_and_the_other_answers(
         files.wait_for(files=20, reads=50)
         wait_until("it is left out", lambda: reported(cluster, "c4")["failed_disks"] == 1)
         cluster.wait_until_perfect()
+    cluster.stop("c4")  # threads that hang do not keep it
     disk.heal()
-    cluster.kill("c4")
     cluster.up()
     cluster.wait_until_perfect()

@@ -10,15 +10,31 @@ from pathlib import Path
 from pydfsnode.client.connections import ConnectionPool
 from pydfsnode.client.model import AllocatedChunk, ChunkLocation, Replica
 from pydfsnode.client.wire_chunks import ChunkPeer
+from pydfsnode.roles.chunkserver.admission import ChunkAdmission
 from pydfsnode.roles.chunkserver.service import ChunkService
+from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.framed_server import FramedServer
 from pydfsnode.runtime.clock import ManualClock
+from pydfsnode.security.capability import Operation
+from pydfsnode.security.chunk_keys import ChunkKeys
 from pydfsnode.security.tls import TlsStore
 from pydfsnode.storage.chunk_epoch import EpochFile
 from pydfsnode.storage.chunk_store import ChunkStore
 from tests.support.certs import make_cluster_certs
 
 EPOCH = 5
+
+
+class AdmitAll(ChunkAdmission):
+    """For tests of what comes behind it."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def require(
+        self, call: CallContext, token: bytes, chunk_id: int, version: int, operation: Operation
+    ) -> None:
+        """See ChunkAdmission."""
 
 
 class Chunkserver:
@@ -32,7 +48,11 @@ class Chunkserver:
         self.epoch = EpochFile(directory)
         self.clock = ManualClock()
         self.pool = ConnectionPool(tls)
-        self.service = ChunkService(node_id, store, self.epoch, self.connect, self.clock)
+        self.keys = ChunkKeys()
+        """Of `ChunkAdmission`, where a test puts one into the place of `AdmitAll`."""
+        self.service = ChunkService(
+            node_id, store, self.epoch, self.connect, self.clock, AdmitAll()
+        )
         self.server = FramedServer(self.service.handlers(), tls, "chunkserver")
         self.listen = ""
 

@@ -46,6 +46,7 @@ class _Link:
         self.faults = NO_FAULTS
         self.healed = asyncio.Event()
         self.healed.set()
+        self.refuses = False
         self.writers: set[asyncio.StreamWriter] = set()
 
 
@@ -94,8 +95,14 @@ class FaultyProxy:
         """Let nothing pass by *address*, as a cable that is pulled: nobody is told."""
         self._do(self._set(address, blocked=True))
 
+    def refuse(self, address: str) -> None:
+        """Reset all connections of *address*, and new ones at once: nothing is held back."""
+        self._links[address].refuses = True
+        self.cut(address)
+
     def heal(self, address: str) -> None:
         """Let pass again, with what was held back."""
+        self._links[address].refuses = False
         self._do(self._set(address, blocked=False))
 
     def cut(self, address: str) -> None:
@@ -146,6 +153,8 @@ class FaultyProxy:
         link.writers.add(writer)
         try:
             await link.healed.wait()
+            if link.refuses:
+                return
             answers, beyond = await asyncio.open_connection(host, int(port))
             link.writers.add(beyond)
             async with asyncio.TaskGroup() as both:

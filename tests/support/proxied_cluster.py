@@ -75,7 +75,7 @@ class ProxiedCluster(RaftCluster):
             there = addresses[node_id] if role == "chunkserver" else listen
             return direct(pool, role, node_id, there)
 
-        ConnectionPool.channel = channel  # type: ignore[method-assign]
+        ConnectionPool.channel = channel  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:
