@@ -58,12 +58,13 @@ cdef class WarmBuffer:
         ValueError: no block is so large.
     """
 
-    def __cinit__(self, Py_ssize_t size, Py_ssize_t lead=0):
+    def __init__(self, Py_ssize_t size, Py_ssize_t lead=0):
         if lead < 0 or lead > PAGE_BYTES or size < lead or size - lead > BLOCK_DATA_BYTES:
             raise ValueError(
                 f"{size} bytes with a page after {lead}: at most {BLOCK_DATA_BYTES} behind it"
             )
-        self.block = take_block()
+        if self.block == NULL:  # else it is called a second time
+            self.block = take_block()
         self.start = self.block + PAGE_BYTES - lead
         self.size = size
 

@@ -126,6 +126,16 @@ class Stream:
             "CreateSnapshot": (path, rng.choice("st")),
             "DeleteSnapshot": (path, rng.choice("st")),
             "RenameSnapshot": (path, "s", rng.choice("st")),
+            **self._orders(targets, step, signer),
+        }
+        return choices[name]
+
+    def _orders(
+        self, targets: tuple[str, ...], step: str, signer: Signer
+    ) -> dict[str, tuple[Any, ...]]:
+        """Fields of what operators and the masters themselves order."""
+        rng = self.rng
+        return {
             "SetDuty": (targets, rng.choice(["decommissioning", "maintenance", "in service"]), 9),
             "SetSafeMode": (rng.random() < 0.02,),
             "SetBalance": (rng.choice([0, *range(1, 20)]), 1 << 20),
@@ -152,7 +162,6 @@ class Stream:
             ),
             "SetAuthority": (step, signer if step in ("install", "trust") else None),
         }
-        return choices[name]
 
 
 def stream(seed: int, count: int) -> list[ops.AnyOp]:
