@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydfsnode.errors import CorruptionError, DurabilityFailure, SealBroken, StorageError
 from pydfsnode.meta.inline import TABLE_INLINE, inline_key
+from pydfsnode.meta.ops.add_chunk_key import KEY_BYTES
 from pydfsnode.meta.rows import TABLES
 from pydfsnode.meta.state import Namespace
 from pydfsnode.raft.configuration import member_id
@@ -180,6 +181,7 @@ class Process:
         self.upkeep = Upkeep(
             consensus, self.namespace, self.loop, self.supervisor, trash_keep_ms=TRASH_KEEP_MS,
             new_client_id=lambda: UPKEEP_CLIENT | self._rng.getrandbits(60),
+            new_key=lambda: self._rng.randbytes(KEY_BYTES),
             recover=LeaseRecovery(
                 consensus, lambda _: "", no_chunkservers,
                 lambda: UPKEEP_CLIENT | self._rng.getrandbits(60),
