@@ -196,6 +196,8 @@ class BackupReader:
             except SealBroken as error:
                 raise SealBroken(f"{self.name}: {error.message}") from None
             if kind == ROWS:
+                if len(plaintext) < _FRAME.size:
+                    raise self._damaged("a frame of rows")
                 crc, row_count, last = _FRAME.unpack_from(plaintext)
                 if is_last:
                     raise self._damaged("the order of its records")

@@ -95,9 +95,12 @@ def only_bad(report: dict[str, Any]) -> dict[str, Any]:
 def test_one_flipped_byte_and_a_cut_end_are_found(cluster: Cluster, tmp_path: Path) -> None:
     cluster.run("fs", "mkdir", "/verified")
 
+    (made,) = found(cluster, "--path", "/verified", "--cmd", "mkdirs")
+
     def is_known() -> bool:
         kept = json.loads(cluster.run("audit", "checkpoints"))
-        return sorted(each["node"].rpartition("/")[2] for each in kept) == ["m1", "m2", "m3"]
+        signed = {each["node"].rpartition("/")[2]: each["seq"] for each in kept}
+        return signed.keys() == {"m1", "m2", "m3"} and signed[made["node"]] >= made["seq"]
 
     wait_until("all masters signed their trails", is_known)
     assert verified(cluster, trails(cluster), "--cluster")[0] == 0
@@ -109,7 +112,6 @@ def test_one_flipped_byte_and_a_cut_end_are_found(cluster: Cluster, tmp_path: Pa
     assert (code, report["ok"]) == (0, True)
     assert all(trail["proven_seq"] > 0 for trail in report["trails"])
 
-    (made,) = found(cluster, "--path", "/verified", "--cmd", "mkdirs")
     (file,) = (tmp_path / made["node"]).iterdir()
     whole = file.read_bytes()
     lines = whole.splitlines(keepends=True)
