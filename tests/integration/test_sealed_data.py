@@ -28,12 +28,25 @@ def content(mark: str, size: int) -> bytes:
 
 
 def holders(cluster: Cluster, *texts: str) -> set[str]:
-    """Nodes with one of *texts* in some file of their directory, logs included."""
+    """Nodes with one of *texts* in some file of their directory, logs included.
+
+    But for the audit trail, which names what was done, and so lies outside the data directory.
+    """
     found = set()
     for node in NODES:
-        for file in cluster.data_dir(node).parent.rglob("*"):
-            if file.is_file() and _has(file, texts):
+        data_dir = cluster.data_dir(node)
+        trail = data_dir.with_name(f"{data_dir.name}-audit")
+        for file in data_dir.parent.rglob("*"):
+            if file.is_file() and trail not in file.parents and _has(file, texts):
                 found.add(node)
+    return found
+
+
+def _trails(cluster: Cluster) -> list[Path]:
+    """Files of the masters' audit trails: names stand in them, content never."""
+    kept = [Path(f"{cluster.data_dir(name)}-audit") for name in ("m1", "m2", "m3")]
+    found = [file for directory in kept for file in directory.iterdir()]
+    assert found
     return found
 
 
@@ -60,6 +73,7 @@ def test_no_name_and_no_content_is_on_any_disk(cluster: Cluster) -> None:
             cluster.run("fs", "setrep", "-w", "3", path)
     cluster.run("dev", "down", "--dir", cluster.directory)
     assert holders(cluster, mark, name) == set()
+    assert not any(_has(file, (mark,)) for file in _trails(cluster))
     assert holders(cluster, "Ab3-is-plain") == {"c1", "c2", "c3"}  # what is there is found
     cluster.up()
     with cluster.connect() as fs:
