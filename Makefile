@@ -25,7 +25,7 @@ PYTEST := $(BIN)/python -m pytest \
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help build tools proto certs demo test check fix sim integration bench
+.PHONY: help build tools proto certs demo test check fix sim integration integration-short bench
 .PHONY: bench-compare bench-baseline
 .PHONY: binary fuzz docs clean mutants
 
@@ -109,6 +109,13 @@ mutants: build ## bugs planted in a copy of the code, and who finds each: make m
 
 integration: build $(VENV)/.datatools-stamp ## real processes of the executable
 	$(PYTEST) tests/integration -m 'not binary'
+
+# What `.ci/run` leaves to `make integration`, to stay within half an hour: what needs root or large
+# packages, and procedures whose parts have tests of their own.
+LONG := test_data_disks.py test_library_fsspec.py test_library_tools.py test_certs_rotation.py \
+    test_key_rotation.py test_security_docs.py
+integration-short: build ## the same without the longest
+	$(PYTEST) tests/integration -m 'not binary' $(LONG:%=--ignore=tests/integration/%)
 
 MINUTES ?= 1
 fuzz: build ## hostile bytes at random, and as long guided by coverage: make fuzz MINUTES=10
