@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
@@ -18,7 +19,12 @@ from pydfsnode.cli.dev_layout import NodeSpec
 from pydfsnode.cli.dev_ports import HOST, choose_ports
 from pydfsnode.cli.processes import Process
 from pydfsnode.config import load_node_config
+from pydfsnode.meta.state import Namespace
+from pydfsnode.roles.master.machine import NamespaceMachine
+from pydfsnode.roles.master.store import MasterStore, open_store
 from pydfsnode.security import pki
+from pydfsnode.security.tls import TlsStore
+from pydfsnode.storage.directory import claim_directory
 from tests.support.cluster import Cluster, wait_until
 
 PAGE_SECONDS_MAX = 5
@@ -216,27 +222,36 @@ class RaftCluster(Cluster):
         wait_until(f"{', '.join(node_ids)} have applied the same", equal)
 
     def stored_states(self, *node_ids: str) -> dict[str, StoredState]:
-        """Wait until these are equal, stop them in order, and read what is on their disks."""
+        """Stop these when they are equal, and read the namespace of each from its disk.
+
+        A master signs its audit trail every half minute, also between two others' ends: what the
+        last one applied, the others apply here, from its log, so that all are of one index.
+        """
         self.wait_until_equal(*node_ids)
         # The leader last: it finds nobody to hand over to, so nothing is added to any log.
         leader = self.leading()
         self.stop(*(node_id for node_id in node_ids if node_id != leader))
         self.stop(leader)
-        return {node_id: self._stored(node_id) for node_id in node_ids}
+        with contextlib.ExitStack() as opened:
+            stores = {node_id: opened.enter_context(self._opened(node_id)) for node_id in node_ids}
+            latest = max(stores.values(), key=lambda store: store.namespace.applied_index)
+            for store in stores.values():
+                _catch_up(store.namespace, latest)
+            found = {node_id: store.namespace for node_id, store in stores.items()}
+            return {
+                node_id: StoredState(namespace.applied_index, namespace.state_hash().hex())
+                for node_id, namespace in found.items()
+            }
 
-    def _stored(self, node_id: str) -> StoredState:
-        from pydfsnode.roles.master.store import open_store
-        from pydfsnode.security.tls import TlsStore
-        from pydfsnode.storage.directory import claim_directory
-
+    @contextlib.contextmanager
+    def _opened(self, node_id: str) -> Iterator[MasterStore]:
         config = load_node_config(self._layout.config(node_id))
         identity = TlsStore.load(config.tls).identity
         place = Path(config.data_dir)
         with claim_directory(place, identity.cluster_id, config.role, config.node_id):
             store = open_store(config, identity)
             try:
-                namespace = store.namespace
-                return StoredState(namespace.applied_index, namespace.state_hash().hex())
+                yield store
             finally:
                 store.close()
 
@@ -244,3 +259,11 @@ class RaftCluster(Cluster):
         """What a node has logged as *event*."""
         lines = (line for line in self.log(node_id).splitlines() if line.startswith("{"))
         return [found for line in lines if (found := json.loads(line)).get("event") == event]
+
+
+def _catch_up(namespace: Namespace, latest: MasterStore) -> None:
+    """Apply from the log of *latest* what it has applied and *namespace* has not."""
+    first, last = namespace.applied_index + 1, latest.namespace.applied_index
+    if first <= last:
+        entries = latest.log.read(first, last, bytes_max=2**30)
+        NamespaceMachine(namespace, on_applied=lambda: None).apply(first, entries)
