@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 STDOUT = "-"
 PART_SUFFIX = ".part"
+SYNC_EVERY_BYTES = 4 << 20
 _EPILOG = """\b
 Example: pydfsnode cluster backup /mnt/backups/names-monday.bak
 Example: pydfsnode cluster backup - | ssh vault 'cat > names.bak'
@@ -93,9 +95,9 @@ def _write(file: str, master: str) -> Written:
         chosen = choose_master((await fs.cluster_members()).members, master)
         pool = ConnectionPool(TlsStore.load(config.tls))
         try:
-            with _target(file) as target:
+            with _target(file) as write:
                 channel = pool.channel("master", chosen.id, chosen.listen)
-                head, size = await receive_backup(channel, target.write)
+                head, size = await receive_backup(channel, write)
         finally:
             await pool.close()
         return Written(file, chosen.id, size, head.index, head.kek_id)
@@ -104,8 +106,8 @@ def _write(file: str, master: str) -> Written:
 
 
 @contextmanager
-def _target(file: str) -> Iterator[BinaryIO]:
-    """What is written appears as *file*, durably, when the block ends well; else nothing does.
+def _target(file: str) -> Iterator[Callable[[bytes], object]]:
+    """What takes the pieces: they are *file*, durably, when the block ends well; else nothing is.
 
     Raises:
         StorageError: it cannot be written.
@@ -115,7 +117,7 @@ def _target(file: str) -> Iterator[BinaryIO]:
     if file == STDOUT:
         if sys.stdout.isatty():
             raise UsageError("a backup is no text: send standard output to a file or a program")
-        yield sys.stdout.buffer
+        yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
         return
     place = Path(file)
@@ -124,7 +126,7 @@ def _target(file: str) -> Iterator[BinaryIO]:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as opened:
-                yield opened
+                yield partial(_write_steadily, opened)
                 opened.flush()
                 os.fsync(opened.fileno())
             os.replace(part, place)
@@ -133,6 +135,15 @@ def _target(file: str) -> Iterator[BinaryIO]:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"{file}: cannot be written: {error.strerror}") from error
+
+
+def _write_steadily(opened: BinaryIO, piece: bytes) -> None:
+    """Sync at each step: all at the end would stall a master's log on the same disk for as long."""
+    before = opened.tell() // SYNC_EVERY_BYTES
+    opened.write(piece)
+    if opened.tell() // SYNC_EVERY_BYTES > before:
+        opened.flush()
+        os.fdatasync(opened.fileno())
 
 
 def _checked(file: str, kek_file: Path | None) -> BackupContent:

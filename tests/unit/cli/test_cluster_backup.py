@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -77,11 +78,23 @@ def test_it_says_who_wrote_what_and_which_key_opens_it(
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     place = tmp_path / "x.bak"
-    with cluster_backup._target(str(place)) as target:
-        target.write(b"first")
+    with cluster_backup._target(str(place)) as write:
+        write(b"first")
         assert not place.exists()
     assert place.read_bytes() == b"first"
     assert place.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_large_file_is_made_durable_step_by_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", lambda number: synced.append(os.fstat(number).st_size))
+    step = cluster_backup.SYNC_EVERY_BYTES
+    with cluster_backup._target(str(tmp_path / "x.bak")) as write:
+        for _ in range(4):
+            write(bytes(step * 5 // 8))
+    assert synced == [step * 5 // 4, step * 5 // 2]
 
 
 def test_a_backup_that_fails_leaves_the_older_one(tmp_path: Path) -> None:
@@ -89,8 +102,8 @@ def test_a_backup_that_fails_leaves_the_older_one(tmp_path: Path) -> None:
     place.write_bytes(b"older")
 
     def fail() -> None:
-        with cluster_backup._target(str(place)) as target:
-            target.write(b"half")
+        with cluster_backup._target(str(place)) as write:
+            write(b"half")
             raise Unavailable("the master died")
 
     with pytest.raises(Unavailable):
