@@ -16,11 +16,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from executable import DemoFailed, Executable, finish, wait_until
-from workload import Manifest, generate
+from executable import DemoFailed, Executable, Feeder, finish, wait_until
+from workload import LARGE_NAME, Manifest, generate
 
 KILL_LEADER_AT, KILL_CHUNKSERVER_AT = 0.10, 0.35
 """Shares of all replicas that are stored when each one is killed."""
+LARGE_BEFORE_KILLS = 0.4
+"""Share of the large file that is sent before them, the rest afterwards."""
 HEAL_SECONDS_MAX = 900
 
 
@@ -105,11 +107,19 @@ class Demo:
         put = [
             self._cluster.start("fs", "put", "-r", str(source), f"/{name}")
             for name, source in self._sources.items()
+            if name != "large"
         ]
+        # By a pipe that ends after the kills: they come into the middle of this file for certain.
+        large = self._sources["large"] / LARGE_NAME
+        feeder = Feeder(large, int(large.stat().st_size * LARGE_BEFORE_KILLS))
+        self._cluster.run("fs", "mkdir", "-p", "/large")
+        target = f"/large/{LARGE_NAME}"
+        put.append(self._cluster.start("fs", "put", "-", target, stdin=feeder.stdin))
+        feeder.begin()
         try:
             leader = self._kill_at(KILL_LEADER_AT, self._leader)
             self._chunkserver = self._kill_at(KILL_CHUNKSERVER_AT, self._fullest_chunkserver)
-            still_writing = any(process.poll() is None for process in put)
+            feeder.end()
             for process in put:
                 finish(process)
         finally:
@@ -117,8 +127,6 @@ class Demo:
                 if process.poll() is None:
                     process.kill()
                     process.wait()
-        if not still_writing:
-            raise DemoFailed("the puts ended before the kills: nothing was shown; use more --scale")
         return f"killed -9 {leader} (leader) and {self._chunkserver}; every put succeeded"
 
     def _kill_at(self, share: float, choose: Callable[[], str]) -> str:

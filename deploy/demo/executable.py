@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,12 +35,12 @@ class Executable:
         """Make `client_config` the one of all later commands, as the line that `dev up` prints."""
         self._environment["PYDFSNODE_CONFIG"] = client_config
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         """Start a command in the background; its output is kept for `finish`."""
         return subprocess.Popen(
             [*self._command, *arguments],
             env=self._environment,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -113,6 +115,40 @@ def finish(process: subprocess.Popen[str]) -> str:
     if process.returncode != 0:
         raise DemoFailed(f"{shown}: exit {process.returncode}: {err.strip() or out.strip()}")
     return out
+
+
+class Feeder:
+    """Standard input for a command: a first part of a file at once, the rest when told to.
+
+    Between the two the command is in the middle of its work, however fast the machine is.
+    """
+
+    def __init__(self, path: Path, first_bytes: int) -> None:
+        self._path = path
+        self._first_bytes = first_bytes
+        self._may_end = threading.Event()
+        self.stdin, self._writer = os.pipe()
+        self._thread = threading.Thread(target=self._feed, daemon=True)
+        self._thread.start()
+
+    def begin(self) -> None:
+        """The command has `stdin`: close it here, so that a command that ends is noticed."""
+        os.close(self.stdin)
+
+    def end(self) -> None:
+        """Feed the rest."""
+        self._may_end.set()
+
+    def _feed(self) -> None:
+        with (
+            self._path.open("rb") as file,
+            contextlib.suppress(BrokenPipeError),  # the command ended: `finish` says why
+            os.fdopen(self._writer, "wb") as writer,
+        ):
+            writer.write(file.read(self._first_bytes))
+            writer.flush()
+            self._may_end.wait()
+            shutil.copyfileobj(file, writer)
 
 
 def is_running(pid: int) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 KIB, MIB = 1024, 1024 * 1024
 TREE_FILES = 2000
-LARGE_BYTES = 512 * MIB
+LARGE_NAME, LARGE_BYTES = "one-large-file", 512 * MIB
 SIZES = (  # share of files, smallest, largest
     (0.04, 0, 0),
     (0.50, 1, 4 * KIB),
@@ -82,7 +82,7 @@ def generate(root: Path, scale: float, rng: random.Random) -> dict[str, Path]:
     made = {name: root / name for name in ("tree", "large", "stdlib")}
     _mixed_tree(made["tree"], max(1, int(TREE_FILES * scale)), rng)
     made["large"].mkdir()
-    _write_random(made["large"] / "one-large-file", int(LARGE_BYTES * scale))
+    _write_random(made["large"] / LARGE_NAME, int(LARGE_BYTES * scale))
     _copy_stdlib(made["stdlib"], scale)
     return made
 
