@@ -89,14 +89,16 @@ class SnapshotPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AuditPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The audit trail of a master; see docs/audit.md."""
+    """The audit trail of a master or chunkserver; see docs/audit.md."""
 
     dir: str | None = None
     """None: beside data_dir, as DATA_DIR-audit: names and paths can be read in it."""
     format: Literal["json", "hdfs"] = "json"
     reads: Literal["none", "open", "all"] = "open"
-    """Which reads are recorded: none, all but questions for the status and names of files, or all;
-    those that were denied are in any case."""
+    """Master: which reads are recorded: none, all but questions for the status and names of files,
+    or all; those that were denied are in any case."""
+    chunks: Literal["none", "writes", "all"] = "none"
+    """Chunkserver: which chunks' writes and reads are recorded; those denied are in any case."""
     fail_closed: bool = False
     """Refuse what cannot be recorded; else it is done and the trail tells how much is missing."""
     sync_interval_ms: int = 1000

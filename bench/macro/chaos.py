@@ -36,6 +36,7 @@ async def work(
     chaos = Chaos(cluster, Pace(), seed)
     async with await AsyncFileSystem.connect(cluster.client_config(DEADLINE_MS)) as fs:
         load = MixedLoad(fs, "/chaos", seed, workers)
+        await load.prepare()
         working = asyncio.ensure_future(load.run(lambda: chaos.elapsed_s >= seconds))
         told = 0
         while not working.done():

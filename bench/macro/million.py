@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import re
 import shutil
 import statistics
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from pydfsnode.cli.bench_load import Load, closed_loop
 from pydfsnode.client.filesystem import AsyncFileSystem
+from tests.support.process_memory import resident_bytes
 from tests.support.raft_processes import RaftCluster
 
 INFLIGHT = 256
@@ -181,14 +181,6 @@ async def snapshot_of_everything(fs: AsyncFileSystem) -> Figures:
         "slowest_write_ms_quiet": round(quiet_ms, 2),
         "slowest_write_ms_with_snapshot": round(max(latencies_ms), 2),
     }
-
-
-def resident_bytes(pid: int) -> int:
-    """Resident set of a process."""
-    text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    found = re.search(r"VmRSS:\s+(\d+) kB", text)
-    assert found is not None
-    return int(found[1]) * 1024
 
 
 def masters_bytes(cluster: RaftCluster) -> dict[str, int]:

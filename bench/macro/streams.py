@@ -1,6 +1,6 @@
 """Memory of a chunkserver while it serves 64 streams of 64 MiB chunks: 32 written, 32 read.
 
-    python bench/macro/streams.py [--writes 32] [--reads 32] [--mib 64]
+    python -m bench.macro.streams [--writes 32] [--reads 32] [--mib 64]
 
 One master, one chunkserver, one replica, real processes with mutual TLS. Prints the resident
 memory of the chunkserver idle, the most of it while all streams run, and exits with 1 when that is
@@ -28,6 +28,7 @@ from pydfsnode.config import load_client_config
 from pydfsnode.limits import CHUNK_BYTES_MAX, MIB
 from pydfsnode.rpc.chunk_packets import parse_packet
 from pydfsnode.security.tls import TlsStore
+from tests.support.process_memory import resident_bytes
 
 ALLOWED_MB = 400
 SAMPLE_S = 0.02
@@ -39,14 +40,12 @@ class Memory:
     """The resident memory of a process, sampled."""
 
     def __init__(self, pid: int) -> None:
-        self._status = Path(f"/proc/{pid}/status")
+        self._pid = pid
         self.most_mb = 0.0
 
     def now_mb(self) -> float:
         """Resident now."""
-        lines = self._status.read_text().splitlines()
-        (line,) = [line for line in lines if line.startswith("VmRSS:")]
-        return int(line.split()[1]) * 1024 / 1e6
+        return resident_bytes(self._pid) / 1e6
 
     @contextlib.asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:

@@ -25,9 +25,10 @@ KERNELS: dict[str, Callable[[bytes], int]] = {
 
 @pytest.fixture(params=KERNELS)
 def kernel(request: pytest.FixtureRequest) -> Iterator[Callable[[bytes], int]]:
-    fast.force_portable(request.param == "portable")
+    of_this_processor = fast.kernels()
+    fast.force_kernel("portable" if request.param == "portable" else of_this_processor[-1])
     yield KERNELS[request.param]
-    fast.force_portable(False)
+    fast.force_kernel(of_this_processor[-1])
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -32,8 +32,9 @@ client_requests = _client_requests
 block_checksums = _crc32c.block_checksums
 crc32c = _crc32c.crc32c
 crc32c_combine = _crc32c.crc32c_combine
-force_portable = _crc32c.force_portable
+force_kernel = _crc32c.force_kernel
 hardware = _crc32c.hardware
+kernels = _crc32c.kernels
 verify_blocks = _crc32c.verify_blocks
 
 ENTRY_HEAD_BYTES = _entries.ENTRY_HEAD_BYTES
@@ -97,11 +98,12 @@ __all__ = [
     "encode_entry",
     "entry_kind",
     "entry_payload",
-    "force_portable",
+    "force_kernel",
     "frame_head",
     "hardware",
     "is_page_aligned",
     "kept_blocks",
+    "kernels",
     "messages_in_field_1",
     "only_text",
     "request_frame",

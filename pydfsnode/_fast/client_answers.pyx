@@ -15,7 +15,7 @@ cdef enum:
     DIRECTORY = 2
     STATUS_FIELDS = 18  # the numbers of FileStatus, and 0
     CHUNK_FIELDS = 8  # of ChunkLocation
-    LABEL_FIELDS = 4  # of Freshness
+    LABEL_FIELDS = 5  # of Freshness
     ANSWER_FIELDS = 3  # of BatchAnswer
     STATUS_TEXTS = (1 << 1) | (1 << 5) | (1 << 6) | (1 << 13)
     CHUNK_SIZED = (1 << 6) | (1 << 7)
@@ -219,11 +219,12 @@ cdef class ClientAnswers:
         cdef Field known[LABEL_FIELDS]
         if message.content == NULL:
             return None
-        take_known(message, known, LABEL_FIELDS, 1 << 3)
+        take_known(message, known, LABEL_FIELDS, (1 << 3) | (1 << 4))
         return self.freshness_class(
             known[1].value != 0,
             <int64_t>((known[2].value >> 1) ^ -(known[2].value & 1)),
             text(&known[3]),
+            text(&known[4]),
         )
 
 

@@ -9,7 +9,7 @@ cdef extern from "crc32c_kernel.h" nogil:
     uint32_t crc32c_extend(uint32_t value, const uint8_t* data, size_t size)
     uint32_t crc32c_joined(uint32_t first, uint32_t second, uint64_t second_size)
     const char* crc32c_kernel_name()
-    void crc32c_force_portable(int on)
+    int crc32c_force(int number)
 
 # Below this, giving the GIL away and taking it back costs more than the checksum.
 cdef enum:
@@ -169,10 +169,24 @@ def verify_blocks(data, checksums, Py_ssize_t block_size):
 
 
 def hardware():
-    """Return the name of the kernel in use: sse4.2+pclmul, sse4.2, armv8 or portable."""
+    """Return the kernel in use: avx512+vpclmul, sse4.2+pclmul, sse4.2, armv8 or portable."""
     return crc32c_kernel_name().decode("ascii")
 
 
-def force_portable(bint on):
-    """Use the portable kernel (True) or the fastest one (False) in this process; for tests."""
-    crc32c_force_portable(on)
+def kernels():
+    """Return the names of the kernels that this processor has, the fastest last; for tests."""
+    before = hardware()
+    names = []
+    while crc32c_force(len(names)):
+        names.append(hardware())
+    crc32c_force(names.index(before))
+    return names
+
+
+def force_kernel(str name):
+    """Use the kernel of this name in this process; for tests.
+
+    Raises:
+        ValueError: this processor has none of that name.
+    """
+    crc32c_force(kernels().index(name))

@@ -1,4 +1,5 @@
-/* CRC-32C kernels: portable slice-by-8, SSE4.2 (with PCLMUL three streams at once), ARMv8.
+/* CRC-32C kernels: portable slice-by-8, SSE4.2 (with PCLMUL three streams at once), AVX-512 with
+ * VPCLMULQDQ (sixteen registers of 128 bits at once), ARMv8.
  *
  * A kernel takes and returns the inverted register ("raw"), so that its parts compose linearly:
  * raw(state, A then B) = shift(raw(state, A), size of B) xor raw(0, B).
@@ -12,8 +13,7 @@
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define CRC32C_X86 1
-#include <nmmintrin.h>
-#include <wmmintrin.h>
+#include <immintrin.h>
 #elif defined(__AARCH64EL__) && defined(__linux__) && defined(__GNUC__)
 #define CRC32C_ARM 1
 #include <sys/auxv.h>
@@ -126,8 +126,74 @@ extend_three_streams(uint32_t raw, const uint8_t *p, size_t size)
     return extend_sse42(raw, p, size);
 }
 
+/* ---- x86 with AVX-512: the message is folded into 16 bytes that have the same remainder
+ * (Gopal et al., "Fast CRC Computation Using PCLMULQDQ", bit-reflected), which crc32 then takes. */
+
+#define FOLD_TARGET __attribute__((target("avx512f,vpclmulqdq,pclmul,sse4.2,crc32")))
+#define FOLD_BYTES_MIN 512
+
+/* Multiplying the low and the high half of 16 bytes by it moves them past 256, 64 or 16 bytes. */
+static uint64_t past_256[2], past_64[2], past_16[2];
+
+FOLD_TARGET static inline __m512i fold(__m512i state, __m512i past, __m512i next)
+{
+    __m512i low = _mm512_clmulepi64_epi128(state, past, 0x00);
+    __m512i high = _mm512_clmulepi64_epi128(state, past, 0x11);
+    return _mm512_ternarylogic_epi64(low, high, next, 0x96); /* all three xored */
+}
+
+FOLD_TARGET static inline __m128i fold_lane(__m128i state, __m128i past, __m128i next)
+{
+    __m128i low = _mm_clmulepi64_si128(state, past, 0x00);
+    __m128i high = _mm_clmulepi64_si128(state, past, 0x11);
+    return _mm_xor_si128(_mm_xor_si128(low, high), next);
+}
+
+FOLD_TARGET static inline __m512i in_all_lanes(const uint64_t *past)
+{
+    return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)past));
+}
+
+FOLD_TARGET static uint32_t extend_folding(uint32_t raw, const uint8_t *p, size_t size)
+{
+    if (size < FOLD_BYTES_MIN)
+        return extend_three_streams(raw, p, size);
+    __m512i a = _mm512_loadu_si512(p), b = _mm512_loadu_si512(p + 64);
+    __m512i c = _mm512_loadu_si512(p + 128), d = _mm512_loadu_si512(p + 192);
+    a = _mm512_xor_si512(a, _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)raw)));
+    __m512i past = in_all_lanes(past_256);
+    for (p += 256, size -= 256; size >= 256; p += 256, size -= 256) {
+        a = fold(a, past, _mm512_loadu_si512(p));
+        b = fold(b, past, _mm512_loadu_si512(p + 64));
+        c = fold(c, past, _mm512_loadu_si512(p + 128));
+        d = fold(d, past, _mm512_loadu_si512(p + 192));
+    }
+    past = in_all_lanes(past_64);
+    d = fold(fold(fold(a, past, b), past, c), past, d);
+    for (; size >= 64; p += 64, size -= 64)
+        d = fold(d, past, _mm512_loadu_si512(p));
+    __m128i lane = _mm512_castsi512_si128(d);
+    __m128i past_lane = _mm_loadu_si128((const __m128i *)past_16);
+    lane = fold_lane(lane, past_lane, _mm512_extracti32x4_epi32(d, 1));
+    lane = fold_lane(lane, past_lane, _mm512_extracti32x4_epi32(d, 2));
+    lane = fold_lane(lane, past_lane, _mm512_extracti32x4_epi32(d, 3));
+    uint64_t state = _mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(lane));
+    state = _mm_crc32_u64(state, (uint64_t)_mm_extract_epi64(lane, 1));
+    return extend_three_streams((uint32_t)state, p, size);
+}
+
+static void fill_past(uint64_t *past, uint64_t bytes)
+{
+    /* A product counts one power too few in 128 bits: hence the shift. */
+    past[0] = (uint64_t)x_pow(8 * bytes + 32, 0) << 1;
+    past[1] = (uint64_t)x_pow(8 * bytes - 32, 0) << 1;
+}
+
 static void fill_shifts(void)
 {
+    fill_past(past_256, 256);
+    fill_past(past_64, 64);
+    fill_past(past_16, 16);
     for (uint64_t words = 1; words <= STREAM_WORDS_MAX; words++) {
         shifts[words][0] = x_pow(64 * words - 33, 0);
         shifts[words][1] = x_pow(128 * words - 33, 0);
@@ -162,12 +228,17 @@ static const struct kernel portable = {"portable", extend_portable};
 #ifdef CRC32C_X86
 static const struct kernel sse42 = {"sse4.2", extend_sse42};
 static const struct kernel sse42_pclmul = {"sse4.2+pclmul", extend_three_streams};
+static const struct kernel avx512 = {"avx512+vpclmul", extend_folding};
 #endif
 #ifdef CRC32C_ARM
 static const struct kernel armv8 = {"armv8", extend_armv8};
 #endif
 
-static const struct kernel *fastest = &portable, *chosen = &portable;
+#define KERNELS_MAX 4
+
+static const struct kernel *found[KERNELS_MAX] = {&portable}; /* of this processor, slowest first */
+static int found_count = 1;
+static const struct kernel *chosen = &portable;
 
 static void fill_tables(void)
 {
@@ -196,18 +267,26 @@ void crc32c_setup(void)
     fill_shifts();
     __builtin_cpu_init();
     if (__builtin_cpu_supports("sse4.2"))
-        fastest = __builtin_cpu_supports("pclmul") ? &sse42_pclmul : &sse42;
+        found[found_count++] = &sse42;
+    if (found_count == 2 && __builtin_cpu_supports("pclmul"))
+        found[found_count++] = &sse42_pclmul;
+    if (found_count == 3 && __builtin_cpu_supports("avx512f")
+        && __builtin_cpu_supports("vpclmulqdq"))
+        found[found_count++] = &avx512;
 #endif
 #ifdef CRC32C_ARM
     if (getauxval(AT_HWCAP) & HWCAP_CRC32_BIT)
-        fastest = &armv8;
+        found[found_count++] = &armv8;
 #endif
-    crc32c_force_portable(0);
+    chosen = found[found_count - 1];
 }
 
-void crc32c_force_portable(int on)
+int crc32c_force(int number)
 {
-    chosen = on ? &portable : fastest;
+    if (number < 0 || number >= found_count)
+        return 0;
+    chosen = found[number];
+    return 1;
 }
 
 const char *crc32c_kernel_name(void)

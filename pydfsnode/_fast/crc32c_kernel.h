@@ -18,10 +18,11 @@ uint32_t crc32c_extend(uint32_t value, const uint8_t *bytes, size_t size);
 /* The CRC of A followed by B, from the CRC of A, the CRC of B and the size of B. */
 uint32_t crc32c_joined(uint32_t first, uint32_t second, uint64_t second_size);
 
-/* The kernel in use: "sse4.2+pclmul", "sse4.2", "armv8" or "portable". */
+/* The kernel in use: "avx512+vpclmul", "sse4.2+pclmul", "sse4.2", "armv8" or "portable". */
 const char *crc32c_kernel_name(void);
 
-/* Tests only: not 0 selects the portable kernel, 0 the fastest one again. */
-void crc32c_force_portable(int on);
+/* Tests only: use one of this processor's kernels, 0 is the portable one, the last is the fastest.
+ * 0: there are not so many. */
+int crc32c_force(int number);
 
 #endif

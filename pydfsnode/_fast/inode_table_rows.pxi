@@ -1,7 +1,11 @@
 # How an InodeTable's rows are made and loaded, a part of inodes.pyx.
 
 
-cdef bytes encode_inodes(InodeTable table, const uint32_t* slots, uint32_t count, bint as_block):
+cdef bytes encode_inodes(
+    InodeTable table, const uint32_t* slots, uint32_t count, bint as_block, uint32_t pages=0,
+    uint64_t turn=0
+):
+    """Behind each file come up to *pages* of its full ones, the next ones with each *turn*."""
     cdef Store* store = &table.store
     cdef size_t bytes_max = 1
     cdef uint32_t at
@@ -12,6 +16,8 @@ cdef bytes encode_inodes(InodeTable table, const uint32_t* slots, uint32_t count
         record = record_at(store, slots[at])
         bytes_max += FIXED_BYTES_MAX + record.name_size
         bytes_max += (record.chunk_count & (CHUNKS_PER_PAGE_ - 1)) * CHUNK_BYTES_MAX
+        if pages:
+            bytes_max += pages_of_turn(record, pages) * CHUNKS_PER_PAGE_ * CHUNK_BYTES_MAX
         bytes_max += len(<bytes>table.raw_texts[record.owner])
         bytes_max += len(<bytes>table.raw_texts[record.group])
     row = p = <uint8_t*>take(store, bytes_max)
@@ -20,7 +26,10 @@ cdef bytes encode_inodes(InodeTable table, const uint32_t* slots, uint32_t count
             p[0] = ROW_FORMAT
             p += 1
         for at in range(count):
-            p = put_inode(table, p, record_at(store, slots[at]))
+            record = record_at(store, slots[at])
+            p = put_inode(table, p, record)
+            if pages:
+                p = put_pages(p, record, pages, turn)
         return PyBytes_FromStringAndSize(<char*>row, p - row)
     finally:
         give(store, row, bytes_max)
@@ -36,6 +45,42 @@ cdef uint8_t* put_inode(InodeTable table, uint8_t* p, Record* record) except NUL
     p = put_text(p, <const uint8_t*>owner, len(owner))
     p = put_text(p, <const uint8_t*>group, len(group))
     return put_after_texts(p, record)
+
+
+cdef inline uint32_t pages_of_turn(Record* record, uint32_t pages) noexcept nogil:
+    cdef uint32_t held = 0
+    if record.kind == KIND_FILE:
+        held = record.chunk_count // <uint32_t>CHUNKS_PER_PAGE_
+    return held if held < pages else pages
+
+
+cdef uint8_t* put_pages(
+    uint8_t* p, Record* record, uint32_t pages, uint64_t turn
+) except NULL:
+    cdef uint64_t held = record.chunk_count // <uint32_t>CHUNKS_PER_PAGE_
+    cdef uint64_t page
+    cdef uint32_t at
+    for at in range(pages_of_turn(record, pages)):
+        page = (turn * pages + at) % held
+        p = put_chunks(p, chunks_of(record) + page * CHUNKS_PER_PAGE_, CHUNKS_PER_PAGE_)
+    return p
+
+
+cdef bytes encode_inode_span(
+    InodeTable table, uint64_t first, uint32_t count, uint32_t pages, uint64_t turn
+):
+    cdef Store* store = &table.store
+    cdef uint32_t found = 0, at, slot
+    cdef uint32_t* slots = <uint32_t*>take(store, count * sizeof(uint32_t))
+    try:
+        for at in range(count):
+            slot = slot_of_id(store, first + at)
+            if slot:
+                slots[found] = slot
+                found += 1
+        return encode_inodes(table, slots, found, False, pages, turn)
+    finally:
+        give(store, slots, count * sizeof(uint32_t))
 
 
 cdef bytes encode_chunks(const Chunk* chunks):

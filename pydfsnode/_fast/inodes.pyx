@@ -449,6 +449,15 @@ cdef class InodeTable:
             return None
         return encode_chunks(chunks_of(record) + page * CHUNKS_PER_PAGE_)
 
+    def encode_span(self, uint64_t first, uint32_t count, uint32_t pages, uint64_t turn):
+        """Return the bytes of the inodes with first <= id < first + count, as in their rows.
+
+        Each file's last chunks are followed by up to *pages* of its full pages, the next ones with
+        each *turn*.
+        """
+        self.check_ready()
+        return encode_inode_span(self, first, count, pages, turn)
+
     def load_block(self, uint64_t block, bytes row not None):
         """Take the inodes of one row into a table that has none but loaded ones.
 

@@ -16,7 +16,7 @@ _COMMANDS = {
 
 @click.group(name="audit", cls=lazy_group(_COMMANDS), short_help="Verify and search audit trails.")
 def group() -> None:
-    """Verify and search the audit trails of the masters, which are plain files.
+    """Verify and search the audit trails of masters and chunkservers, which are plain files.
 
-    A PATH is a trail's file or directory, or a master's data directory.
+    A PATH is a trail's file or directory, or a node's data directory.
     """

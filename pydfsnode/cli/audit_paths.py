@@ -19,7 +19,7 @@ def paths_argument(command: F) -> F:
     command = click.argument("paths", nargs=-1, type=_PATH, metavar="[PATH]...")(command)
     return click.option(
         "--data-dir", "data_dirs", multiple=True, type=_PATH, metavar="DIR",
-        help="A master's data directory: its trail is in DIR-audit, if not configured otherwise.",
+        help="A node's data directory: its trail is in DIR-audit, if not configured otherwise.",
     )(command)  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def found_paths(paths: Sequence[Path], data_dirs: Sequence[Path]) -> list[Path]:
     named = [*paths, *(each.with_name(f"{each.name}-audit") for each in data_dirs)]
     if not named:
         raise UsageError(
-            "name the files or directories of trails: a master's is DATA_DIR-audit, or dir of "
+            "name the files or directories of trails: a node's is DATA_DIR-audit, or dir of "
             "[audit] in its configuration"
         )
     for each in named:

@@ -22,9 +22,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 POLL_S = 0.25
 _FILTERS = (
     click.option("--user", default="", help="Who asked."),
+    click.option("--via", default="", help="Who acted for the user: gateway/NAME."),
     click.option("--path", default="", help="What was touched, or a directory above it."),
     click.option("--cmd", default="", help="The operation: create, rename, setSafeMode, ..."),
-    click.option("--kind", default="", help="namespace, admin, security, raft or trail."),
+    click.option("--kind", default="", help="namespace, chunk, admin, security, raft or trail."),
     click.option("--outcome", default="", help="'ok', or an error as AccessDenied."),
     click.option("--request-id", default="", help="Everything of one request."),
     click.option("--denied", is_flag=True, help="Only what was not allowed."),
@@ -54,7 +55,7 @@ def search(
     paths: tuple[Path, ...], data_dirs: tuple[Path, ...], since: str, until: str, limit: int,
     as_json: bool, **filters: Any,
 ) -> None:  # fmt: skip
-    """Find records, those of several masters together in the order of time."""
+    """Find records, those of several nodes together in the order of time."""
     from itertools import islice
 
     from pydfsnode.security.audit.search import Query, search_trails
@@ -106,8 +107,9 @@ def _query(filters: dict[str, Any]) -> Query:
 
 def _row(record: Record) -> list[str]:
     refused = "" if record.allowed else "DENIED: "
+    user = f"{record.user} via {record.via}" if record.via else record.user
     return [
-        record.time, record.node, record.user or "-", record.ip or "-", record.cmd,
+        record.time, record.node, user or "-", record.ip or "-", record.cmd,
         record.src or (record.detail[:60] if record.detail else "-"), record.dst or "-",
         f"{refused}{record.outcome}",
     ]  # fmt: skip

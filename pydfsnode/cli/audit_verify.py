@@ -26,7 +26,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def checkpoints() -> None:
     """Export the newest checkpoint of each trail, as the masters hold it, as JSON.
 
-    Keep it apart from the masters: with it, records that were cut off are found off line.
+    Keep it apart from the nodes: with it, records that were cut off are found off line.
     """
     print_json(_of_cluster())
 

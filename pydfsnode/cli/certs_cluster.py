@@ -165,9 +165,10 @@ def renew(as_json: bool) -> None:
     """
     from pydfsnode.cli.options import given_client_config
     from pydfsnode.config import load_client_config
-    from pydfsnode.security import pki
+    from pydfsnode.security import pki, renewal_advice
     from pydfsnode.security.renewing import own_renewal
 
+    renewal_advice.adviser.is_told = True
     files = load_client_config(given_client_config()).tls
     renewal = own_renewal(files)
     chain, roots = with_file_system(

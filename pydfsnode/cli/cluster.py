@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +14,12 @@ from pydfsnode.cli.session import with_file_system
 
 if TYPE_CHECKING:
     from pydfsnode.client.filesystem import AsyncFileSystem
-    from pydfsnode.client.model import ChunkserverState, ClusterStatus, MasterState
+    from pydfsnode.client.model import (
+        ChunkserverState,
+        ClusterStatus,
+        MasterState,
+        NodeLinks,
+    )
     from pydfsnode.rpc.peer_health import PeerState
 
 
@@ -62,29 +68,32 @@ def group() -> None:
 def status(timeout: float, verbose: bool, as_json: bool) -> None:
     """Health with its findings, the masters, the chunkservers.
 
-    With -v also how the leader's calls to other nodes went, and this command's own: the breaker of
-    each link (open: the node failed again and again and is asked once in a while), and every kind
-    of fault met since the start. Exits with 0 whenever a leader answered: scripts look at `health`
-    in --json.
+    With -v also how the calls of every master and chunkserver to others went, and this command's
+    own: the breaker of each link (open: the node failed again and again and is asked once in a
+    while), and every kind of fault met since the start. Exits with 0 whenever a leader answered:
+    scripts look at `health` in --json; with -v that has "node_links".
     """
 
-    async def look(fs: AsyncFileSystem) -> tuple[ClusterStatus, list[PeerState]]:
-        return await fs.cluster_status(), fs.health.peers()
+    async def look(fs: AsyncFileSystem) -> tuple[ClusterStatus, list[NodeLinks], list[PeerState]]:
+        found = await fs.cluster_status()
+        links = await fs.node_links(found) if verbose else []
+        return found, links, fs.health.peers()
 
-    found, own = with_file_system(look, timeout_ms=int(timeout * 1000))
+    found, links, own = with_file_system(look, timeout_ms=int(timeout * 1000))
     if as_json:
-        print_json(found)
+        print_json({**asdict(found), "node_links": links} if verbose else found)
         return
     _print(found)
     if verbose:
         click.echo()
-        _print_links(found, own)
+        _print_links(links, own)
 
 
-def _print_links(found: ClusterStatus, own: list[PeerState]) -> None:
+def _print_links(links: list[NodeLinks], own: list[PeerState]) -> None:
     rows = [
-        (found.leader, each.peer, each.address, each.breaker, each.faults, each.last_failure)
-        for each in found.links
+        (node.node, each.peer, each.address, each.breaker, each.faults, each.last_failure)
+        for node in links
+        for each in node.links
     ]
     rows += [
         ("here", each.peer, each.address, str(each.state), each.faults, each.last_failure)
@@ -97,6 +106,9 @@ def _print_links(found: ClusterStatus, own: list[PeerState]) -> None:
             for origin, peer, address, breaker, faults, last in rows
         ],
     )
+    for node in links:
+        if node.problem:
+            click.echo(f"{node.node} does not say: {node.problem}")
 
 
 def _faults_text(faults: dict[str, int]) -> str:

@@ -49,6 +49,7 @@ def up(
         spec = cluster.prepare(masters, chunkservers)
         started = cluster.start(spec)
         cluster.wait_until_serving(spec, timeout, started)
+        cluster.install_authority()
     if as_json:
         print_json(cluster.status())
         return

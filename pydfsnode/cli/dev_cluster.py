@@ -215,6 +215,30 @@ class DevCluster:
                     )
                 await asyncio.sleep(_POLL_SECONDS)
 
+    def install_authority(self) -> bool:
+        """Let the masters sign, so that certificates are renewed; whether they could not before.
+
+        Raises:
+            ClusterError: no master answers.
+        """
+        from pydfsnode.client.event_loop import run
+        from pydfsnode.security import pki
+
+        if not (self.layout.authority / pki.ISSUING_KEY).exists():
+            return False  # somebody keeps it off line, as real clusters do
+        return run(self._authority_installed())
+
+    async def _authority_installed(self) -> bool:
+        from pydfsnode.client.filesystem import AsyncFileSystem
+        from pydfsnode.security import pki
+
+        async with await AsyncFileSystem.connect(self.layout.client_config) as fs:
+            if (await fs.security.state()).signer_not_after_ms:
+                return False
+            ca = pki.load_issuing_ca(self.layout.authority)
+            await fs.security.set_authority("install", ca.texts())
+            return True
+
     def _require_running(self, spec: ClusterSpec) -> None:
         for node in spec.nodes:
             process = Process.load(self.layout.pid(node.id))

@@ -28,8 +28,8 @@ from pydfsnode.errors import IsADirectory, NotFound
 if TYPE_CHECKING:
     from pydfsnode.client.copy import Around
     from pydfsnode.client.filesystem import AsyncFileSystem
-    from pydfsnode.client.local_files import PartFile
     from pydfsnode.client.model import FileStatus
+    from pydfsnode.client.part_file import PartFile
 
 RESUME_HINT = "; 'fs get --resume' copies only the rest"
 PIECE_BYTES = 4 * 1024 * 1024
@@ -76,7 +76,9 @@ def get(
     that is read is checked, also without --verify. A file appears under its name when it is whole;
     what is not is removed, also after Ctrl-C.
 
-    --resume compares checksums, not sizes or times. Another content is replaced with -f only.
+    --resume compares checksums, not sizes or times. What it receives of a large file stays, hidden,
+    when it is interrupted, and the next --resume goes on within the file; so it does in a file that
+    holds the beginning. Another content is replaced with -f only.
     """
     sources, destination = (paths[:-1], paths[-1]) if len(paths) > 1 else (paths, ".")
     if destination == STANDARD:
@@ -134,7 +136,7 @@ def getmerge(sources: tuple[str, ...], local: str, line_ends: bool, skip_empty: 
     """
 
     async def merge(fs: AsyncFileSystem, refusals: Refusals) -> None:
-        from pydfsnode.client.local_files import PartFile
+        from pydfsnode.client.part_file import PartFile
 
         part = PartFile(Path(local))
         try:

@@ -47,8 +47,10 @@ def with_file_system(
     from pydfsnode.client.event_loop import run
     from pydfsnode.config import client_config_path, load_client_config
     from pydfsnode.errors import ClusterError
+    from pydfsnode.security import renewal_advice
 
     _begin_log()
+    renewal_advice.adviser.say = note
     config = load_client_config(given_client_config())
     config.consistency = given_consistency() or config.consistency
     config.retries = config.retries if given_retries() is None else given_retries()

@@ -37,6 +37,8 @@ class Reading:
     rack: str = ""
     hedged: bool = True
     read_ahead_bytes: int = limits.READ_AHEAD_BYTES_DEFAULT
+    timeout_ms: int | None = None
+    """Of what is written too: so long nothing goes on, at most."""
 
 
 READING_DEFAULT = Reading()
@@ -58,6 +60,7 @@ class ChannelChunkIO:
         now_ms, chance: a clock and a source of random numbers in [0, 1).
         """
         self.read_ahead_bytes = reading.read_ahead_bytes
+        self.timeout_ms = reading.timeout_ms
         self._connect = connect
         self._calls = calls
         self._choice = ReplicaChoice(reading.rack, now_ms, chance)
@@ -74,15 +77,16 @@ class ChannelChunkIO:
 
     async def open_sink(self, chunk: AllocatedChunk) -> ChunkSink:
         """See ChunkIO."""
-        return await ChunkWriter.open(chunk, self._connect)
+        return await ChunkWriter.open(chunk, self._connect, self.timeout_ms)
 
     async def state(self, chunk: ChunkLocation) -> tuple[int, int] | None:
         """See ChunkIO. The first of the pipeline shows the least, which all have."""
+        timeout_ms = min(STATE_TIMEOUT_MS, self.timeout_ms or STATE_TIMEOUT_MS)
         for replica in chunk.replicas:
             try:
                 peer = self._connect(replica.node_id, replica.listen)
                 version, length, _ = await wire_chunks.chunk_state(
-                    peer, chunk.chunk_id, STATE_TIMEOUT_MS, chunk.capability
+                    peer, chunk.chunk_id, timeout_ms, chunk.capability
                 )
             except PydfsError as error:
                 _log.debug("no state", chunk_id=chunk.chunk_id, error=str(error))
@@ -90,10 +94,13 @@ class ChannelChunkIO:
                 return version, length
         return None
 
-    async def read(self, chunk: ChunkLocation, offset: int, length: int) -> Sequence[Packet]:
+    async def read(
+        self, chunk: ChunkLocation, offset: int, length: int, timeout_ms: int | None = None
+    ) -> Sequence[Packet]:
         """See ChunkIO. Reads at the same time are spread over the replicas."""
         replicas = self._choice.in_order(chunk.replicas, length)
-        return [view async for view in self._reader.read(chunk, offset, length, replicas)]
+        packets = self._reader.read(chunk, offset, length, replicas, timeout_ms)
+        return [view async for view in packets]
 
     def _report_bad(self, chunk_id: int, node_id: str, reason: str) -> None:
         if len(self._reports) >= REPORTS_MAX:

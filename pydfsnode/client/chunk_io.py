@@ -63,6 +63,8 @@ class ChunkIO(Protocol):
 
     read_ahead_bytes: int
     """How much a reader of a file may have in flight or waiting to be consumed."""
+    timeout_ms: int | None
+    """How long a writer of a file may wait while nothing goes on; None: it has time."""
 
     @property
     def counts(self) -> ReadCounts:
@@ -78,8 +80,13 @@ class ChunkIO(Protocol):
         server that is asked has anything of it."""
         ...
 
-    async def read(self, chunk: ChunkLocation, offset: int, length: int) -> Sequence[Packet]:
+    async def read(
+        self, chunk: ChunkLocation, offset: int, length: int, timeout_ms: int | None = None
+    ) -> Sequence[Packet]:
         """Verified bytes [offset, offset + length) of a chunk, from whichever replica can.
+
+        Args:
+            timeout_ms: so long the caller waits while nothing comes; None: it has time.
 
         Raises:
             ChunkUnavailable: no replica could.

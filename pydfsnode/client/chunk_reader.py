@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 
@@ -21,8 +22,11 @@ from pydfsnode.errors import (
     PydfsError,
 )
 
-ELSEWHERE_MS = 3_000  # limits.py candidate
-"""A server that stops is left after this time, at any packet, while there are other replicas."""
+ELSEWHERE_MS_MIN, ELSEWHERE_MS = 1_500, 3_000  # limits.py candidate
+"""A server that stops is left after this time, at any packet, while there are other replicas: the
+shorter one where first packets come soon, as reads of late have shown."""
+ELSEWHERE_DELAYS = 10
+"""So many times what is usual is no slow server any more."""
 
 OnBad = Callable[[int, str, str], None]
 """(chunk id, node id, reason): a replica whose bytes failed their checksum."""
@@ -66,14 +70,23 @@ class ChunkReader:
         self._now_ms = now_ms
 
     async def read(
-        self, location: ChunkLocation, offset: int, length: int, replicas: Sequence[Replica]
+        self,
+        location: ChunkLocation,
+        offset: int,
+        length: int,
+        replicas: Sequence[Replica],
+        timeout_ms: int | None = None,
     ) -> AsyncGenerator[memoryview, None]:
         """Verified bytes of [offset, offset + length) of a chunk, in packets, from the first of
         *replicas* that has them (INV-SUM). A chunk that is read whole is checked against the
         checksum that the masters know (0: they do not) before its last packet is given out.
 
+        Args:
+            timeout_ms: so long the caller waits for each packet, however many replicas are asked
+                for it; None: until all have failed.
+
         Raises:
-            ChunkUnavailable: all replicas failed; the message says which and why.
+            ChunkUnavailable: all replicas failed, or the time is over; the message says why.
             CapabilityRefused: that of *location* has expired: ask the masters for another.
             CorruptionError: the packets are good, but together they are not the chunk of the
                 masters.
@@ -88,8 +101,10 @@ class ChunkReader:
         whole = _WholeChunk(location) if (offset, end) == (0, location.length) else None
         self._hedging.began()
         attempts = _Attempts(location, replicas, self._on_bad)
-        while offset < end and attempts.left:
-            answer = await self._first_answer(attempts, offset, end)
+        patience_ms = math.inf if timeout_ms is None else timeout_ms
+        until_ms = self._now_ms() + patience_ms
+        while offset < end and attempts.left and (left_ms := until_ms - self._now_ms()) > 0:
+            answer = await self._first_answer(attempts, offset, end, left_ms, timeout_ms)
             if answer is None:
                 continue
             reading, view, crc = answer
@@ -101,6 +116,7 @@ class ChunkReader:
                     yield view
                     if offset == end:
                         return
+                    until_ms = self._now_ms() + patience_ms
                     view, crc = await reading.next(offset, end)
             except (PydfsError, TimeoutError) as error:
                 attempts.failed(reading, error)
@@ -111,13 +127,20 @@ class ChunkReader:
         if offset < end:
             raise attempts.unavailable(offset)
 
-    async def _first_answer(self, attempts: _Attempts, offset: int, end: int) -> Answer | None:
+    async def _first_answer(
+        self, attempts: _Attempts, offset: int, end: int, left_ms: float, timeout_ms: int | None
+    ) -> Answer | None:
         def reading() -> ReplicaReading:
             replica = attempts.left.popleft()
-            stall_ms = min(self._stall_ms, ELSEWHERE_MS) if attempts.left else self._stall_ms
+            stall_ms: float = self._stall_ms
+            if attempts.left:
+                usual_ms = self._hedging.delay_s(end - offset) * 1000
+                stall_ms = min(
+                    stall_ms, ELSEWHERE_MS, max(ELSEWHERE_MS_MIN, ELSEWHERE_DELAYS * usual_ms)
+                )
             return ReplicaReading(
                 attempts.location, replica, self._choice.record(replica), self._connect,
-                stall_ms, self._now_ms,
+                min(stall_ms, left_ms), self._now_ms, timeout_ms,
             )  # fmt: skip
 
         primary = reading()

@@ -19,9 +19,13 @@ from pydfsnode.errors import (
     StaleEpoch,
 )
 from pydfsnode.rpc.chunk_packets import pack_head
+from pydfsnode.rpc.stream_watch import StreamWatch
 
 WINDOW_BYTES = 16 * limits.MIB  # limits.py candidate
 """Bytes sent and not acknowledged by all servers; `write` waits beyond it (INV-BOUND)."""
+TIMEOUT_SHARE = 0.5
+"""A server that stands still is left after so much of the caller's time: the rest is for going on
+without it."""
 
 
 class _Sent(NamedTuple):
@@ -36,7 +40,9 @@ class ChunkWriter:
     the rest of all that was given to `write`.
     """
 
-    def __init__(self, chunk: AllocatedChunk, connect: Connect) -> None:
+    def __init__(
+        self, chunk: AllocatedChunk, connect: Connect, timeout_ms: int | None = None
+    ) -> None:
         base = chunk.base
         self.chunk = chunk
         self.acked_bytes = base.length if base is not None else 0
@@ -56,22 +62,31 @@ class ChunkWriter:
         self._sent_bytes = self.acked_bytes
         self._crc = self.acked_crc32c
         self._stall_s = wire_chunks.stall_s(len(chunk.targets))
+        if timeout_ms is not None:
+            self._stall_s = min(self._stall_s, timeout_ms / 1000 * TIMEOUT_SHARE)
+        self._watch = StreamWatch(self._stall_s)
 
     @classmethod
-    async def open(cls, chunk: AllocatedChunk, connect: Connect) -> ChunkWriter:
+    async def open(
+        cls, chunk: AllocatedChunk, connect: Connect, timeout_ms: int | None = None
+    ) -> ChunkWriter:
         """Begin *chunk* on its targets.
+
+        Args:
+            timeout_ms: of the caller, for whatever it waits for; None: it has time.
 
         Raises:
             PipelineBroken: the first target cannot be reached; nothing was written.
         """
-        writer = cls(chunk, connect)
+        writer = cls(chunk, connect, timeout_ms)
         first, *rest = chunk.targets
         try:
-            async with asyncio.timeout(writer._stall_s):
+            async with asyncio.timeout(min(writer._stall_s, wire_chunks.OPEN_MS / 1000)):
                 writer._stream = await wire_chunks.open_write(
                     connect(first.node_id, first.listen),
                     chunk.chunk_id, chunk.version, chunk.epoch, rest, seal=chunk.seal,
                     base=chunk.base, capability=chunk.capability, chunk_bytes=chunk.chunk_bytes,
+                    stall_ms=wire_chunks.stall_ms_behind(writer._stall_s),
                 )  # fmt: skip
         except (PydfsError, TimeoutError) as error:
             raise writer._broken(error) from error
@@ -190,10 +205,10 @@ class ChunkWriter:
         self._raise_failure()
         while self._sent_bytes - self.acked_bytes > WINDOW_BYTES:
             await self._wait_for_news()
-        assert self._stream is not None
+        stream = self._stream
+        assert stream is not None
         try:
-            async with asyncio.timeout(self._stall_s):
-                await self._stream.send((head, view), end=end)
+            await self._watch.persist(lambda: stream.send((head, view), end=end), stream)
         except (PydfsError, TimeoutError) as error:
             await self._give_up(error)
 
@@ -201,9 +216,9 @@ class ChunkWriter:
         """Wait until something was acknowledged, or raise why not."""
         self._raise_failure()
         self._news.clear()
+        assert self._stream is not None
         try:
-            async with asyncio.timeout(self._stall_s):
-                await self._news.wait()
+            await self._watch.persist(self._news.wait, self._stream)
         except TimeoutError as error:
             if not self._news.is_set():  # else it was us who stood still, and both are here at once
                 self._fail(error)
@@ -265,7 +280,7 @@ class ChunkWriter:
         elif not self.failed_node_id and not isinstance(error, StaleEpoch):
             # Nobody was named: it is the only server that we talk to ourselves.
             self.failed_node_id = self.chunk.targets[0].node_id
-        reason = "no progress" if isinstance(error, TimeoutError) else str(error)
+        reason = str(error) or "no connection in time"
         return PipelineBroken(
             f"chunk {self.chunk.chunk_id}: the write broke after {self.acked_bytes} bytes at "
             f"{self.failed_node_id or 'no server'}: {reason}",

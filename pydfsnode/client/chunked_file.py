@@ -9,6 +9,8 @@ abandoned and sent again as a whole.
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -172,16 +174,32 @@ class ChunkedFile:
         return self._sink
 
     async def _unbroken(self, step: Callable[[], Awaitable[object]]) -> None:
-        """Repeat *step*, leaving the broken pipeline each time, until one holds."""
+        """Repeat *step*, leaving the broken pipeline each time, until one holds, or nothing went
+        on for as long as the caller waits."""
+        now = asyncio.get_running_loop().time
+        timeout_ms = self._chunks.timeout_ms
+        patience_s = math.inf if timeout_ms is None else timeout_ms / 1000
+        until, had_bytes = now() + patience_s, self._acked_bytes
         while True:
             try:
                 await step()
                 return
             except PipelineBroken as broken:
                 self._breaks += 1
-                if self._breaks > PIPELINE_BREAKS_MAX:
+                if self._acked_bytes > had_bytes:
+                    until = now() + patience_s
+                if self._breaks > PIPELINE_BREAKS_MAX or now() >= until:
                     raise
                 await self._leave_pipeline(broken)
+                had_bytes = 0  # the next pipeline begins behind what this one acknowledged
+
+    @property
+    def _acked_bytes(self) -> int:
+        """What the servers of the pipeline acknowledged, without what they began with."""
+        if self._chunk is None or self._sink is None:
+            return 0
+        base = self._chunk.base
+        return self._sink.acked_bytes - (base.length if base is not None else 0)
 
     async def _allocate(self) -> AllocatedChunk:
         try:

@@ -14,11 +14,13 @@ from pydfsnode._fast import crc32c
 from pydfsnode.client import local_files, paths
 from pydfsnode.client.chunk_io import Packet
 from pydfsnode.client.consistency import LINEARIZABLE
-from pydfsnode.client.local_files import LocalEntry, PartFile
+from pydfsnode.client.local_files import LocalEntry
 from pydfsnode.client.model import FileStatus
+from pydfsnode.client.part_file import PartFile
 from pydfsnode.errors import CorruptionError, DomainError, NotADirectory, PydfsError
 
 if TYPE_CHECKING:
+    from pydfsnode.client.file_reader import AsyncFileReader
     from pydfsnode.client.filesystem import AsyncFileSystem
 
 PIECE_BYTES = 4 * limits.MIB  # limits.py candidate
@@ -28,6 +30,8 @@ LARGE_FILES_MAX = 2  # limits.py candidate
 """Large files in copy at once: each may hold a whole chunk in memory until it is durable."""
 
 OnBytes = Callable[[int], None]
+OnSkipped = Callable[[int], None]
+"""Hears the bytes that need not be copied."""
 
 
 class Watcher(Protocol):
@@ -137,31 +141,50 @@ async def get_file(
         CorruptionError: *verify*, and together it has not the checksum that the masters know.
     """
     part = PartFile(lpath)
-    checksum = 0
     async with await fs.open_reader(rpath) as reader:
-        held: list[Packet] = []
-        held_bytes = 0
         try:
-            async with aclosing(reader.packets()) as packets:
-                async for packet in packets:
-                    if verify:
-                        checksum = crc32c(packet, checksum)
-                    held.append(packet)
-                    held_bytes += len(packet)
-                    if held_bytes >= PIECE_BYTES:
-                        await asyncio.to_thread(part.write, held)
-                        held, held_bytes = [], 0
-                    if on_bytes is not None:
-                        on_bytes(len(packet))
-            if verify:
-                _require_checksum(reader.status, checksum)
+            held, checksum = await receive(reader, part, 0, None, 0 if verify else None, on_bytes)
+            if checksum is not None:
+                require_checksum(reader.status, checksum)
             await asyncio.to_thread(part.commit, held)
         finally:
             part.discard()
         return reader.status
 
 
-def _require_checksum(status: FileStatus, found: int) -> None:
+async def receive(
+    reader: AsyncFileReader,
+    part: PartFile,
+    start: int,
+    end: int | None,
+    checksum: int | None,
+    on_bytes: OnBytes | None,
+) -> tuple[list[Packet], int | None]:
+    """Read [start, end) and append it to *part*, but what is returned: the last packets.
+
+    Args:
+        checksum: of what lies before *start*; None: it is not counted.
+
+    Returns:
+        Those packets, and the checksum with all that was read.
+    """
+    held: list[Packet] = []
+    held_bytes = 0
+    async with aclosing(reader.packets(start, end)) as packets:
+        async for packet in packets:
+            if checksum is not None:
+                checksum = crc32c(packet, checksum)
+            held.append(packet)
+            held_bytes += len(packet)
+            if held_bytes >= PIECE_BYTES:
+                await asyncio.to_thread(part.write, held)
+                held, held_bytes = [], 0
+            if on_bytes is not None:
+                on_bytes(len(packet))
+    return held, checksum
+
+
+def require_checksum(status: FileStatus, found: int) -> None:
     if status.checksum != f"crc32c:{found:08x}":
         raise CorruptionError(
             f"{status.path}: what was read has the checksum crc32c:{found:08x}, the masters know "

@@ -89,6 +89,11 @@ class AsyncFileReader:
         """Bytes of the file."""
         return self._locations.status.size
 
+    @property
+    def chunks(self) -> Sequence[ChunkLocation]:
+        """Those of the file, by offset."""
+        return self._locations.chunks
+
     def tell(self) -> int:
         """Position of the next `read`."""
         return self._position
@@ -237,7 +242,9 @@ class AsyncFileReader:
         is_renewed = False
         while True:
             try:
-                return await self._chunks.read(chunk, segment.offset, segment.length)
+                return await self._chunks.read(
+                    chunk, segment.offset, segment.length, retries.remaining_ms()
+                )
             except CapabilityRefused:
                 # It was good when the file was opened; who may still read gets another.
                 if is_renewed:

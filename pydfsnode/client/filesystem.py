@@ -26,6 +26,7 @@ from pydfsnode.client.wire import MasterCalls
 from pydfsnode.errors import AlreadyExists, IsADirectory, NotADirectory, NotSupported
 
 if TYPE_CHECKING:
+    from pydfsnode.client.wire_nodes import NodeCalls
     from pydfsnode.config import ClientConfig
     from pydfsnode.rpc.peer_health import PeerHealth
 
@@ -62,6 +63,7 @@ class AsyncFileSystem(ContentMethods, BrowsingMethods, TreeMethods, ClusterMetho
         consistency: Reads = None,
         connections: Sequence[Closable] = (),
         health: PeerHealth | None = None,
+        nodes: NodeCalls | None = None,
     ) -> None:
         """Use `connect`; this takes its parts ready made."""
         super().__init__(calls, chunks, patience, creation, consistency)
@@ -69,6 +71,7 @@ class AsyncFileSystem(ContentMethods, BrowsingMethods, TreeMethods, ClusterMetho
         """Files that `put` and `get` copy at once."""
         self._connections = connections
         self._health = health
+        self._nodes = nodes
 
     @classmethod
     async def connect(cls, config: ClientConfig | str | Path | None = None) -> AsyncFileSystem:
@@ -87,12 +90,16 @@ class AsyncFileSystem(ContentMethods, BrowsingMethods, TreeMethods, ClusterMetho
         from pydfsnode.client.session import OpSession
         from pydfsnode.client.timeouts import operation_timeouts
         from pydfsnode.client.wire_cluster import list_masters
+        from pydfsnode.client.wire_nodes import NodeCalls
         from pydfsnode.config import ClientConfig, load_client_config
         from pydfsnode.runtime.clock import SystemClock
+        from pydfsnode.security import renewal_advice
         from pydfsnode.security.tls import TlsStore
 
         settings = config if isinstance(config, ClientConfig) else load_client_config(config)
-        pool = ConnectionPool(TlsStore.load(settings.tls))
+        tls = TlsStore.load(settings.tls)
+        renewal_advice.watch(tls)
+        pool = ConnectionPool(tls)
         clock = SystemClock()
         masters = BatchingChannels(
             lambda peer: pool.channel("master", peer.node_id, peer.listen), BATCHABLE
@@ -111,7 +118,12 @@ class AsyncFileSystem(ContentMethods, BrowsingMethods, TreeMethods, ClusterMetho
         chunks = ChannelChunkIO(
             lambda node_id, listen: pool.channel("chunkserver", node_id, listen),
             calls,
-            Reading(settings.rack, settings.hedged_reads, settings.read_ahead_bytes),
+            Reading(
+                settings.rack,
+                settings.hedged_reads,
+                settings.read_ahead_bytes,
+                settings.timeout_ms,
+            ),
         )
         return cls(
             calls,
@@ -128,6 +140,7 @@ class AsyncFileSystem(ContentMethods, BrowsingMethods, TreeMethods, ClusterMetho
             consistency=settings.consistency,
             connections=(router, pool),
             health=pool.health,
+            nodes=NodeCalls(pool.channel),
         )
 
     async def __aenter__(self) -> AsyncFileSystem:

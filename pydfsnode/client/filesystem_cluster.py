@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pydfsnode.client.filesystem_fleet import FleetMethods
 from pydfsnode.client.members import Members, Transferred
-from pydfsnode.client.model import ClusterStatus
+from pydfsnode.client.model import ClusterStatus, NodeLinks
 from pydfsnode.client.wire_keys import KeyCalls
+from pydfsnode.client.wire_nodes import NodeCalls
 from pydfsnode.client.wire_security import SecurityCalls
 
 
 class ClusterMethods(FleetMethods):
     """Part of `AsyncFileSystem`; errors as there."""
+
+    _nodes: NodeCalls | None
 
     @property
     def keys(self) -> KeyCalls:
@@ -25,6 +28,10 @@ class ClusterMethods(FleetMethods):
     async def cluster_status(self) -> ClusterStatus:
         """How the leading master sees the cluster."""
         return await self._calls.cluster.status()
+
+    async def node_links(self, status: ClusterStatus) -> list[NodeLinks]:
+        """How the calls of all nodes in *status* to each other go; asks each node for its own."""
+        return [] if self._nodes is None else await self._nodes.links(status)
 
     async def cluster_members(self) -> Members:
         """Who the masters are, by the log."""

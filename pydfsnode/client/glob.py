@@ -5,38 +5,18 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pydfsnode.client import paths
 from pydfsnode.client.consistency import Reads
 from pydfsnode.client.model import DIRECTORY, FileStatus
 from pydfsnode.errors import NotADirectory, NotFound
 
+if TYPE_CHECKING:
+    from pydfsnode.client.filesystem_browsing import BrowsingMethods
+
 _SPECIAL = frozenset("*?[")
 ANY_DIRECTORIES = "**"
-
-
-class Tree(Protocol):
-    """What is asked of the file system; errors as `AsyncFileSystem`."""
-
-    async def info(self, path: str, *, consistency: Reads = None) -> FileStatus:
-        """See AsyncFileSystem."""
-        ...
-
-    def scandir(self, path: str, *, consistency: Reads = None) -> AsyncIterator[FileStatus]:
-        """See AsyncFileSystem."""
-        ...
-
-    def find(
-        self,
-        path: str,
-        pattern: str = "*",
-        type: str | None = None,
-        *,
-        consistency: Reads = None,
-    ) -> AsyncIterator[FileStatus]:
-        """See AsyncFileSystem."""
-        ...
 
 
 def has_pattern(path: str) -> bool:
@@ -44,7 +24,9 @@ def has_pattern(path: str) -> bool:
     return not _SPECIAL.isdisjoint(path)
 
 
-async def matches(tree: Tree, pattern: str, consistency: Reads = None) -> list[FileStatus]:
+async def matches(
+    tree: BrowsingMethods, pattern: str, consistency: Reads = None
+) -> list[FileStatus]:
     """What of *tree* the normal path *pattern* means, by path; see AsyncFileSystem.glob."""
     names = [name for name in pattern.split("/") if name]
     found: dict[str, FileStatus] = {}
@@ -56,7 +38,7 @@ async def matches(tree: Tree, pattern: str, consistency: Reads = None) -> list[F
 class _Reading:
     """Reads, taking for empty what is gone or no directory."""
 
-    def __init__(self, tree: Tree, consistency: Reads) -> None:
+    def __init__(self, tree: BrowsingMethods, consistency: Reads) -> None:
         self._tree = tree
         self._consistency = consistency
 

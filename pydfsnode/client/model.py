@@ -25,12 +25,14 @@ class Replica:
     rack: str = ""
 
 
-class Freshness(msgspec.Struct, frozen=True, gc=False):
+class Freshness(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The label on a read that was not plain: at most `staleness_ms` old (-1: nobody knows)."""
 
     linearizable: bool
     staleness_ms: int
     served_by: str
+    leader_hint: str = ""
+    """Who leads, when another master answered and knew: "node_id=host:port"."""
 
     @property
     def may_miss(self) -> bool:
@@ -293,6 +295,15 @@ class PeerLink:
     last_failure: str
     faults: dict[str, int]
     """How often each kind was met, since the start of the node that calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLinks:
+    """How the calls of one node go; `problem`: why it did not say, "" when it did."""
+
+    node: str
+    links: list[PeerLink]
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,10 @@ class Retries:
         self._deadline = Deadline.after(patience.clock, patience.timeout_ms)
         self._backoff = CLIENT_TO_CHUNKSERVER.backoff(patience.random)
 
+    def remaining_ms(self) -> int:
+        """What is left of the time, 1 at least: one attempt that is too late is made."""
+        return max(1, self._deadline.remaining_ms())
+
     async def pause(self) -> bool:
         """Wait before the next attempt; False, at once, when there may be none."""
         retries_max = self._patience.retries_max

@@ -22,10 +22,14 @@ class ReplicaReading:
         replica: Replica,
         record: ServerRecord,
         connect: Connect,
-        stall_ms: int,
+        stall_ms: float,
         now_ms: NowMs,
+        timeout_ms: int | None = None,
     ) -> None:
-        """Args: stall_ms: a server that sends nothing for so long has failed."""
+        """Args:
+        stall_ms: a server that sends nothing for so long has failed.
+        timeout_ms: so long the caller waits for any packet; None: as long as it takes.
+        """
         self.replica = replica
         self.record = record
         self.is_abandoned = False
@@ -33,6 +37,7 @@ class ReplicaReading:
         self._location = location
         self._connect = connect
         self._stall_s = stall_ms / 1000
+        self._timeout_ms = timeout_ms
         self._now_ms = now_ms
         self._stream: ChunkStream | None = None
         self._asked_bytes = 0
@@ -66,7 +71,7 @@ class ReplicaReading:
             async with asyncio.timeout(self._stall_s) as self._deadline:
                 self._stream = await wire_chunks.open_read(
                     peer, location.chunk_id, location.version, offset, end - offset,
-                    location.capability,
+                    location.capability, timeout_ms=self._whole_ms(end - offset),
                 )  # fmt: skip
                 packet = await self._stream.receive()
         finally:
@@ -83,6 +88,13 @@ class ReplicaReading:
         view, crc = _checked(packet, offset, end)
         self._rest_bytes += len(view)
         return view, crc
+
+    def _whole_ms(self, length: int) -> int | None:
+        """After this nobody waits any more: not for the first packet, not for the others."""
+        if self._timeout_ms is None:
+            return None
+        packets = 1 + (length - 1) // limits.PACKET_BYTES
+        return min(self._timeout_ms * packets, limits.DEADLINE_MS_MAX)
 
     def abandon(self) -> None:
         """End the wait for the first packet now: it is not needed any more."""

@@ -1,7 +1,8 @@
 """Goes on with a copy that was interrupted: what is there already is not copied again.
 
 Whether it is there is decided by the checksum of the content, never by size or time. A file that
-holds the beginning of what is to be copied, as one whose writer died, gets the rest. Any other
+holds the beginning of what is to be copied, as one whose writer died, gets the rest; so does what
+a `get` of a large file left, see get_rest.py. Any other
 content is somebody's file: it is replaced only where overwriting was asked for.
 """
 
@@ -9,14 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from pydfsnode._fast import crc32c
 from pydfsnode.client import paths
 from pydfsnode.client.consistency import LINEARIZABLE
-from pydfsnode.client.copy import PIECE_BYTES, CopyOne, Job, OnBytes
+from pydfsnode.client.copy import (
+    LARGE_FILE_BYTES,
+    PIECE_BYTES,
+    CopyOne,
+    Job,
+    OnBytes,
+    OnSkipped,
+)
+from pydfsnode.client.get_rest import GoingOn, checksum_of
 from pydfsnode.errors import AlreadyExists, FileUnderConstruction, IsADirectory, NotFound
 
 if TYPE_CHECKING:
@@ -26,17 +34,22 @@ if TYPE_CHECKING:
 NAMES_COMPARED_MAX = 1000
 """Of a directory, to tell whether it is the copy that is to be gone on with."""
 
-OnSkipped = Callable[[int], None]
-"""Hears the bytes that need not be copied."""
 
+class _Resumed:
+    """What both ways have.
 
-class ResumedPut:
-    """A `copy.Around` for local files on their way to the cluster."""
+    Args of the constructor:
+        overwrite: another content that is there is replaced.
+    """
 
     def __init__(self, fs: AsyncFileSystem, *, overwrite: bool, on_skipped: OnSkipped) -> None:
         self._fs = fs
         self._overwrite = overwrite
         self._on_skipped = on_skipped
+
+
+class ResumedPut(_Resumed):
+    """A `copy.Around` for local files on their way to the cluster."""
 
     async def copy(self, job: Job, on_bytes: OnBytes, copy_one: CopyOne) -> bool:
         """See copy.Around.
@@ -83,30 +96,31 @@ class ResumedPut:
                     on_bytes(len(piece))
 
 
-class ResumedGet:
+class ResumedGet(_Resumed):
     """A `copy.Around` for files of the cluster on their way here."""
 
-    def __init__(self, fs: AsyncFileSystem, *, overwrite: bool, on_skipped: OnSkipped) -> None:
-        self._fs = fs
-        self._overwrite = overwrite
-        self._on_skipped = on_skipped
-
     async def copy(self, job: Job, on_bytes: OnBytes, copy_one: CopyOne) -> bool:
-        """See copy.Around; a local file appears whole only, so none has to be completed.
+        """See copy.Around.
 
         Raises:
             FileExistsError: another content is there, and not *overwrite*.
         """
         target = Path(job.target)
-        if not job.is_directory and await asyncio.to_thread(target.is_file):
+        is_there = not job.is_directory and await asyncio.to_thread(target.is_file)
+        if is_there:
             status = await self._fs.info(job.source)
             checksum, size = await asyncio.to_thread(beginning, target, status.size + 1)
             if size == status.size and checksum == status.checksum:
                 self._on_skipped(size)
                 return False
-            if not self._overwrite:
-                raise FileExistsError(f"{target} exists with another content than '{job.source}'")
-        await copy_one(job, on_bytes)
+        if job.is_directory or not (is_there or job.size >= LARGE_FILE_BYTES):
+            await copy_one(job, on_bytes)
+            return True
+        async with await self._fs.open_reader(job.source) as reader:
+            await GoingOn(
+                reader, target, overwrite=self._overwrite, on_bytes=on_bytes,
+                on_skipped=self._on_skipped,
+            ).get()  # fmt: skip
         return True
 
 
@@ -122,9 +136,7 @@ async def put_goes_into(fs: AsyncFileSystem, sources: Sequence[Path], rpath: str
         return True
     if await fs.exists(paths.join(rpath, source.name), consistency=LINEARIZABLE):
         return True
-    page = await fs.ls_page(rpath, limit=NAMES_COMPARED_MAX, consistency=LINEARIZABLE)
-    names = await asyncio.to_thread(os.listdir, source)
-    return {entry.name for entry in page}.isdisjoint(names)
+    return await _share_no_name(fs, rpath, source)
 
 
 async def get_goes_into(fs: AsyncFileSystem, sources: Sequence[str], lpath: Path) -> bool:
@@ -135,18 +147,19 @@ async def get_goes_into(fs: AsyncFileSystem, sources: Sequence[str], lpath: Path
         return True
     if await asyncio.to_thread((lpath / paths.name(sources[0])).exists):
         return True
-    page = await fs.ls_page(sources[0], limit=NAMES_COMPARED_MAX)
+    return await _share_no_name(fs, sources[0], lpath)
+
+
+async def _share_no_name(fs: AsyncFileSystem, rpath: str, lpath: Path) -> bool:
+    page = await fs.ls_page(rpath, limit=NAMES_COMPARED_MAX, consistency=LINEARIZABLE)
     names = await asyncio.to_thread(os.listdir, lpath)
     return {entry.name for entry in page}.isdisjoint(names)
 
 
 def beginning(path: Path, size: int) -> tuple[str, int]:
     """The checksum of the first *size* bytes of a local file, and how many of them there are."""
-    checksum = count = 0
     with path.open("rb", buffering=0) as file:
-        while piece := file.read(min(PIECE_BYTES, size - count)):
-            checksum = crc32c(piece, checksum)
-            count += len(piece)
+        checksum, count = checksum_of(file, size)
     return f"crc32c:{checksum:08x}", count
 
 

@@ -3,7 +3,8 @@
 What happens after an error is decided by two things only: the class's `retry` (errors.py) and the
 method's row (rpc/methods.py). Every attempt of a call sends the same request, so the same op id.
 
-    NotLeader with a hint     the hinted node at once, unless this sweep has asked it already
+    any that hints at who leads
+                              the hinted node at once, unless this sweep has asked it already
     NotLeader, Unavailable    the next master not yet asked in this sweep; after all, a pause
     Overloaded                the same master after `retry_after_ms`
     OutcomeUnknown            another master first: the one that was asked may hang
@@ -32,7 +33,6 @@ from pydfsnode.config import Peer, is_address
 from pydfsnode.errors import (
     ConfigError,
     DeadlineExceeded,
-    NotLeader,
     OutcomeUnknown,
     PeerUnauthenticated,
     PydfsError,
@@ -130,6 +130,11 @@ class LeaderRouter:
         """The master believed to lead, or None before the first answer."""
         return self._leader
 
+    def hinted(self, leader_hint: str) -> None:
+        """A master that answered a read says who leads: asked first when no leader is known."""
+        if self._leader is None and (peer := self._known_from(leader_hint)) is not None:
+            self._leader = peer
+
     def waiting_because(self) -> str | None:
         """The last error of all calls since the last answer to any; None while all is well."""
         return self._problem
@@ -153,10 +158,10 @@ class LeaderRouter:
             try:
                 answer = await self._channel_for(target).ask(path, request, timeout_ms=patience_ms)
             except PydfsError as error:
+                self.hinted(_hint_of(error))
                 if error.retry is Retry.NEVER and not isinstance(error, _NOT_ITS_ANSWER):
                     raise
                 self._avoided[target] = self._clock.monotonic_ms() + AVOID_MS
-                self._follow_hint(error)
             else:
                 if self._troubled:
                     self._recovered()
@@ -287,7 +292,7 @@ class LeaderRouter:
             return asked
         if self._leader == asked:
             self._leader = None
-        hinted = self._follow_hint(error)
+        hinted = self._known_from(_hint_of(error))
         if hinted is not None and hinted not in sweep.asked:
             self._leader = hinted
             return hinted
@@ -318,9 +323,9 @@ class LeaderRouter:
                 self._waiting.remove(answered)
         return candidate
 
-    def _follow_hint(self, error: PydfsError) -> Peer | None:
-        """The leader that *error* names, from now on known; None when it names none."""
-        hinted = _parse_hint(error.leader_hint) if isinstance(error, NotLeader) else None
+    def _known_from(self, leader_hint: str) -> Peer | None:
+        """The leader that a hint names, from now on known; None when it names none."""
+        hinted = _parse_hint(leader_hint)
         if hinted is not None and not self._masters.is_current(hinted):
             self._masters.hinted(hinted)
             self._forget_avoided()
@@ -420,6 +425,10 @@ class _Sweep:
         if error.retry is Retry.SAME_OP_ID or isinstance(error, DeadlineExceeded):
             return self._idempotent
         return error.retry is not Retry.NEVER
+
+
+def _hint_of(error: PydfsError) -> str:
+    return str(error.fields.get("leader_hint", ""))
 
 
 def _parse_hint(hint: str) -> Peer | None:

@@ -8,7 +8,7 @@ from pydfsnode.client.sync_fleet import SyncFleet
 
 if TYPE_CHECKING:
     from pydfsnode.client.members import Members, Transferred
-    from pydfsnode.client.model import ClusterStatus
+    from pydfsnode.client.model import ClusterStatus, NodeLinks
 
 
 class SyncCluster(SyncFleet):
@@ -17,6 +17,10 @@ class SyncCluster(SyncFleet):
     def cluster_status(self) -> ClusterStatus:
         """See AsyncFileSystem."""
         return self._thread.run(self._fs.cluster_status())
+
+    def node_links(self, status: ClusterStatus) -> list[NodeLinks]:
+        """See AsyncFileSystem."""
+        return self._thread.run(self._fs.node_links(status))
 
     def cluster_members(self) -> Members:
         """See AsyncFileSystem."""

@@ -9,6 +9,7 @@ from pydfsnode._fast import client_requests
 from pydfsnode.client.consistency import Consistency
 from pydfsnode.client.model import Freshness
 from pydfsnode.client.session import OpSession
+from pydfsnode.client.wire_values import freshness
 from pydfsnode.errors import PydfsError
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.schema import rpc_of
@@ -41,6 +42,10 @@ class Router(Protocol):
 
     def read_any(self, path: str, request: bytes, *, timeout_ms: int) -> Awaitable[bytes]:
         """Any master's answer; see LeaderRouter.read_any."""
+        ...
+
+    def hinted(self, leader_hint: str) -> None:
+        """Who leads, by the answer of another master; "": that says nothing."""
         ...
 
     def waiting_because(self) -> str | None:
@@ -152,13 +157,13 @@ class Asking:
 
     def freshness(self, answer: Any) -> Freshness | None:
         """The label of the message *answer*, None when it has none: then it is linearizable."""
-        if not answer.HasField("freshness"):
-            return None
-        label = answer.freshness
-        return self.labelled(Freshness(label.linearizable, label.staleness_ms, label.served_by))
+        found = freshness(answer)
+        return None if found is None else self.labelled(found)
 
     def labelled(self, found: Freshness) -> Freshness:
         """Take *found*, of an answer, into `stalest`."""
+        if found.leader_hint:
+            self._router.hinted(found.leader_hint)
         if found.staler_than(self.stalest):
             self.stalest = found
         return found

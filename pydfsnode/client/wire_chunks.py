@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from pydfsnode.client.model import ChunkBase, Replica
 from pydfsnode.errors import MalformedMessage
 from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.rpc.stream_watch import Sign
 
 WRITE_CHUNK = "/pydfs.v1.Chunk/WriteChunk"
 READ_CHUNK = "/pydfs.v1.Chunk/ReadChunk"
@@ -18,9 +19,15 @@ SEAL_CHUNK = "/pydfs.v1.Chunk/SealChunk"
 CHUNK_STATE = "/pydfs.v1.Chunk/ChunkState"
 
 STALL_MS = 10_000  # limits.py candidate
-"""A chunkserver that makes no progress for this long has failed."""
+"""A chunkserver that lives and makes no progress for this long has failed."""
 STALL_STEP_MS = 2_500  # limits.py candidate
 """More for each server behind it, so that the one next to the failed server notices first."""
+STALL_SHARE = 0.75
+"""What a server has of the limit of the one before it, for the same reason."""
+STALL_MS_MIN, STALL_MS_MAX = 50, 60_000
+"""Bounds of a limit that comes from elsewhere."""
+OPEN_MS = 4_000  # limits.py candidate
+"""A server that cannot be connected with for so long has failed."""
 
 LAST_WORD_S = 2.0
 """How long the reason is waited for when sending on a stream failed."""
@@ -44,6 +51,9 @@ class ChunkStream(Protocol):
 
     async def cancel(self) -> None:
         """End the call; nothing when it has ended."""
+
+    def sign_of_life(self) -> Sign:
+        """The server's last one; and ask for another."""
 
 
 class ChunkPeer(Protocol):
@@ -82,6 +92,7 @@ async def open_write(
     base: ChunkBase | None = None,
     capability: bytes = b"",
     chunk_bytes: int = 0,
+    stall_ms: int = 0,
 ) -> ChunkStream:
     """Begin a chunk on *peer*, which forwards it to *downstream*, in order.
 
@@ -90,6 +101,7 @@ async def open_write(
         base: what it begins with on every server; None: it begins empty.
         capability: as the master gave it with the chunk.
         chunk_bytes: room that is set aside for it; 0: as for the largest chunk.
+        stall_ms: how long a server behind *peer* may make no progress; 0: as long as usual.
     """
     opening = pb.WriteChunkOpen(
         chunk_id=chunk_id,
@@ -100,6 +112,7 @@ async def open_write(
         base=_base(base),
         capability=capability,
         chunk_bytes=chunk_bytes,
+        stall_ms=stall_ms,
     )
     return await peer.stream(WRITE_CHUNK, pb.WriteChunkPacket(open=opening))
 
@@ -149,13 +162,24 @@ def _addresses(replicas: Sequence[Replica]) -> list[pb.Address]:
 
 
 async def open_read(
-    peer: ChunkPeer, chunk_id: int, version: int, offset: int, length: int, capability: bytes = b""
+    peer: ChunkPeer,
+    chunk_id: int,
+    version: int,
+    offset: int,
+    length: int,
+    capability: bytes = b"",
+    *,
+    timeout_ms: int | None = None,
 ) -> ChunkStream:
-    """Ask for a range of a chunk; the stream gives raw packets (`rpc.chunk_packets`)."""
+    """Ask for a range of a chunk; the stream gives raw packets (`rpc.chunk_packets`).
+
+    Args:
+        timeout_ms: nobody waits for the stream any more after it; None: until it is cancelled.
+    """
     request = pb.ReadChunkRequest(
         chunk_id=chunk_id, version=version, offset=offset, length=length, capability=capability
     )
-    return await peer.stream(READ_CHUNK, request)
+    return await peer.stream(READ_CHUNK, request, timeout_ms=timeout_ms)
 
 
 async def seal(
@@ -177,6 +201,17 @@ async def seal(
     return int(response.length), int(response.crc32c)
 
 
-def stall_s(servers: int) -> float:
-    """Seconds without progress after which the first of *servers* in a row has failed."""
+def stall_s(servers: int, given_ms: int = 0) -> float:
+    """Seconds without progress after which the first of *servers* in a row has failed.
+
+    Args:
+        given_ms: what the one before us says; 0: nothing.
+    """
+    if given_ms:
+        return min(max(given_ms, STALL_MS_MIN), STALL_MS_MAX) / 1000
     return (STALL_MS + STALL_STEP_MS * (servers - 1)) / 1000
+
+
+def stall_ms_behind(limit_s: float) -> int:
+    """What the next server is told when *limit_s* is the limit for it."""
+    return max(STALL_MS_MIN, int(limit_s * 1000 * STALL_SHARE))

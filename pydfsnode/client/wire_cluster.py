@@ -16,8 +16,8 @@ from pydfsnode.client.model import (
     ClusterStatus,
     HealthCheck,
     MasterState,
-    PeerLink,
 )
+from pydfsnode.client.wire_nodes import peer_links
 from pydfsnode.config import Peer
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.schema import rpc_of
@@ -184,14 +184,8 @@ def _cluster_status(answer: pb.ClusterStatusResponse) -> ClusterStatus:
         groups_written=answer.groups_written,
         entries_written=answer.entries_written,
         safe_mode=answer.safe_mode.reason if answer.safe_mode.on else "",
-        links=[
-            PeerLink(
-                link.peer, link.address, link.breaker, link.failures, link.retry_in_ms,
-                link.last_failure, dict(link.faults),
-            )
-            for link in answer.links
-        ],
-    )  # fmt: skip
+        links=peer_links(answer.links),
+    )
 
 
 def _scrub(answer: pb.ScrubState) -> Scrub:

@@ -79,8 +79,15 @@ class SecurityCalls:
 
     async def audit_checkpoints(self) -> list[Checkpoint]:
         """How far each audit trail had come when its node signed it last."""
-        answer = await self._ask("AuditCheckpoints", pb.AuditCheckpointsRequest())
-        return [from_message(each) for each in answer.checkpoints]
+        found: list[Checkpoint] = []
+        after = ""
+        while True:
+            request = pb.AuditCheckpointsRequest(after=after)
+            answer = await self._ask("AuditCheckpoints", request)
+            found += [from_message(each) for each in answer.checkpoints]
+            after = answer.next
+            if not after:
+                return found
 
     async def sign(self, request: bytes, present_pem: str) -> tuple[str, str]:
         """(chain, roots) as PEM: one's own certificate again, for the key of *request*."""

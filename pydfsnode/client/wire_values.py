@@ -95,10 +95,12 @@ def chunk_location(chunk: pb.ChunkLocation) -> ChunkLocation:
 
 def freshness(answer: Any) -> Freshness | None:
     """The label of an answer to a read; None: it is linearizable."""
-    if not answer.HasField("freshness"):
-        return None
-    label = answer.freshness
-    return Freshness(label.linearizable, label.staleness_ms, label.served_by)
+    return label_of(answer.freshness) if answer.HasField("freshness") else None
+
+
+def label_of(label: pb.Freshness) -> Freshness:
+    """The label of an answer as a value."""
+    return Freshness(label.linearizable, label.staleness_ms, label.served_by, label.leader_hint)
 
 
 def status_reader(path: str) -> Callable[[bytes], FileStatus]:

@@ -127,12 +127,14 @@ class Administration:
 
     def set_duty(self, node_id: str, duty: Duty | None) -> None:
         """What *node_id* is from now on; None: in service."""
-        rows = self._duties.rows
-        key = next((key for key, held in rows.items() if held.node_id == node_id), 0)
+
+        def is_its(held: Duty) -> bool:
+            return held.node_id == node_id
+
         if duty is not None:
-            self._duties.put(key or max(rows, default=0) + 1, duty)
-        elif key:
-            self._duties.drop(key)
+            self._duties.replace(is_its, duty)
+        else:
+            self._duties.drop(self._duties.find(is_its))
 
     def set_mode(self, key: int, mode: Mode | None) -> None:
         """Turn SAFE_MODE or BALANCE on, or off by None."""

@@ -3,14 +3,18 @@ was cut off at its end, or written anew, is found by comparing it with what the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from pydfsnode.meta.tables import AnyTable, Table
 
 TABLE_AUDIT_MARK = 38
 """The last checkpoint of each audit trail, by a number of its own."""
-MARKS_MAX = 256
+MARKS_MAX = 4096
 """Of all nodes together; past it the one that is oldest is forgotten."""
+MARKS_PER_NODE_MAX = 8
+"""Past it the node's oldest is forgotten: no node can have those of others forgotten."""
 
 
 class AuditMark(msgspec.Struct, frozen=True, array_like=True):
@@ -46,11 +50,22 @@ class AuditMarks:
 
     def put(self, mark: AuditMark) -> None:
         """Take *mark* in place of an older one of its trail; never go back."""
+        marks = self._marks
+        key = marks.find(lambda known: (known.node, known.trail) == (mark.node, mark.trail))
+        if not key:
+            self._make_room(mark.node)
+            marks.add(mark)
+        elif marks.rows[key].seq < mark.seq:
+            marks.put(key, mark)
+
+    def _make_room(self, node: str) -> None:
         rows = self._marks.rows
-        own = (mark.node, mark.trail)
-        key = next((key for key, row in rows.items() if (row.node, row.trail) == own), 0)
-        if key and rows[key].seq >= mark.seq:
-            return
-        if not key and len(rows) >= MARKS_MAX:
-            self._marks.drop(min(rows, key=lambda known: (rows[known].at_ms, known)))
-        self._marks.put(key or max(rows, default=0) + 1, mark)
+        own = [key for key, known in rows.items() if known.node == node]
+        if len(own) >= MARKS_PER_NODE_MAX:
+            self._drop_oldest(own)
+        elif len(rows) >= MARKS_MAX:
+            self._drop_oldest(rows)
+
+    def _drop_oldest(self, keys: Iterable[int]) -> None:
+        rows = self._marks.rows
+        self._marks.drop(min(keys, key=lambda key: (rows[key].at_ms, key)))

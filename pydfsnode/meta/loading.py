@@ -9,6 +9,7 @@ from pydfsnode.errors import CorruptionError
 from pydfsnode.ids import ROOT_INODE_ID
 from pydfsnode.meta import rows
 from pydfsnode.meta.history_rows import TABLE_SNAPSHOT
+from pydfsnode.meta.id_spans import IdSpans
 from pydfsnode.meta.inodes import HAS_ACL, HAS_EXTRAS, HAS_SNAPSHOTS, IS_OPEN
 from pydfsnode.meta.sessions import SessionTable
 from pydfsnode.meta.tree import Tree
@@ -69,6 +70,7 @@ class Loader:
                 f"the state table does not fit together: {error}: restore this master from its "
                 "peers"
             ) from None
+        tree.spans = IdSpans(tree.table.inode_ids())
         tree.next_inode_id, tree.next_chunk_id = head.next_inode_id, head.next_chunk_id
         tree.clock_ms = head.clock_ms
         tree.inline.total_bytes = head.inline_bytes

@@ -12,12 +12,19 @@ from pydfsnode.meta.inodes import INLINE, Chunk
 from pydfsnode.meta.loading import Loader
 from pydfsnode.meta.ops import AnyOp
 from pydfsnode.meta.results import Outcome, WantedChunk, rejected
+from pydfsnode.meta.rolling_digest import WINDOW_MS, update_slices
 from pydfsnode.meta.rows import Row
 from pydfsnode.meta.sessions import SessionBounds, SessionTable
 from pydfsnode.meta.tree import Tree
 
 DIGEST_EVERY = 1024
 """Log entries in an interval of `digest_interval`."""
+
+
+DIGEST_SCHEME = b"\x02"
+"""First byte of each digest: what goes into them. Of masters with another one none is compared:
+count it up with every change to digests or rows, so that a rolling upgrade stops nobody.
+"""
 
 
 class Namespace:
@@ -143,14 +150,29 @@ class Namespace:
         if not is_whole:
             return None
         digest = hashlib.blake2b(
-            rows.encode((self._head(), inode_ids, pages, rare)), digest_size=16
+            rows.encode((self._head(), inode_ids, pages, rare)), digest_size=15
         )
         encode, encode_page = tree.table.encode, tree.table.encode_page
         for inode_id in inode_ids:
             digest.update(encode(inode_id))
         for inode_id, page in pages:
             digest.update(encode_page(inode_id, page) or b"")
-        return digest.digest()
+        return DIGEST_SCHEME + digest.digest()
+
+    @property
+    def slices_due_ms(self) -> int:
+        """The log's time from which on `digest_slices` has something new."""
+        return (self.tree.clock_ms // WINDOW_MS + 1) * WINDOW_MS
+
+    def digest_slices(self, after_ms: int) -> bytes:
+        """16 bytes over what of the whole state had its turn since the log's time *after_ms*.
+
+        For each index at which that time moved into another window; *after_ms* is that of the entry
+        before. Equal states have equal digests there, of whoever was loaded or started when.
+        """
+        digest = hashlib.sha256(rows.encode(self._head()))
+        update_slices(digest, self.tree, self.sessions, after_ms, self.tree.clock_ms)
+        return DIGEST_SCHEME + digest.digest()[:15]
 
     def state_hash(self) -> bytes:
         """SHA-256 over all rows in order of their keys: equal states have equal hashes (INV-SAME).

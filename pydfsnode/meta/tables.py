@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -34,6 +35,21 @@ class Table(Generic[V]):
     def get(self, key: int) -> V | None:
         """The value at *key*, None when there is none."""
         return self.rows.get(key)
+
+    def find(self, is_it: Callable[[V], bool]) -> int:
+        """The key of the first value for which *is_it* holds; 0: there is none."""
+        return next((key for key, value in self.rows.items() if is_it(value)), 0)
+
+    def add(self, value: V) -> None:
+        """Put *value* behind all others, under a key of its own."""
+        self.put(max(self.rows, default=0) + 1, value)
+
+    def replace(self, is_it: Callable[[V], bool], value: V) -> None:
+        """Put *value* in place of the one for which *is_it* holds; without one, add it."""
+        if key := self.find(is_it):
+            self.put(key, value)
+        else:
+            self.add(value)
 
     def put(self, key: int, value: V) -> None:
         """Set the value at *key*."""

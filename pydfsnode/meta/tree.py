@@ -26,6 +26,7 @@ from pydfsnode.meta.allowance import Allowance
 from pydfsnode.meta.audit_marks import AuditMarks
 from pydfsnode.meta.caller import SUPERGROUP, SUPERUSER
 from pydfsnode.meta.history import History
+from pydfsnode.meta.id_spans import IdSpans
 from pydfsnode.meta.inline import InlineContents
 from pydfsnode.meta.inodes import (
     HAS_EXTRAS,
@@ -63,6 +64,7 @@ class Tree(Looking):
     def __init__(self) -> None:
         self.table = InodeTable()
         self.table.add_root(ROOT_INODE_ID, ROOT_MODE, SUPERUSER, SUPERGROUP)
+        self.spans = IdSpans((ROOT_INODE_ID,))
         self.open_files: Table[OpenFile] = Table(TABLE_OPEN, OpenFile)
         self.extras: Table[Extras] = Table(TABLE_EXTRAS, Extras)
         self.doomed: Table[Doomed] = Table(TABLE_DOOMED, Doomed)
@@ -86,9 +88,13 @@ class Tree(Looking):
     @property
     def tables(self) -> tuple[AnyTable, ...]:
         """Every table of rare rows."""
-        rare = (self.open_files, self.extras, self.doomed)
         decided = (*self.administration.tables, *self.trust.tables, *self.audit_marks.tables)
-        return (*rare, *self.history.tables, *decided)
+        return (*self.tables_by_inode, *self.history.tables, *decided)
+
+    @property
+    def tables_by_inode(self) -> tuple[AnyTable, ...]:
+        """Those of them whose keys are ids of inodes."""
+        return (self.open_files, self.extras, self.doomed)
 
     # ---- entries
 
@@ -100,6 +106,7 @@ class Tree(Looking):
         made = self.table.add_directory(
             parent, name, inode_id, mode, owner, parent.group, self.clock_ms, self.history.sequence
         )
+        self.spans.add(inode_id)
         self._added(parent, inode_id)
         return made
 
@@ -114,6 +121,7 @@ class Tree(Looking):
             parent, name, inode_id, mode, owner, parent.group, self.clock_ms,
             self.history.sequence, replication, chunk_bytes,
         )  # fmt: skip
+        self.spans.add(inode_id)
         self._added(parent, inode_id)
         return made
 
@@ -213,6 +221,7 @@ class Tree(Looking):
             self.set_extras(inode, None)
         self.touched.inode(inode_id)
         self.table.discard(inode)
+        self.spans.drop(inode_id)
 
     # ---- attributes
 

@@ -101,7 +101,7 @@ class Trust:
     def revoke(self, revoked: Revoked) -> None:
         """Add one that is not there yet."""
         self.changes += 1
-        self._revoked.put(max(self._revoked.rows, default=0) + 1, revoked)
+        self._revoked.add(revoked)
 
     @property
     def tokens(self) -> dict[str, JoinToken]:
@@ -110,9 +110,7 @@ class Trust:
 
     def put_token(self, token: JoinToken) -> None:
         """Add it, or replace the one of this id."""
-        rows = self._tokens.rows
-        key = next((key for key, row in rows.items() if row.token_id == token.token_id), 0)
-        self._tokens.put(key or max(rows, default=0) + 1, token)
+        self._tokens.replace(lambda known: known.token_id == token.token_id, token)
 
     def drop_tokens_before(self, clock_ms: int) -> None:
         """Forget those that expired."""

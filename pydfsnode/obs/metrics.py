@@ -81,6 +81,7 @@ LABELS: dict[str, tuple[str, ...] | int] = {
     "page": 16,  # pages of the HTTPS listener
     "peer": 256,  # nodes of the cluster
     "fault": 16,  # obs/faults.py
+    "certificate": ("leaf", "issuing", "root"),  # security/lifetimes.py
 }
 
 
@@ -118,6 +119,9 @@ TABLE: tuple[Row, ...] = (
     _counter("rpc_stream_bytes_total", "Data bytes of streaming calls.", "direction"),
     _counter("rpc_faults_total", "What calls to other nodes met with.", "peer", "fault"),
     _gauge("rpc_breaker_open_boolean", "1 while a peer is not asked, or probed only.", "peer"),
+    # certificates of this node; of several roots the one that ends first
+    _gauge("certificate_expires_seconds", "Until it ends; below 0: it has.", "certificate"),
+    _gauge("certificate_lifetime_seconds", "From its beginning to its end.", "certificate"),
     # audit
     _counter("audit_records_total", "Records of the audit trail."),
     _counter("audit_dropped_total", "Records that found no room: a gap in the trail tells so."),

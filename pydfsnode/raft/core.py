@@ -208,11 +208,13 @@ class RaftCore:
     def bootstrap(self, configuration: Configuration) -> None:
         """Become a member of a new cluster: *configuration* is that of the empty log.
 
+        Others may have begun it before: what their leader sent until now stays.
+
         Raises:
-            InvalidArgument: this node's log has members or entries already.
+            InvalidArgument: this node has members already.
         """
         state = self._state
-        if state.configuration.members or state.log.last_index:
+        if state.configuration.members or state.log.first_index > 1:
             raise InvalidArgument("this master belongs to a cluster already")
         state.members.reset(0, configuration)
         state.pending_persist().base = configuration.encode()

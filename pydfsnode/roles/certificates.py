@@ -8,17 +8,21 @@ in the data directory, so that a node that starts without any master refuses the
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from pydfsnode.errors import CertificateInvalid, PydfsError
 from pydfsnode.obs.log import get_logger
+from pydfsnode.obs.metrics import metrics
 from pydfsnode.rpc.trust_calls import Ask, OwnCertificate, TrustCalls
 from pydfsnode.runtime.clock import Clock
 from pydfsnode.security.files import replace_file
+from pydfsnode.security.lifetimes import KINDS
 from pydfsnode.security.replacing import replace_certificate
 from pydfsnode.security.tls import TlsStore
 
@@ -50,6 +54,7 @@ class CertificateKeeper:
         self._problem = ""
         self._not_before_ms = 0
         self._jitter = (2 * draw() - 1) * JITTER_SHARE
+        _show_lifetimes(tls, clock)
         self._load()
 
     async def run(self) -> None:
@@ -157,6 +162,23 @@ class CertificateKeeper:
             )
             return
         self._tls.revoke(kept.get("revoked", []))
+
+
+def _show_lifetimes(tls: TlsStore, clock: Clock) -> None:
+    """Gauges that are asked when they are scraped; NaN: there is none of that kind."""
+
+    def left_s(kind: str) -> float:
+        known = tls.lifetimes.get(kind)
+        return math.nan if known is None else known.left_s(clock.wall_ms() / 1000)
+
+    def length_s(kind: str) -> float:
+        known = tls.lifetimes.get(kind)
+        return math.nan if known is None else known.length_s
+
+    table = metrics()
+    for kind in KINDS:
+        table.gauge("certificate_expires_seconds", kind).set_function(partial(left_s, kind))
+        table.gauge("certificate_lifetime_seconds", kind).set_function(partial(length_s, kind))
 
 
 async def watch_files(tls: TlsStore) -> None:

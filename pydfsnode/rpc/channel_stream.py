@@ -12,6 +12,7 @@ from pydfsnode.errors import Cancelled, DeadlineExceeded, PydfsError
 from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.request_scope import current, traceparent_below
 from pydfsnode.rpc.framed_stream import as_buffers
+from pydfsnode.rpc.stream_watch import Sign
 
 if TYPE_CHECKING:
     from pydfsnode.rpc.channel import FramedChannel
@@ -139,6 +140,12 @@ class ClientStream:
     def unsent_bytes(self) -> int:
         """Bytes queued in this process for the connection, of all its calls."""
         return self._connection.writer.unsent_bytes if self._connection is not None else 0
+
+    def sign_of_life(self) -> Sign:
+        """The peer's last one; and ask for another. None, ever, while there is no connection."""
+        if self._connection is None:
+            return Sign(0.0, 0)
+        return self._connection.sign_of_life()
 
     def __await__(self) -> Generator[Any, None, ClientStream]:
         return self.open().__await__()

@@ -47,6 +47,7 @@ from pydfsnode.rpc.methods import Shape
 from pydfsnode.rpc.pb import ttrpc_pb2
 from pydfsnode.rpc.schema import Rpc
 from pydfsnode.rpc.status import ERROR_INFO_URL, error_from_status
+from pydfsnode.rpc.stream_watch import Sign
 from pydfsnode.security.identity import Identity
 from pydfsnode.security.refusals import alert_sentence
 from pydfsnode.security.tls import TlsStore, expect_peer, peer_chain
@@ -232,6 +233,12 @@ class ClientConnection(FramedConnection):
         if number == 1:
             request.metadata.append(_KeyValue(key=FLOW_KEY, value=FLOW_VERSION))
         self.send_frame(number, REQUEST, 0, request.SerializeToString())
+
+    def sign_of_life(self) -> Sign:
+        """The peer's last one; and ask for another."""
+        if self.usable and len(self.calls) < limits.STREAMS_PER_CONNECTION_MAX:
+            self.probe()
+        return Sign(self.received_at, self.writer.unsent_bytes + self.writer.untaken_bytes)
 
     def _take_id(self) -> int:
         if len(self.calls) >= limits.STREAMS_PER_CONNECTION_MAX:

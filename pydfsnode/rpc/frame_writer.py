@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import sys
+import termios
 from collections.abc import Sequence
 from typing import Any
 
@@ -125,6 +128,16 @@ class FrameWriter:
     def unsent_bytes(self) -> int:
         """Bytes queued here and in the transport."""
         return self._out_bytes + int(self.transport.get_write_buffer_size())
+
+    @property
+    def untaken_bytes(self) -> int:
+        """Bytes handed to the system that the peer's host has not acknowledged."""
+        wire = self.transport.get_extra_info("socket")
+        try:
+            counted = fcntl.ioctl(wire.fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, ValueError):
+            return 0  # it is closed
+        return int.from_bytes(counted, sys.byteorder)
 
     async def writable(self) -> None:
         """Wait until the transport takes more, or the connection is gone."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
+import ssl
+import tempfile
 from collections.abc import Awaitable, Callable
 from random import randbytes
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,6 @@ from pydfsnode.errors import (
     MalformedMessage,
     PeerUnauthenticated,
     PermissionDenied,
-    PortInUse,
     PydfsError,
 )
 from pydfsnode.obs.request_scope import enter
@@ -28,7 +28,7 @@ from pydfsnode.obs.trace import parse_traceparent, start_trace
 from pydfsnode.rpc.acting import ACT_FOR_KEY
 from pydfsnode.rpc.context import GRPC, CallContext
 from pydfsnode.rpc.framing import REQUEST_ID_KEY, TRACEPARENT_KEY
-from pydfsnode.rpc.listening import bind
+from pydfsnode.rpc.grpc_connection import NAMED, TOLD_MAX, GrpcConnection
 from pydfsnode.rpc.methods import Shape
 from pydfsnode.rpc.server import (
     REQUEST_ID_CHARACTERS_MAX,
@@ -38,23 +38,23 @@ from pydfsnode.rpc.server import (
     Route,
     join_buffers,
 )
+from pydfsnode.rpc.socket_directory import SocketDirectory
 from pydfsnode.rpc.status import status_of
 from pydfsnode.rpc.telemetry import ServerTelemetry
+from pydfsnode.rpc.tls_listener import TlsListener
+from pydfsnode.runtime.clock import SystemClock
+from pydfsnode.security.identity import Identity
 from pydfsnode.security.tls import TlsStore
 
 if TYPE_CHECKING:
     import grpc
     import grpc.aio
 
-# gRPC cannot be told to speak TLS 1.3 only. With a list of ciphers that need a pre-shared key, of
-# which there is none, nothing of TLS 1.2 can be agreed upon. Read once, when grpc is imported.
-os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-AES128-CBC-SHA"
 ERROR_KEY, LEADER_HINT_KEY = "pydfs-error-bin", "leader-hint"
 """Trailing metadata of a failed call: an encoded ErrorInfo, and the leader's address as text."""
 CONNECTION_AGE_MS = 300_000  # limits.py candidate
 CONNECTION_GRACE_MS = 30_000
 OPTIONS: list[tuple[str, int]] = [
-    ("grpc.so_reuseport", 0),  # else a second node could share the port unnoticed
     ("grpc.max_receive_message_length", limits.MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", limits.MESSAGE_BYTES_MAX),
     ("grpc.http2.bdp_probe", 0),  # else a stream's window grows without a bound of ours
@@ -67,7 +67,7 @@ OPTIONS: list[tuple[str, int]] = [
 ]
 
 
-class GrpcServer:
+class GrpcServer(TlsListener[GrpcConnection]):
     """Serves *handlers* over gRPC on mutual TLS; arguments as `FramedServer`."""
 
     def __init__(
@@ -78,40 +78,68 @@ class GrpcServer:
         *,
         on_invariant: OnInvariant | None = None,
     ) -> None:
-        self.tls = tls
-        self.dispatch = Dispatch(handlers, role, ServerTelemetry(GRPC), on_invariant)
+        super().__init__(tls, Dispatch(handlers, role, ServerTelemetry(GRPC), on_invariant))
+        self.by_name: dict[str, GrpcConnection] = {}
+        self.inner_path = ""
+        """Where gRPC listens."""
+        self._directory: SocketDirectory | None = None
         self._server: grpc.aio.Server | None = None
 
+    def _connection(self, loop: asyncio.AbstractEventLoop) -> GrpcConnection:
+        return GrpcConnection(self, loop)
+
+    def _context(self) -> ssl.SSLContext:
+        return self.tls.grpc_context()
+
+    def may_tell(self) -> bool:
+        """Whether one more refused peer may stay long enough to be told why."""
+        return sum(c.refusal is not None for c in self.by_name.values()) < TOLD_MAX
+
     async def start(self, address: str) -> str:
-        """Listen on *address* ("host:port"; port 0: any free one). Returns the address in use.
+        """As `TlsListener.start`.
 
         Raises:
-            PortInUse: something else listens there.
-            ConfigError: the host cannot be resolved or is not this machine's.
+            ConfigError: also when gRPC cannot have a socket of its own in the temporary directory.
         """
         import grpc
         import grpc.aio
 
-        for probe in await bind(address):  # gRPC's own message does not tell why
-            probe.close()
-        server = grpc.aio.server(options=OPTIONS)
-        server.add_generic_rpc_handlers((_generic_handler(self, grpc),))
         try:
-            port = server.add_secure_port(address, self.tls.grpc_server_credentials())
-        except RuntimeError as error:
-            raise PortInUse(f"cannot listen on {address}: {error}", address=address) from None
-        if port == 0:
-            raise ConfigError(f"cannot listen on {address}: gRPC refused it")
+            self._directory = SocketDirectory(SystemClock().wall_ms() / 1000)
+            self.inner_path = str(self._directory.path / "socket")
+            server = grpc.aio.server(options=OPTIONS)
+            server.add_generic_rpc_handlers((_generic_handler(self, grpc),))
+            # Checks nothing but that it is such a socket: who calls is known to the connection.
+            local = grpc.local_server_credentials(grpc.LocalConnectionType.UDS)
+            server.add_secure_port(f"unix:{self.inner_path}", local)
+        except (OSError, RuntimeError) as error:
+            await self.stop(0)
+            raise ConfigError(
+                f"gRPC needs a socket in {tempfile.gettempdir()} ({error}): set TMPDIR to a "
+                "directory with a short path that this node may write to"
+            ) from None
         await server.start()
         self._server = server
-        host, _, _ = address.rpartition(":")
-        return f"{host}:{port}"
+        try:
+            return await super().start(address)
+        except ConfigError:
+            await self.stop(0)
+            raise
 
     async def stop(self, grace_ms: int) -> None:
         """Accept no more, let running calls finish for *grace_ms*, then end everything."""
+        await self._accept_no_more()
         if self._server is not None:
             await self._server.stop(grace_ms / 1000)
             self._server = None
+        for connection in list(self.connections):
+            connection.close()
+        if not await self._all_gone(min(1.0, grace_ms / 1000)):
+            for connection in list(self.connections):
+                connection.transport.abort()
+        if self._directory is not None:
+            await asyncio.to_thread(self._directory.remove)
+            self._directory = None
 
     def handler_of(self, path: str, grpc: Any) -> Any:
         """gRPC's description of how to serve *path*."""
@@ -174,12 +202,7 @@ class GrpcServer:
         return None
 
     def _admit(self, service: str, name: str, grpc_context: Any) -> tuple[CallContext, Route]:
-        peer = _peer(grpc_context)
-        try:
-            identity = self.tls.peer_from_grpc(grpc_context.auth_context())
-        except PeerUnauthenticated as error:
-            self.dispatch.telemetry.refused_peer(error, peer)
-            raise
+        identity, peer = self._caller(grpc_context)
         route = self.dispatch.allowed(identity).get((service, name))
         if route is None:
             raise self.dispatch.refusal(identity, service, name, peer)
@@ -209,6 +232,15 @@ class GrpcServer:
         )
         context.via = None if acting is identity else identity
         return context, route
+
+    def _caller(self, grpc_context: Any) -> tuple[Identity, str]:
+        """Who calls, and from where; refusals were counted when the peer connected."""
+        connection = self.by_name.get(str(grpc_context.peer()).removeprefix(NAMED))
+        if connection is not None and connection.refusal is not None:
+            raise connection.refusal.with_traceback(None)  # kept: it must not grow with each call
+        if connection is None or connection.identity is None:
+            raise PeerUnauthenticated("the connection has ended, or is not of this node's listener")
+        return connection.identity, connection.peer
 
 
 _Run = Callable[[Dispatch, Route, CallContext, Any, bytes | None], Awaitable[bytes | None]]
@@ -304,9 +336,3 @@ async def _abort(context: Any, error: PydfsError) -> None:
     code = next(c for c in grpc.StatusCode if c.value[0] == status.code)
     trailing = ((ERROR_KEY, status.error_info), (LEADER_HINT_KEY, status.leader_hint))
     await context.abort(code, status.message, trailing[: 2 if status.leader_hint else 1])
-
-
-def _peer(context: Any) -> str:
-    """ "host:port" of gRPC's "ipv4:host:port"."""
-    _, _, where = context.peer().partition(":")
-    return str(where).replace("%5B", "[").replace("%5D", "]")

@@ -165,7 +165,7 @@ _TABLE = (
     _security("RevokeCertificates", OPERATORS),
     _security("SetAuthority", OPERATORS),
     _security("TrustState", OPERATORS),
-    _security("RecordAuditCheckpoint", frozenset({MASTER})),
+    _security("RecordAuditCheckpoint", frozenset({MASTER, CHUNKSERVER})),
     _security("AuditCheckpoints", OPERATORS),
     _keys("Rotate", OPERATORS, 30_000),
     _keys("RotateKek", OPERATORS, 120_000),
@@ -173,6 +173,8 @@ _TABLE = (
     _keys("OwnKeys", frozenset({MASTER}), 100_000),
     Method("pydfs.v1.Node", "Ping", frozenset({MASTER, CHUNKSERVER, GATEWAY}), ANYONE, True, 5_000,
            limits.MESSAGE_BYTES_MAX),
+    Method("pydfs.v1.Node", "Links", frozenset({MASTER, CHUNKSERVER}), CLIENTS, True, 5_000,
+           64 * limits.KIB),
 )  # fmt: skip
 
 METHODS: dict[str, Method] = {row.path: row for row in _TABLE}

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from pydfsnode.config import Peer
+from pydfsnode.errors import PydfsError
 from pydfsnode.raft.configuration import member_id
 from pydfsnode.rpc.channel import FramedChannel
 from pydfsnode.rpc.methods import MASTER
@@ -44,7 +45,7 @@ class HelloCaller:
     Args:
         own: this master.
         tls: its certificate.
-        health: shared with the other channels of this node.
+        health: of this node: is told what failed.
     """
 
     def __init__(self, own: Hello, tls: TlsStore, health: PeerHealth | None = None) -> None:
@@ -55,17 +56,23 @@ class HelloCaller:
     async def ask(self, peer: Peer) -> Hello:
         """Who is at *peer*; its certificate must be that of the master of this name.
 
+        Always asks, whatever came of calls before: *peer* may have been started just now.
+
         Raises:
             PeerUnauthenticated: it is another one, or of another cluster.
             ClusterError: it does not answer.
         """
-        channel = FramedChannel(peer.listen, self._tls, MASTER, peer.node_id, health=self._health)
+        # Not with the breaker of other channels: it may still be open from before *peer* started.
+        channel = FramedChannel(peer.listen, self._tls, MASTER, peer.node_id, health=PeerHealth())
         own = self._own
         request = dfs_pb2.HelloRequest(
             node_id=own.node_id, incarnation=own.incarnation, masters=own.masters
         )
         try:
             answer = await channel.unary(PATH, request)
+        except PydfsError as error:
+            self._health.note(peer.node_id, error)
+            raise
         finally:
             await channel.close()
         return Hello(

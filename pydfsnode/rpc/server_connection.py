@@ -67,7 +67,6 @@ class ServerConnection(FramedConnection):
         self.identity: Identity | None = None
         self._is_gateway = False
         self.is_admitted = False
-        """Whether it counts among those of its peer."""
         self.dispatch = server.dispatch
         self._telemetry = server.dispatch.telemetry
         self._routes: dict[tuple[str, str], Route] = {}
@@ -83,21 +82,12 @@ class ServerConnection(FramedConnection):
 
     def opened(self) -> None:
         """Check who the peer is, once."""
-        self.server.connections.add(self)
-        self._telemetry.connections.inc()
         ssl_object = self.transport.get_extra_info("ssl_object")
         try:
-            self.identity = self.server.tls.peer_of(ssl_object)
-            self.server.admit(self.identity)
-        except PeerUnauthenticated as error:
-            self._telemetry.refused_peer(error, self.peer)
+            self.identity = self.server.take(self, ssl_object)
+        except (PeerUnauthenticated, Overloaded) as error:
             self.close(error)
             return
-        except Overloaded as error:
-            self._telemetry.too_many(self.peer)
-            self.close(error)
-            return
-        self.is_admitted = True
         self._is_gateway = self.identity.role == GATEWAY
         self._chain = peer_chain(ssl_object)
         self._generation = self.server.tls.generation
@@ -107,7 +97,6 @@ class ServerConnection(FramedConnection):
     def lost(self, error: BaseException | None) -> None:
         """Cancel what still runs for this peer."""
         self.server.forget(self)
-        self._telemetry.connections.dec()
         for call in list(self.calls.values()):
             self.end_call(call, None)
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from pydfsnode.runtime.clock import stopwatch_s
-from pydfsnode.runtime.flood_rest import FloodRest
+from pydfsnode.runtime.flood_rest import BETWEEN_GROUPS_S_MAX, FloodRest
 
 SHARED_ENTRIES_MAX = 32
 """Of a group while several clients send: what the next one waits for."""
@@ -87,7 +87,7 @@ class FairQueue:
         if self.rest_s:
             return {client: queues.pop(client) for client in floods}
         self._flood_rest.taken(now_s)
-        self.rest_s = self._flood_rest.remaining_s(now_s, 1)
+        self.rest_s = BETWEEN_GROUPS_S_MAX
         return {}
 
     def _take(self, entries_max: int, bytes_max: int) -> list[Waiting]:

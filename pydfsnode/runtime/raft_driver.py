@@ -22,6 +22,8 @@ T = TypeVar("T")
 class RaftDriver(RaftTurn):
     """One node's consensus; the constructor's arguments are `RaftTurn`'s."""
 
+    _own_hint: tuple[Configuration | None, str] = (None, "")  # and of which configuration it is
+
     # ---- what callers ask for
 
     def propose(self, payload: bytes, client: int = 0) -> asyncio.Future[object]:
@@ -207,12 +209,21 @@ class RaftDriver(RaftTurn):
         self._role_callbacks.append(callback)
 
     @property
+    def leader_hint(self) -> str:
+        """The leader as far as this master knows, "node_id=host:port"; "" when it knows none."""
+        return self.own_hint if self.is_leader else self._not_leader().leader_hint
+
+    @property
     def own_hint(self) -> str:
         """What the others say of this master when it leads: "node_id=host:port"."""
         core = self._core
-        name = member_name(core.node_id)
-        address = core.configuration.addresses.get(core.node_id) or self._addresses.get(name)
-        return f"{name}={address}" if address else ""
+        of, hint = self._own_hint
+        if of is not core.configuration:  # every answer to a create asks
+            of, name = core.configuration, member_name(core.node_id)
+            address = of.addresses.get(core.node_id) or self._addresses.get(name)
+            hint = f"{name}={address}" if address else ""
+            self._own_hint = of, hint
+        return hint
 
     def status(self) -> RaftStatus:
         """How it stands now."""

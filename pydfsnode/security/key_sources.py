@@ -23,6 +23,7 @@ OUTPUT_BYTES_MAX = 64 * 1024
 ERROR_CHARACTERS_MAX = 300
 OLD_SUFFIX = "_OLD"
 NEW_SUFFIX = ".new"
+WITH_DATA = ", on a disk of the data"
 
 
 class Kek(NamedTuple):
@@ -68,14 +69,20 @@ class KekFile:
     of the two files fits. An operator may put `FILE.new` there: then that one is taken.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, data: Sequence[Path] = ()) -> None:
+        """*data*: the directories of what the KEK opens; see `lies_with`."""
         self._path = path
+        self._data = data
         self._beside = path.with_name(path.name + NEW_SUFFIX)
 
     @property
     def name(self) -> str:
         """See `KekSource`."""
-        return f"file {self._path}"
+        return f"file {self._path}" + (WITH_DATA if lies_with(self._path, self._data) else "")
+
+    def exists(self) -> bool:
+        """Whether there is such a file."""
+        return self._path.exists() or self._beside.exists()
 
     def first(self) -> Kek:
         """See `KekSource`: what is in the file; without one it is made."""
@@ -177,9 +184,17 @@ class KekEnvironment:
 class KekCommand:
     """See the module."""
 
-    def __init__(self, command: Sequence[str], timeout_s: float = COMMAND_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        timeout_s: float = COMMAND_TIMEOUT_S,
+        former: KekFile | None = None,
+    ) -> None:
+        """*former*: where the KEK lay before the command was set; it is not needed afterwards."""
         self._command = list(command)
         self._timeout_s = timeout_s
+        self._former = former
+        self._moves = False
 
     @property
     def name(self) -> str:
@@ -193,10 +208,13 @@ class KekCommand:
     def load(self, kek_id: str, wrapped: str) -> Kek:
         """See `KekSource`."""
         if not wrapped:
-            raise KeyUnavailable(
-                "kek_command is set, but this node's keyring was not made with a command: put the "
-                "former kek_file or kek_env back"
-            )
+            if self._former is None or not self._former.exists():
+                raise KeyUnavailable(
+                    "kek_command is set, but this node's keyring was not made with a command: put "
+                    "the former kek_file or kek_env back; a KEK moves to the command from a file"
+                )
+            self._moves = True
+            return self._former.load(kek_id, wrapped)
         try:
             given = bytes.fromhex(wrapped)
         except ValueError:
@@ -211,8 +229,8 @@ class KekCommand:
         return Kek(kek, wrapped)
 
     def newer(self, kek_id: str) -> Kek | None:
-        """See `KekSource`."""
-        return None
+        """See `KekSource`: one of the command's own, when the present one is that of a file."""
+        return self.draw(kek_id) if self._moves else None
 
     def draw(self, kek_id: str) -> Kek:
         """See `KekSource`: wrapped by what the service holds to be its newest key."""
@@ -251,11 +269,26 @@ class KekCommand:
         return done.stdout
 
 
-def kek_source(kek_file: Path, kek_env: str | None, kek_command: Sequence[str]) -> KekSource:
-    """What the configuration names: a command, else a variable, else a file."""
+def kek_source(
+    kek_file: Path, kek_env: str | None, kek_command: Sequence[str], data: Sequence[Path] = ()
+) -> KekSource:
+    """What the configuration names: a command, else a variable, else a file.
+
+    Args:
+        data: the directories of what the KEK opens.
+    """
     if kek_command:
-        return KekCommand(kek_command)
-    return KekEnvironment(kek_env) if kek_env else KekFile(kek_file)
+        return KekCommand(kek_command, former=KekFile(kek_file))
+    return KekEnvironment(kek_env) if kek_env else KekFile(kek_file, data)
+
+
+def lies_with(kek_file: Path, data: Sequence[Path]) -> bool:
+    """Whether who gets a disk of *data* gets the KEK with it: both are in one file system."""
+    try:
+        device = kek_file.stat().st_dev
+        return any(directory.stat().st_dev == device for directory in data)
+    except OSError:  # the file cannot be looked at: what opens it says why
+        return False
 
 
 def _make(path: Path) -> bytes:

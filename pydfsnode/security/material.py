@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydfsnode.config import TlsFiles
 from pydfsnode.errors import CertificateInvalid, PeerUnauthenticated
 from pydfsnode.security.identity import Identity, identity_of
+from pydfsnode.security.lifetimes import Lifetime, lifetimes_of
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -30,7 +31,10 @@ class Material:
     issuer_sha256: str
     authorities: tuple[x509.Certificate, ...]
     server: ssl.SSLContext
+    grpc: ssl.SSLContext
+    """As `server`, for peers that want to hear that HTTP/2 is spoken (ALPN)."""
     client: ssl.SSLContext
+    lifetimes: dict[str, Lifetime] = field(default_factory=dict)
 
     @property
     def content(self) -> bytes:
@@ -86,8 +90,9 @@ def read_material(files: TlsFiles) -> Material:
             f"{cert_path} was not issued by a valid CA of {ca_path} ({error}): use the ca.crt that "
             "'pydfsnode certs issue' wrote beside it"
         ) from None
-    server = _context(ssl.PROTOCOL_TLS_SERVER, files, authorities)
-    server.num_tickets = 0
+    server, grpc = (_context(ssl.PROTOCOL_TLS_SERVER, files, authorities) for _ in range(2))
+    server.num_tickets = grpc.num_tickets = 0
+    grpc.set_alpn_protocols(["h2"])
     client = _context(ssl.PROTOCOL_TLS_CLIENT, files, authorities)
     if cert_pem != pem.read(cert_path, "certificate"):
         # OpenSSL reads the files itself: what it took must be what was checked.
@@ -101,7 +106,9 @@ def read_material(files: TlsFiles) -> Material:
         _issuer_sha256(leaf, [*between, *authorities]),
         tuple(authorities),
         server,
+        grpc,
         client,
+        lifetimes_of(leaf, between, authorities),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +24,7 @@ from pydfsnode.errors import (
 )
 from pydfsnode.obs.log import get_logger
 from pydfsnode.security.identity import Identity, identity_of
+from pydfsnode.security.lifetimes import Lifetime
 from pydfsnode.security.material import (
     Material,
     content_of,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 LOOK_S = 0.9
-_GRPC_PEERS_MAX = 1024
 _DER = 2
 """`_ssl.ENCODING_DER`."""
 _log = get_logger("security.tls")
@@ -67,9 +67,9 @@ class TlsStore:
         self._looked_at = material.content
         self._looked_s = -math.inf
         self._is_replacing = False
+        self.before_connecting: Callable[[], None] = _nothing
+        """Called for each connection that is opened."""
         self._watchers: list[Callable[[], None]] = []
-        self._grpc: tuple[Material, grpc.ServerCertificateConfiguration] | None = None
-        self._grpc_peers: dict[bytes, tuple[int, PeerUnauthenticated | None]] = {}
 
     @classmethod
     def load(cls, files: TlsFiles) -> TlsStore:
@@ -116,6 +116,11 @@ class TlsStore:
     def authorities(self) -> tuple[x509.Certificate, ...]:
         """The roots that are believed."""
         return self._now.authorities
+
+    @property
+    def lifetimes(self) -> dict[str, Lifetime]:
+        """Of its own certificate, its issuing CA's and the root's: see `lifetimes_of`."""
+        return self._now.lifetimes
 
     def on_change(self, watcher: Callable[[], None]) -> None:
         """Call *watcher* after each change of `generation`, in the thread that made it."""
@@ -203,26 +208,23 @@ class TlsStore:
 
     def server_context(self) -> ssl.SSLContext:
         """For a listener that demands a client certificate; follows `reload`."""
-        return self._listening(ssl.CERT_REQUIRED)
+        return self._listening(ssl.CERT_REQUIRED, lambda: self._now.server)
+
+    def grpc_context(self) -> ssl.SSLContext:
+        """As `server_context`, for the gRPC listener."""
+        return self._listening(ssl.CERT_REQUIRED, lambda: self._now.grpc)
 
     def https_context(self) -> ssl.SSLContext:
         """For the HTTPS listener: a client certificate is verified when shown; follows `reload`."""
-        return self._listening(ssl.CERT_OPTIONAL)
+        return self._listening(ssl.CERT_OPTIONAL, lambda: self._now.server)
 
     def client_context(self) -> ssl.SSLContext:
         """For calling; ask again for each connection, so that it follows `reload`.
 
         The host name is not checked: who answers is told by the URI, with `expect_peer`.
         """
+        self.before_connecting()
         return self._now.client
-
-    def grpc_server_credentials(self) -> grpc.ServerCredentials:
-        """For a gRPC server that demands a client certificate; follows `reload`."""
-        import grpc
-
-        return grpc.dynamic_ssl_server_credentials(
-            self._grpc_configuration(), self._grpc_configuration, True
-        )
 
     def grpc_channel_credentials(self) -> grpc.ChannelCredentials:
         """For a gRPC channel. It checks host names itself; it does not follow `reload`."""
@@ -232,33 +234,6 @@ class TlsStore:
         return grpc.ssl_channel_credentials(now.ca_pem, now.key_pem, now.cert_pem)
 
     # ---- peers
-
-    def peer_from_grpc(self, auth_context: Mapping[str, Iterable[bytes]]) -> Identity:
-        """The caller of a gRPC call, from `context.auth_context()`; only its URI counts.
-
-        gRPC looks at certificates when it connects; here each call is looked at, so that a
-        certificate that was revoked or whose CA was removed ends at once. Remembered until
-        something changes, as verifying takes longer than a small call.
-
-        Raises:
-            PeerUnauthenticated: there is not exactly one URI of this cluster, or it is not trusted.
-        """
-        uris = [uri.decode("utf-8", "replace") for uri in auth_context.get("peer_uri", ())]
-        identity = _of_cluster(
-            identity_of([("URI", uri) for uri in uris]), self.identity.cluster_id
-        )
-        own = b"".join(auth_context.get("x509_pem_cert", ()))
-        # A server's chain is without the peer's own certificate (SSL_get_peer_cert_chain).
-        chain = own + b"".join(auth_context.get("x509_pem_cert_chain", ())).replace(own, b"")
-        known = self._grpc_peers.get(chain)
-        if known is None or known[0] != self.generation:
-            if len(self._grpc_peers) >= _GRPC_PEERS_MAX:
-                self._grpc_peers.clear()
-            known = self.generation, self.distrust(der_of(chain))
-            self._grpc_peers[chain] = known
-        if known[1] is not None:
-            raise known[1].with_traceback(None)  # kept: it must not grow with each call
-        return identity
 
     def peer_of(self, ssl_object: SslObject | None) -> Identity:
         """As `peer_identity`, for this process's own cluster.
@@ -305,30 +280,19 @@ class TlsStore:
             )  # fmt: skip
         return None
 
-    def _listening(self, verify: ssl.VerifyMode) -> ssl.SSLContext:
+    def _listening(
+        self, verify: ssl.VerifyMode, newest: Callable[[], ssl.SSLContext]
+    ) -> ssl.SSLContext:
+        def use_newest(connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
+            connection.context = newest()
+
         # It holds neither certificate nor CA: a handshake that is not given the newest fails.
         outer = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         outer.minimum_version = ssl.TLSVersion.TLSv1_3
         outer.verify_mode = verify
         outer.num_tickets = 0
-        outer.sni_callback = self._use_newest
+        outer.sni_callback = use_newest
         return outer
-
-    def _use_newest(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
-        connection.context = self._now.server
-
-    def _grpc_configuration(self) -> grpc.ServerCertificateConfiguration:
-        # Called by gRPC's own thread for each new connection: it must not block.
-        import grpc
-
-        now, made = self._now, self._grpc
-        if made is None or made[0] is not now:
-            # The same object while nothing changed: gRPC then keeps its own context.
-            configuration = grpc.ssl_server_certificate_configuration(
-                [(now.key_pem, now.cert_pem)], root_certificates=now.ca_pem
-            )
-            self._grpc = made = (now, configuration)
-        return made[1]
 
 
 def peer_identity(ssl_object: SslObject | None, cluster_id: str) -> Identity:
@@ -385,6 +349,10 @@ def _of_cluster(identity: Identity, cluster_id: str) -> Identity:
             found=identity.uri,
         )
     return identity
+
+
+def _nothing() -> None:
+    pass
 
 
 def der_of(chain_pem: bytes) -> list[bytes]:

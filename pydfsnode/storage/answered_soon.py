@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 
 from pydfsnode.storage.daemon_pool import DaemonPool
 
@@ -14,6 +16,8 @@ WAIT_S = 0.05
 FRESH_S = 0.02
 """An answer counts for so long: small chunks are begun by the thousand, each asks, and a trip to a
 thread takes longer than the answer. Far less than any reserve is written in this time."""
+USABLE_S = 0.1
+"""For so long it is used while the next one is on its way: who begins many chunks never waits."""
 
 
 class AnsweredSoon:
@@ -26,7 +30,7 @@ class AnsweredSoon:
             seconds: a clock that only goes forward; None: no answer counts for a while.
         """
         self._seconds = seconds
-        self._fresh_until_s = 0.0
+        self._answered_s = 0.0
         self._wait_s = wait_s
         self._pool = DaemonPool(1, "chunk-free-space")
         self._lock = threading.Lock()
@@ -44,12 +48,15 @@ class AnsweredSoon:
         """
         with self._lock:
             asked, known = self._asked, self._known
-            if known is not None and self._seconds and self._seconds() < self._fresh_until_s:
-                return known
+            age_s = math.inf
+            if known is not None and self._seconds is not None:
+                age_s = self._seconds() - self._answered_s
+                if age_s < FRESH_S:
+                    return known
             is_new = asked is None or asked.done()
             if asked is None or is_new:
-                asked = self._asked = self._pool.submit(ask)
-        if known is not None and not is_new:
+                asked = self._asked = self._pool.submit(partial(self._answer, ask))
+        if known is not None and (not is_new or age_s < USABLE_S):
             return known
         try:
             found = asked.result(None if known is None else self._wait_s)
@@ -57,7 +64,11 @@ class AnsweredSoon:
             if known is not None and not asked.done():
                 return known
             found = asked.result()
-        self._known = found
+        return found
+
+    def _answer(self, ask: Callable[[], int]) -> int:
+        found = ask()
         if self._seconds is not None:
-            self._fresh_until_s = self._seconds() + FRESH_S
+            self._answered_s = self._seconds()
+        self._known = found
         return found

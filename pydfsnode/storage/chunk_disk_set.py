@@ -87,8 +87,8 @@ class DiskSet:
             rooms[disk.device] = max(rooms.get(disk.device, 0), self.room(disk))
         return sum(rooms.values())
 
-    def room(self, disk: ChunkDisk) -> int:
-        """Bytes that new chunks may take on *disk*."""
+    def room(self, disk: ChunkDisk, *, exact: bool = True) -> int:
+        """Bytes that new chunks may take on *disk*; not *exact*: perhaps there are more."""
         try:
             free = disk.free_bytes()
         except OSError as error:
@@ -97,7 +97,7 @@ class DiskSet:
                 with contextlib.suppress(DurabilityFailure):  # told by `on_end`
                     self.take_out(disk, str(error))
             return 0
-        return max(0, free - self._growing.promised_bytes(disk.device))
+        return max(0, free - self._growing.promised_bytes(disk.device, exact=exact))
 
     def choose(self, bytes_needed: int) -> ChunkDisk:
         """A disk with room: of two that are drawn, free space deciding, the one with less to do.
@@ -105,14 +105,17 @@ class DiskSet:
         Raises:
             DiskFull: none has the room.
         """
-        rooms = [(disk, self.room(disk)) for disk in self.live]
-        fitting = [(disk, room) for disk, room in rooms if room >= bytes_needed]
+        fitting = self._fitting(bytes_needed, exact=False) or self._fitting(bytes_needed)
         if not fitting:
             raise disk_full(self.all[0].directory)
         if len(fitting) == 1:
             return fitting[0][0]
         drawn = self._random.choices(fitting, [room for _, room in fitting], k=2)
         return min(drawn, key=lambda pair: self._growing.count(pair[0]))[0]
+
+    def _fitting(self, bytes_needed: int, *, exact: bool = True) -> list[tuple[ChunkDisk, int]]:
+        rooms = [(disk, self.room(disk, exact=exact)) for disk in self.live]
+        return [(disk, room) for disk, room in rooms if room >= bytes_needed]
 
     # ---- failure
 

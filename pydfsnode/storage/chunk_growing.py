@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import NamedTuple
 
 from pydfsnode.errors import AlreadyExists, StaleChunkVersion
@@ -24,6 +25,12 @@ class GrowingChunks:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._growing: dict[int, Growing] = {}
+        self._counted: dict[int, int] = {}
+        """What each was promised when it was looked at last, and is not less now."""
+        self._promised: Counter[int] = Counter()
+        """The sum of that, by device."""
+        self._asked = 0
+        """How often since all were looked at."""
 
     def __len__(self) -> int:
         return len(self._growing)
@@ -66,8 +73,8 @@ class GrowingChunks:
         writer = growing.writer
         with self._lock:
             self.check(writer.chunk_id, writer.version)
-            other = self._growing.get(writer.chunk_id)
-            self._growing[writer.chunk_id] = growing
+            other = self._take(writer.chunk_id)
+            self._put(growing)
             return other.writer if other is not None else None
 
     def release_room(self, writer: ChunkFileWriter) -> None:
@@ -75,7 +82,8 @@ class GrowingChunks:
         with self._lock:
             found = self._growing.get(writer.chunk_id)
             if found is not None and found.writer is writer:
-                self._growing[writer.chunk_id] = found._replace(bytes_expected=0)
+                self._take(writer.chunk_id)
+                self._put(found._replace(bytes_expected=0))
 
     def remove(self, writer: ChunkFileWriter) -> bool:
         """Forget *writer*; whether it was there."""
@@ -83,14 +91,34 @@ class GrowingChunks:
             found = self._growing.get(writer.chunk_id)
             if found is None or found.writer is not writer:
                 return False
-            del self._growing[writer.chunk_id]
+            self._take(writer.chunk_id)
             return True
 
-    def promised_bytes(self, device: int) -> int:
-        """What the writers may still take of *device*."""
+    def promised_bytes(self, device: int, *, exact: bool = True) -> int:
+        """What the writers may still take of *device*.
+
+        Args:
+            exact: False: perhaps more than that: each writer is not looked at for every new chunk,
+                but at times. Many grow at once, small ones above all.
+        """
         with self._lock:
-            return sum(
-                max(0, expected - writer.written_bytes)
-                for writer, disk, expected in self._growing.values()
-                if disk.device == device
-            )
+            self._asked += 1
+            if exact or self._asked >= len(self._growing):
+                self._asked = 0
+                for chunk_id, (writer, disk, expected) in self._growing.items():
+                    left = max(0, expected - writer.written_bytes)
+                    self._promised[disk.device] += left - self._counted[chunk_id]
+                    self._counted[chunk_id] = left
+            return self._promised[device]
+
+    def _put(self, growing: Growing) -> None:
+        chunk_id = growing.writer.chunk_id
+        self._growing[chunk_id] = growing
+        self._counted[chunk_id] = growing.bytes_expected
+        self._promised[growing.disk.device] += growing.bytes_expected
+
+    def _take(self, chunk_id: int) -> Growing | None:
+        found = self._growing.pop(chunk_id, None)
+        if found is not None:
+            self._promised[found.disk.device] -= self._counted.pop(chunk_id)
+        return found

@@ -34,6 +34,7 @@ class ChunkLayout:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._tmp = directory / TMP_NAME
 
     def path(self, chunk_id: int, version: int, is_sealed: bool = False) -> Path:
         """Where a durable chunk lies; `xx` is the low byte of its id."""
@@ -42,7 +43,7 @@ class ChunkLayout:
 
     def tmp_path(self, chunk_id: int, version: int) -> Path:
         """Where a chunk is written."""
-        return self.directory / TMP_NAME / f"{chunk_id:016x}.{version}.tmp"
+        return self._tmp / f"{chunk_id:016x}.{version}.tmp"
 
     def prepare(self) -> list[FoundFile]:
         """Make the directories, sweep what was not finished, list the chunk files.

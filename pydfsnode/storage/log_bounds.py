@@ -13,9 +13,12 @@ REMEDY = (
     "from its own backup"
 )
 
-_BOUNDS = struct.Struct("<QQQQQIQII")
+_BOUNDS = struct.Struct("<QQQQQIQIIIII")
 _BOUNDS_1 = struct.Struct("<QQQQQI")
 """As written before there were snapshots; the missing fields are 0."""
+_BOUNDS_2 = struct.Struct("<QQQQQIQII")
+"""As written before the bounds named other rows."""
+_OLDER = {form.size: form for form in (_BOUNDS_1, _BOUNDS_2)}
 
 
 class LogBounds(NamedTuple):
@@ -23,7 +26,9 @@ class LogBounds(NamedTuple):
 
     `group` counts the writes; `prev_term` is the term of the entry before the first. The live
     tables of the state are those of `generation`, and hold the state after entry `state_index`.
-    `incarnation` is that of the data directory, so that the loss of its own row shows.
+    `incarnation` is that of the data directory, so that the loss of its own row shows. The last
+    three are checksums of what must not be an older one: the rows of hard state and membership, and
+    where each term begins (`term_runs`); 0: no such row, or not on record yet.
     """
 
     group: int = 0
@@ -35,6 +40,9 @@ class LogBounds(NamedTuple):
     state_index: int = 0
     generation: int = 0
     incarnation: int = 0
+    hard_state_crc: int = 0
+    membership_crc: int = 0
+    terms_crc: int = 0
 
     def encode(self) -> bytes:
         """As FORMAT.md says."""
@@ -43,7 +51,7 @@ class LogBounds(NamedTuple):
     @classmethod
     def decode(cls, encoded: bytes) -> LogBounds:
         """Undo `encode`; raises CorruptionError."""
-        form = _BOUNDS_1 if len(encoded) == _BOUNDS_1.size else _BOUNDS
+        form = _OLDER.get(len(encoded), _BOUNDS)
         try:
             bounds = cls(*form.unpack(encoded))
         except struct.error as error:

@@ -29,6 +29,7 @@ from pydfsnode.storage.sealed import (
     SealedStore,
 )
 from pydfsnode.storage.snapshot_stage import StageProgress
+from pydfsnode.storage.term_runs import checksum, row_checksum
 
 _HARD_STATE = struct.Struct("<QH")
 _INCARNATION = struct.Struct("<I")
@@ -65,6 +66,7 @@ class Recovered:
     progress: StageProgress | None = None
     incarnation: int | None = None
     is_new: bool = False
+    hard_state_crc: int = 0
 
 
 def encode_hard_state(state: HardState) -> bytes:
@@ -130,6 +132,7 @@ def recover(store: SealedStore, marked_group: int | None) -> Recovered:
         )
     membership = store.get(TABLE_MEMBERSHIP, b"")
     _require_head(bounds, membership)
+    _require_named(bounds, state, membership, walked)
     progress = store.get(TABLE_STAGE, b"")
     return Recovered(
         bounds,
@@ -138,6 +141,7 @@ def recover(store: SealedStore, marked_group: int | None) -> Recovered:
         membership,
         None if progress is None else StageProgress.decode(progress),
         incarnation or 0,
+        hard_state_crc=row_checksum(state),
     )
 
 
@@ -211,6 +215,22 @@ def _require_head(bounds: LogBounds, membership: bytes | None) -> None:
             f"membership: the record is missing though the log begins with entry "
             f"{bounds.first_index}; {REMEDY}"
         )
+
+
+def _require_named(
+    bounds: LogBounds, state: bytes | None, membership: bytes | None, walked: Walked
+) -> None:
+    """None of these is an older one that was put back; each has a seal that opens."""
+    for what, named, found in (
+        ("hard state", bounds.hard_state_crc, row_checksum(state)),
+        ("membership", bounds.membership_crc, row_checksum(membership)),
+        ("the terms of the log's entries", bounds.terms_crc, checksum(walked.term_runs)),
+    ):
+        if named not in (0, found):
+            raise CorruptionError(
+                f"{what}: not what the log bounds name; a record was replaced by an older one, "
+                f"or removed; {REMEDY}"
+            )
 
 
 def _walk(store: SealedStore, bounds: LogBounds) -> Walked:

@@ -54,6 +54,7 @@ from pydfsnode.storage.sealed import (
 from pydfsnode.storage.snapshot_stage import SnapshotStage, StageProgress
 from pydfsnode.storage.state_tables import disk_rows, disk_table
 from pydfsnode.storage.state_view import StateView
+from pydfsnode.storage.term_runs import TermRuns, row_checksum
 
 COMPACT_ENTRIES_MAX = 4096
 """Entries that one batch of a compaction removes."""
@@ -89,6 +90,9 @@ class RaftLog:
         self._readable_from = bounds.first_index
         self._durable_state_index = bounds.state_index
         self._term = recovered.hard_state.term
+        self._hard_state_crc = recovered.hard_state_crc
+        self._membership_crc = row_checksum(recovered.membership)
+        self._terms = TermRuns(recovered.walked.term_runs)
         self._sizes = recovered.walked.sizes
         self._dead = DeadState(store.kv, 1 - bounds.generation, self._write_batch)
         self._progress = recovered.progress
@@ -189,6 +193,7 @@ class RaftLog:
             bounds = after_entries(bounds, kept, entries, self._entry)
             changed += self._head_rows(persist)
             changed += removed(range(bounds.last_index + 1, self._bounds.last_index + 1))
+            self._terms.replace_after(kept, entries, entry_term)
             batch = self._store.seal_numbered(TABLE_ENTRY, kept + 1, entries)
         if state_index is not None:
             invariant(
@@ -209,9 +214,14 @@ class RaftLog:
         rows: list[Row] = []
         if persist.hard_state is not None:
             self._term = persist.hard_state.term
-            rows.append((TABLE_HARD_STATE, b"", encode_hard_state(persist.hard_state)))
+            encoded = encode_hard_state(persist.hard_state)
+            self._hard_state_crc = row_checksum(encoded)
+            rows.append((TABLE_HARD_STATE, b"", encoded))
         if persist.base is not None:
-            invariant(self._bounds.last_index == 0, "a first configuration for a log in use")
+            # Entries may be there: of a leader among others that began the same cluster earlier.
+            is_new = self._bounds.first_index == 1 and self._membership_crc == row_checksum(None)
+            invariant(is_new, "a first configuration for a log in use")
+            self._membership_crc = row_checksum(persist.base)
             rows.append((TABLE_MEMBERSHIP, b"", persist.base))
         return rows
 
@@ -233,6 +243,8 @@ class RaftLog:
         rows = self._head_rows(persist)
         invariant(bounds.last_term <= self._term, "a snapshot of a later term", term=self._term)
         rows.append((TABLE_MEMBERSHIP, b"", install.configuration))
+        self._membership_crc = row_checksum(install.configuration)
+        self._terms.drop_before(bounds.first_index, bounds.last_index)
         rows.append((TABLE_STAGE, b"", None))
         kept = range(bounds.first_index, bounds.last_index + 1)
         gone = range(before.first_index, before.last_index + 1)
@@ -275,6 +287,8 @@ class RaftLog:
             bounds = after_compaction(self._bounds, last, term)
             # The newer base may stand before older configurations in the log: the last one counts.
             rows: list[Row] = [(TABLE_MEMBERSHIP, b"", base), *removed(range(first, last + 1))]
+            self._membership_crc = row_checksum(base)
+            self._terms.drop_before(last + 1, bounds.last_index)
             self._readable_from = last + 1  # before they are gone, for `read` on other threads
             self._write_group([], rows, bounds, sync=True)
             self._sizes.keep(last + 1 - first, bounds.last_index + 1 - first)
@@ -302,7 +316,10 @@ class RaftLog:
         sync: bool,
     ) -> None:
         """Write *batch*, *rows* and *bounds* as the next group."""
-        bounds = bounds._replace(group=bounds.group + 1)
+        bounds = bounds._replace(
+            group=bounds.group + 1, hard_state_crc=self._hard_state_crc,
+            membership_crc=self._membership_crc, terms_crc=self._terms.checksum,
+        )  # fmt: skip
         batch.extend(self._store.seal_rows([(TABLE_LOG_BOUNDS, b"", bounds.encode()), *rows]))
         self._write_batch(batch, sync, bounds.group)
         self._bounds = bounds

@@ -33,7 +33,7 @@ STATUS = st.builds(
     has_acl=st.booleans(), inline=st.booleans(),
 )  # fmt: skip
 LABEL = st.none() | st.builds(
-    pb.Freshness, linearizable=st.booleans(), staleness_ms=I64, served_by=TEXT
+    pb.Freshness, linearizable=st.booleans(), staleness_ms=I64, served_by=TEXT, leader_hint=TEXT
 )
 CHUNK = st.builds(
     pb.ChunkLocation, chunk_id=U64, version=U64, offset=U64, length=U64, crc32c=U32,

@@ -46,24 +46,38 @@ EDGE_SIZES = [
     6143,
     6144,
     6200,
+    # What is folded: from 512 bytes on, 256 and then 64 at once.
+    *range(510, 514),
+    575,
+    576,
+    767,
+    768,
+    1023,
+    1024,
+    1087,
 ]
 RANDOM_BYTES = random.Random(3720).randbytes(40_000)
 
 
-@pytest.fixture(params=["portable", "fastest"])
+KERNELS = fast.kernels()
+
+
+@pytest.fixture(params=KERNELS)
 def kernel(request: pytest.FixtureRequest) -> Iterator[str]:
-    fast.force_portable(request.param == "portable")
+    fast.force_kernel(request.param)
     yield request.param
-    fast.force_portable(False)
+    fast.force_kernel(KERNELS[-1])
 
 
-def test_the_portable_kernel_can_be_forced_and_released() -> None:
-    fastest = fast.hardware()
-    fast.force_portable(True)
-    assert fast.hardware() == "portable"
-    fast.force_portable(False)
-    assert fast.hardware() == fastest
-    assert fastest in ("sse4.2+pclmul", "sse4.2", "armv8", "portable")
+def test_each_kernel_can_be_forced_and_the_fastest_is_used_otherwise() -> None:
+    assert fast.hardware() == KERNELS[-1]
+    assert KERNELS[0] == "portable"
+    for name in KERNELS:
+        fast.force_kernel(name)
+        assert fast.hardware() == name
+    with pytest.raises(ValueError, match="not in list"):
+        fast.force_kernel("abacus")
+    assert fast.hardware() == KERNELS[-1]
 
 
 @pytest.mark.parametrize("name", VECTORS)
@@ -90,12 +104,12 @@ def test_sizes_around_the_release_of_the_gil(kernel: str) -> None:
 @given(data=st.binary(max_size=600), value=st.integers(0, 2**32 - 1))
 def test_random_bytes_and_values_agree(data: bytes, value: int) -> None:
     expected = reference.crc32c(data, value)
-    assert fast.crc32c(data, value) == expected
-    fast.force_portable(True)
     try:
-        assert fast.crc32c(data, value) == expected
+        for name in KERNELS:
+            fast.force_kernel(name)
+            assert fast.crc32c(data, value) == expected
     finally:
-        fast.force_portable(False)
+        fast.force_kernel(KERNELS[-1])
 
 
 @given(data=st.binary(max_size=400), cut=st.integers(0, 400))
@@ -163,11 +177,12 @@ def test_verify_names_the_first_bad_block(data: bytes, block_size: int, flips: s
 def test_blocks_of_large_data_agree_between_kernels_and_with_a_damaged_sum() -> None:
     data = random.Random(7).randbytes(300_001)
     sums = fast.block_checksums(data, 65_536)
-    fast.force_portable(True)
     try:
-        assert fast.block_checksums(data, 65_536) == sums
+        for name in KERNELS:
+            fast.force_kernel(name)
+            assert fast.block_checksums(data, 65_536) == sums
     finally:
-        fast.force_portable(False)
+        fast.force_kernel(KERNELS[-1])
     damaged = bytearray(sums)
     damaged[4 * 4 + 3] ^= 0x80
     assert fast.verify_blocks(data, damaged, 65_536) == 4

@@ -209,6 +209,9 @@ class Both:
         for block in (first // 8, second // 8, self.next_id, BELOW_ZERO, TOO_LARGE, TOO_LARGE // 8):
             self.ask("encode_block", block)
         self.ask("encode_page", first, position)
+        self.ask(
+            "encode_span", first, *chance.choice([(0, 1, 0), (1, 4, 0), (9, 1, 7), (50, 2, 3)])
+        )
         path = self.simple.path(self.simple.get(first)) + chance.choice(
             ["", "/x", "/a/b", "/", "//a"]
         )

@@ -34,6 +34,11 @@ class Decoder:
     seeds: tuple[bytes, ...] = ()
     """Further samples, of other kinds."""
 
+    @property
+    def directory(self) -> str:
+        """What the directory of its inputs in `crashes` is called."""
+        return self.name.replace(" ", "_")
+
     def run(self, given: bytes) -> None:
         """Decode *given*; raises what the decoder must never raise."""
         try:

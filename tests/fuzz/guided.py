@@ -81,7 +81,7 @@ class Guided:
         if place in self._places:
             return
         self._places.add(place)
-        directory = self._found / decoder.name
+        directory = self._found / decoder.directory
         directory.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(given).hexdigest()[:12]
         (directory / name).write_bytes(given)

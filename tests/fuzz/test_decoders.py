@@ -59,8 +59,8 @@ def test_spoiled_bytes_are_refused_with_the_decoders_own_error(decoder: Decoder)
 
 @pytest.mark.parametrize("kept", sorted(CRASHES.glob("*/*")), ids=lambda kept: kept.parent.name)
 def test_what_once_passed_the_checks_does_not_again(kept: Path) -> None:
-    """Each file lies in the directory that is called as its decoder."""
-    (decoder,) = [decoder for decoder in DECODERS if decoder.name == kept.parent.name]
+    """Each file lies in its decoder's directory."""
+    (decoder,) = [decoder for decoder in DECODERS if decoder.directory == kept.parent.name]
     check(decoder, kept.read_bytes())
 
 

@@ -16,7 +16,7 @@ CORPUS = REPOSITORY / "build" / "output" / "fuzz" / "corpus"
 
 
 def test_no_input_passes_the_checks(tmp_path: Path) -> None:
-    """What is found is to be moved to tests/fuzz/crashes, in a directory called as its decoder."""
+    """What is found is to be moved to tests/fuzz/crashes, in the directory that it lies in."""
     found = tmp_path / "found"
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz.guided", "--seconds", str(SECONDS),

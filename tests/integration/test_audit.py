@@ -1,10 +1,10 @@
-"""What users and administrators did is in the masters' trails, once; what was changed shows."""
+"""What users and administrators did is in the nodes' trails, once; what was changed shows."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,25 +32,12 @@ def found(cluster: Cluster, *filters: str) -> list[dict[str, Any]]:
     return records
 
 
-def user_of(cluster: Cluster, name: str) -> Path:
-    """A client configuration of a user without rights."""
-    out = cluster.directory / "users" / name
-    ca = cluster.directory / "certs"
-    cluster.run("certs", "issue", "--dir", ca, "--role", "user", "--name", name, "--out", out)
-    head = (cluster.directory / "client.toml").read_text().partition("[tls]")[0]
-    tls = {"ca": "ca.crt", "cert": f"{name}.crt", "key": f"{name}.key"}
-    lines = [f'{key} = "{out / file}"' for key, file in tls.items()]
-    config = out / "client.toml"
-    config.write_text(head + "[tls]\n" + "\n".join(lines) + "\n")
-    return config
-
-
 def test_each_act_appears_once_with_who_and_what_came_of_it(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     content = tmp_path / "content"
     content.write_bytes(b"the content is in no trail" * 9)
-    bob = user_of(cluster, "bob")
+    bob = cluster.config_of("bob")
     cluster.run("fs", "put", content, "/report")
     refused = cluster.command("fs", "rm", "/report", "--skip-trash", "--config", bob)
     assert refused.returncode == 1
@@ -80,7 +67,9 @@ def test_each_act_appears_once_with_who_and_what_came_of_it(
         assert all(b"the content is" not in file.read_bytes() for file in trail.iterdir())
 
 
-def verified(cluster: Cluster, paths: list[Path], *more: object) -> tuple[int, dict[str, Any]]:
+def verified(
+    cluster: Cluster, paths: Sequence[object], *more: object
+) -> tuple[int, dict[str, Any]]:
     ca = cluster.directory / "certs" / "ca.crt"
     done = cluster.command("audit", "verify", *paths, "--ca", ca, "--json", *more)
     report: dict[str, Any] = json.loads(done.stdout)
@@ -92,15 +81,34 @@ def only_bad(report: dict[str, Any]) -> dict[str, Any]:
     return {name: bad[name] for name in ("node", "bad_seq", "bad")}
 
 
+def test_chunkservers_keep_trails_that_verify_with_the_masters_word(cluster: Cluster) -> None:
+    own = [cluster.data_dir(name) for name in ("c1", "c2", "c3")]
+    wait_until("the chunkservers' trails are signed", lambda: len(signed(cluster)) == 6)
+    named = [option for place in own for option in ("--data-dir", place)]
+    code, report = verified(cluster, named, "--cluster")
+    assert (code, report["ok"]) == (0, True)
+    assert {trail["node"] for trail in report["trails"]} == {"c1", "c2", "c3"}
+    assert all(trail["proven_seq"] > 0 for trail in report["trails"])
+    told = cluster.run("audit", "search", *named, "--cmd", "chunkKeys", "--json")
+    assert {record["node"] for record in json.loads(told)} == {"c1", "c2", "c3"}
+    tailed = cluster.run("audit", "tail", *named, "--no-follow", "--cmd", "begin", "-n", "100")
+    assert len(tailed.splitlines()) == 3
+
+
+def signed(cluster: Cluster) -> dict[str, int]:
+    """Up to which record each node has signed its trail, as the masters hold it."""
+    kept = json.loads(cluster.run("audit", "checkpoints"))
+    return {each["node"].rpartition("/")[2]: each["seq"] for each in kept}
+
+
 def test_one_flipped_byte_and_a_cut_end_are_found(cluster: Cluster, tmp_path: Path) -> None:
     cluster.run("fs", "mkdir", "/verified")
 
     (made,) = found(cluster, "--path", "/verified", "--cmd", "mkdirs")
 
     def is_known() -> bool:
-        kept = json.loads(cluster.run("audit", "checkpoints"))
-        signed = {each["node"].rpartition("/")[2]: each["seq"] for each in kept}
-        return signed.keys() == {"m1", "m2", "m3"} and signed[made["node"]] >= made["seq"]
+        kept = signed(cluster)
+        return kept.keys() >= {"m1", "m2", "m3"} and kept[made["node"]] >= made["seq"]
 
     wait_until("all masters signed their trails", is_known)
     assert verified(cluster, trails(cluster), "--cluster")[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pydfsnode import limits
 from tests.support.cluster import COMMAND_SECONDS_MAX, Cluster, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -137,6 +139,21 @@ def test_a_get_goes_on_too(cluster: Cluster, tree: Path, tmp_path: Path) -> None
     assert done.stdout.startswith("copied 1 file, ")
     assert f"{len(files) - 2} skipped, 1 failure" in done.stdout
     assert cluster.run("fs", "get", "--resume", "-f", "/got", back).startswith("copied 1 file, ")
+
+
+def test_a_get_goes_on_within_a_large_file(cluster: Cluster, tmp_path: Path) -> None:
+    data = random.Random(3).randbytes(80 * limits.MIB)
+    (tmp_path / "f").write_bytes(data)
+    cluster.run("fs", "put", "-l", tmp_path / "f", "/large")
+    back = tmp_path / "back"
+    back.mkdir()
+    for left in (1000, 64 * limits.MIB + 5):
+        (back / ".large.0123abcd.part").write_bytes(data[:left])  # as a killed one leaves it
+        done = json.loads(cluster.run("fs", "get", "--resume", "--json", "/large", back))
+        assert (done["files"], done["bytes"]) == (1, len(data) - left)
+        assert (back / "large").read_bytes() == data
+        assert [path.name for path in back.iterdir()] == ["large"]
+        (back / "large").unlink()
 
 
 def test_ctrl_c_ends_a_put_that_waits_for_a_silent_input(cluster: Cluster) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from pydfsnode.client.event_loop import run
 from pydfsnode.client.filesystem import AsyncFileSystem
-from pydfsnode.client.wire_chunks import stall_s
-from tests.support.chaos import Chaos, Pace
+from tests.support.chaos import MASTERS, Chaos, Pace
+from tests.support.cluster import wait_until
 from tests.support.faulty_proxy import NO_FAULTS, Faults, FaultyProxy
 from tests.support.mixed_load import MixedLoad, Outcomes
 from tests.support.proxied_cluster import ProxiedCluster
@@ -26,8 +26,9 @@ DEADLINE_MS = 30_000
 SHORT_DEADLINE_MS = 5_000
 GRACE_S = 1.0
 """An operation of several calls may find its time over a little late."""
-STALLS_MAX = 4
-"""Data goes on while it makes progress; a write survives so many servers that take no more."""
+WAITS_MAX = 5
+"""Of one operation, each with a deadline of its own: for a chunk, for data that goes no further,
+for who takes the place of a server, for the close. Data that goes on takes as long as it takes."""
 BAD_NETWORK = Faults(delay=0.05, delay_ms=200, drop=0.002, cut=0.01, corrupt=0.005)
 
 
@@ -59,20 +60,24 @@ def test_one_request_is_found_in_the_logs_of_all_that_worked_for_it(
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     (request_id,) = {line["request_id"] for line in lines}
     (trace_id,) = {line["trace_id"] for line in lines if "trace_id" in line}
-    served = {
-        node_id: [line for line in cluster.log(node_id).splitlines() if request_id in line]
-        for node_id in cluster.addresses
-    }
-    wrote = [n for n in cluster.chunkservers if any("WriteChunk" in line for line in served[n])]
-    assert len(wrote) == 3, "every chunkserver of the pipeline names the request"
-    assert served[cluster.leading()]
-    assert all(trace_id in line for lines in served.values() for line in lines)
+
+    def served(node_id: str) -> list[str]:
+        return [line for line in cluster.log(node_id).splitlines() if request_id in line]
+
+    def wrote() -> int:
+        return sum(any("WriteChunk" in line for line in served(n)) for n in cluster.chunkservers)
+
+    # A server may log that a call ended when the client has had its answer already.
+    wait_until("every chunkserver of the pipeline names the request", lambda: wrote() == 3)
+    assert any(served(master) for master in MASTERS)
+    assert all(trace_id in line for node_id in cluster.addresses for line in served(node_id))
 
 
 async def _under_chaos(cluster: ProxiedCluster) -> tuple[Outcomes, Chaos]:
     chaos = Chaos(cluster, Pace(12, 15, 14, 16, down=3), SEED)
     async with await AsyncFileSystem.connect(cluster.client_config(DEADLINE_MS)) as fs:
         load = MixedLoad(fs, "/chaos", SEED)
+        await load.prepare()
         working = asyncio.ensure_future(load.run(lambda: chaos.elapsed_s >= CHAOS_SECONDS))
         while not working.done():
             await asyncio.to_thread(chaos.step)
@@ -103,6 +108,7 @@ async def _on_a_bad_network(cluster: ProxiedCluster, proxy: FaultyProxy) -> Outc
     loop.set_exception_handler(lambda _loop, context: unhandled.append(str(context)))
     async with await AsyncFileSystem.connect(cluster.client_config(SHORT_DEADLINE_MS)) as fs:
         load = MixedLoad(fs, "/bad-network", SEED)
+        await load.prepare()
         proxy.misbehave(BAD_NETWORK)
         until = loop.time() + BAD_BYTES_SECONDS
         try:
@@ -131,7 +137,7 @@ def test_bad_bytes_end_in_a_right_answer_or_a_coded_error(
     )
     assert outcomes.wrong == []
     assert outcomes.done
-    patience_s = SHORT_DEADLINE_MS / 1000 + STALLS_MAX * stall_s(3)
+    patience_s = WAITS_MAX * SHORT_DEADLINE_MS / 1000
     assert outcomes.worst_s < patience_s + GRACE_S, outcomes.worst_of
     for kind in ("delay", "drop", "cut", "corrupt"):
         assert proxy.counts[kind], f"nothing was done of: {kind}"

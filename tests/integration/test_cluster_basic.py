@@ -17,6 +17,7 @@ from tests.support.cluster import Cluster, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 MIB = limits.MIB
+MASTERS = {"m1", "m2", "m3"}
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,14 @@ def test_a_tree_goes_in_and_comes_back_equal(cluster: Cluster, tmp_path: Path) -
         assert (tmp_path / "back" / path).read_bytes() == data
     listed = json.loads(cluster.run("fs", "ls", "-R", "--json", "/tree"))
     assert sum(entry["size"] for entry in listed) == sum(map(len, made.values()))
+
+
+def test_every_node_tells_of_its_links(cluster: Cluster) -> None:
+    found = json.loads(cluster.run("cluster", "status", "--verbose", "--json"))
+    links = {node["node"]: {link["peer"] for link in node["links"]} for node in found["node_links"]}
+    assert {node["problem"] for node in found["node_links"]} == {""}
+    assert set(links) == {*MASTERS, "c1", "c2", "c3"}
+    assert all(links[server] >= MASTERS for server in ("c1", "c2", "c3"))
 
 
 def test_the_verbs_of_fs_do_what_they_say(cluster: Cluster, tmp_path: Path) -> None:
@@ -135,8 +144,12 @@ def test_after_a_kill_the_missing_replicas_are_made_again(cluster: Cluster) -> N
         cluster.kill("c1")
         fs.pipe_file("/heals-too", content(5 * MIB, 10))
     cluster.up()
-    wait_until("all chunks are whole", lambda: cluster.status()["health"] == "OK", 90)
-    assert cluster.status()["under_replicated"] == 0
+
+    def is_whole() -> bool:
+        status = cluster.status()
+        return status["health"] == "OK" and status["under_replicated"] == 0
+
+    wait_until("all chunks are whole", is_whole, 90)
 
 
 def test_all_nodes_restart_at_once_and_nothing_is_lost(cluster: Cluster) -> None:

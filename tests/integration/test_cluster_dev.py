@@ -27,6 +27,7 @@ def test_up_starts_what_does_not_run_and_adds_chunkservers(tmp_path: Path) -> No
         assert after["c1"]["listen"] == before["c1"]["listen"]
         assert {s["id"] for s in cluster.status()["chunkservers"]} == {"c1", "c2"}
         assert "serving" in cluster.run("dev", "logs", "c2", "--dir", cluster.directory)
+        assert " until " in cluster.run("certs", "renew"), "the masters can sign"
     assert not any(node["alive"] for node in cluster.nodes().values())
 
 

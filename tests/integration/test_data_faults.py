@@ -150,11 +150,9 @@ def test_bytes_change_in_chunk_files_segments_and_their_index(cluster: DataClust
         files.wait_for(files=20)
         chunks = list(cluster.chunk_files(data))[::3]
         segments = sorted((data / "segments").iterdir())
-        for path in chunks:
-            flip_bytes(path, 1, rng)
-        for path in segments:
-            flip_bytes(path, 5, rng)
         found_before = corrupt_found(cluster)
+        assert sum(flip_bytes(path, 1, rng) for path in chunks)
+        assert sum(flip_bytes(path, 5, rng) for path in segments)
         wait_until("the scrubber finds them", lambda: corrupt_found(cluster) > found_before)
         files.wait_for(files=10, reads=100)
         for path in segments:

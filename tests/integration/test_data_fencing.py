@@ -84,8 +84,11 @@ class PartitionedCluster(DataCluster):
         self._proxy.heal(self._public)
 
     def epoch_of(self, node_id: str) -> int:
-        """The highest that a chunkserver has seen."""
-        return int(json.loads(self.page(node_id, "/chunks/state"))["epoch"])
+        """The highest that a chunkserver has seen; 0 when it does not answer."""
+        try:
+            return int(json.loads(self.page(node_id, "/chunks/state"))["epoch"])
+        except OSError:
+            return 0
 
     def refusals(self, kind: str, epoch: int) -> list[dict[str, Any]]:
         """Commands of *epoch* that chunkservers refused."""

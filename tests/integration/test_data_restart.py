@@ -29,7 +29,7 @@ def test_a_chunkserver_that_is_down_over_a_restart_of_all_masters_is_missed(
         assert "c3" in check["message"]
         report = json.loads(cluster.run("cluster", "report", "--json"))
         assert {s["id"]: s["state"] for s in report["chunkservers"]}["c3"] == "dead"
-        assert cluster.state_of("c1") == "live"
+        wait_until("c1 has come again", lambda: cluster.state_of("c1") == "live")
         cluster.up()
         wait_until("c3 is back", lambda: cluster.state_of("c3") == "live")
         assert "CHUNKSERVER_DOWN" not in cluster.codes()

@@ -88,7 +88,7 @@ def test_a_rack_dies_and_returns_a_server_joins_and_another_leaves(
         for path, content in contents.items():
             fs.pipe_file(path, content)
         cluster.run("cluster", "safemode", "wait")
-        assert is_perfect(cluster)
+        wait_until("all replicas are known", lambda: is_perfect(cluster))
 
         cluster.kill("c5", "c6")
         assert_readable(fs, contents)
@@ -100,12 +100,13 @@ def test_a_rack_dies_and_returns_a_server_joins_and_another_leaves(
         configure(cluster.directory, 7)
         cluster.run("dev", "up", "--dir", cluster.directory, "--chunkservers", 7)
         cluster.run("cluster", "balance", "--threshold", "0.0002%", "--bytes-per-s", "1G", "--wait")
-        assert chunks_of(cluster, "c7") > 0
-        assert is_perfect(cluster)
+        # What a server holds is known from its next heartbeat on.
+        wait_until("c7 has some", lambda: chunks_of(cluster, "c7") > 0)
+        wait_until("nothing is left over", lambda: is_perfect(cluster))
 
         out = cluster.run("cluster", "decommission", "c1", "--wait")
         assert "may be stopped" in out
-        assert chunks_of(cluster, "c1") == 0
+        wait_until("c1 is empty", lambda: chunks_of(cluster, "c1") == 0)
         cluster.run("dev", "down", "--dir", cluster.directory, "c1")
         assert_readable(fs, contents)
         wait_until("nothing is amiss", lambda: is_perfect(cluster))

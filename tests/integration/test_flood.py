@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,6 +19,7 @@ from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.runtime.proposals import QUEUED_PROPOSALS_MAX
 from pydfsnode.security.tls import TlsStore
 from tests.support.load import NamespaceLoad, check_exactly_once
+from tests.support.process_memory import forget_peak, peak_bytes, resident_bytes
 from tests.support.raft_processes import RaftCluster
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -59,14 +58,6 @@ class Connections:
             await channel.close()
 
 
-def resident_bytes(cluster: RaftCluster, name: str, peak: bool = False) -> int:
-    """What a master holds in memory, or held at most."""
-    status = Path(f"/proc/{cluster.process(name).pid}/status").read_text()
-    found = re.search(rf"{'VmHWM' if peak else 'VmRSS'}:\s+(\d+) kB", status)
-    assert found is not None
-    return int(found[1]) * limits.KIB
-
-
 def names_of(cluster: RaftCluster, path: str) -> set[str]:
     with cluster.connect() as fs:
         return {info.path for info in fs.ls(path)}
@@ -100,7 +91,8 @@ async def create_many(channel: FramedChannel, directory: str) -> tuple[set[str],
 
 def test_writes_past_all_bounds_happen_or_are_refused(cluster: RaftCluster) -> None:
     leader = cluster.leading()
-    before = {name: resident_bytes(cluster, name) for name in cluster.masters()}
+    pids = {name: cluster.process(name).pid for name in cluster.masters()}
+    before = {name: resident_bytes(pid) for name, pid in pids.items()}
     made: set[str] = set()
     refused = 0
 
@@ -129,7 +121,7 @@ def test_writes_past_all_bounds_happen_or_are_refused(cluster: RaftCluster) -> N
     assert found == made, "what was answered happened, what was refused did not"
     assert cluster.leading() == leader
     for name, resident in before.items():
-        assert resident_bytes(cluster, name, peak=True) - resident < GROWTH_BYTES_MAX, name
+        assert peak_bytes(pids[name]) - resident < GROWTH_BYTES_MAX, name
 
 
 def test_answers_that_nobody_takes_do_not_pile_up(cluster: RaftCluster) -> None:
@@ -137,7 +129,9 @@ def test_answers_that_nobody_takes_do_not_pile_up(cluster: RaftCluster) -> None:
         for number in range(LISTED):
             fs.pipe_file(f"/listed/{number:04d}-{'x' * 60}", b"")
     leader = cluster.leading()
-    before = resident_bytes(cluster, leader)
+    pid = cluster.process(leader).pid
+    forget_peak(pid)  # of the test before
+    before = resident_bytes(pid)
 
     async def flood(quiet: NamespaceLoad) -> int:
         async with Connections(cluster, 1) as (channel,):
@@ -152,7 +146,7 @@ def test_answers_that_nobody_takes_do_not_pile_up(cluster: RaftCluster) -> None:
             await asyncio.sleep(0)
             connection.transport.pause_reading()
             await asyncio.to_thread(quiet.wait_for, 100)
-            grown = resident_bytes(cluster, leader, peak=True) - before
+            grown = peak_bytes(pid) - before
             connection.transport.resume_reading()
             assert set(await lists) == {LISTED}
             return grown

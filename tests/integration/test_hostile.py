@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import ssl
@@ -61,15 +62,19 @@ def alice(target: Target) -> TlsFiles:
 
 
 def assert_no_secrets(target: Target) -> None:
-    """Nothing that was shown or kept as a secret is in a log."""
+    """Nothing that was shown or kept as a secret is in a log or an audit trail."""
     (key,) = chunk_keys(target)
     tokens = [chunk.capability for chunk in target.locate(target.admin, PATH).chunks]
     for node_id in target.nodes:
         log = target.cluster.log(node_id)
         assert "PRIVATE KEY" not in log
+        kept = target.trail_bytes(node_id)
+        assert b"PRIVATE KEY" not in kept
         for secret in (key, *(found[-16:] for found in tokens)):
             assert secret.hex() not in log
             assert repr(secret)[2:-1] not in log
+            assert secret not in kept
+            assert secret.hex().encode() not in kept
 
 
 def chunk_keys(target: Target) -> list[bytes]:
@@ -110,7 +115,9 @@ def test_the_wrong_role(
     files = alice if who == "alice" else target.files_of(who)
     with target.counts(node_id, "rpc_refused_peers_total", reason="role"):
         assert isinstance(refusal(target.call, files, node_id, path, request_), PermissionDenied)
-    assert path in target.cluster.log(node_id)
+    wait_until("it is told", lambda: path in target.cluster.log(node_id))
+    asked = {"user": who, "path": path, "outcome": "role", "denied": True}
+    wait_until("it is recorded", lambda: bool(target.audited(node_id, **asked)))
 
 
 # ---- who gets in
@@ -254,12 +261,22 @@ def test_the_wrong_capability(target: Target, alice: TlsFiles) -> None:
         capability=chunk.capability,
     )  # fmt: skip
     assert target.call(alice, "c1", "/pydfs.v1.Chunk/ReadChunk", request), "it is a good one"
-    for reason, capability in tokens(target, chunk).items():
+    shown = tokens(target, chunk)
+    for reason, capability in shown.items():
         request.capability = capability
         with target.counts("c1", "chunk_refused_capabilities_total", refusal=reason):
             error = refusal(target.call, alice, "c1", "/pydfs.v1.Chunk/ReadChunk", request)
         assert isinstance(error, CapabilityRefused), reason
         assert error.fields["reason"] == reason
+    asked = {"path": f"chunk:{chunk.chunk_id}", "denied": True, "cmd": "readBlock"}
+    wait_until("all is recorded", lambda: len(target.audited("c1", **asked)) == len(shown))
+    found = target.audited("c1", **asked)
+    assert [json.loads(record.detail)["reason"] for record in found] == list(shown)
+    assert {(record.user, record.ip) for record in found} == {("alice", "127.0.0.1")}
+    kept = target.trail_bytes("c1")
+    for capability in filter(None, shown.values()):
+        assert capability[-16:] not in kept
+        assert capability[-16:].hex().encode() not in kept
 
 
 def test_a_reader_neither_writes_nor_ends_nor_copies(target: Target, alice: TlsFiles) -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,17 +21,6 @@ NAMES = 1000
 """So many that sealing their rows anew takes long enough to be interrupted."""
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with Cluster(tmp_path / "dev", masters=3, chunkservers=4) as cluster:
-        yield cluster
-
-
-def keys(cluster: Cluster) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(cluster.run("keys", "status", "--json"))
-    return found
-
-
 def held(cluster: Cluster, node: str) -> list[int]:
     """Epochs of the data keys in a master's keyring, on its disk."""
     path = cluster.data_dir(node) / "keys" / "keyring.json"
@@ -43,7 +29,7 @@ def held(cluster: Cluster, node: str) -> list[int]:
 
 def is_settled(cluster: Cluster, rotation: int) -> bool:
     """Whether every master has one key only and every chunkserver needs no older one."""
-    found = keys(cluster)
+    found = cluster.json("keys", "status")
     return (
         all(m["rotation"] == rotation and len(m["epochs"]) == 1 for m in found["masters"])
         and len(found["masters"]) == len(MASTERS)
@@ -63,7 +49,7 @@ def test_rotations_fail_no_request_and_survive_a_kill(cluster: Cluster) -> None:
         for number in range(NAMES):
             fs.pipe_file(f"/kept/{number}", content[: number % 5000])
         fs.pipe_file("/kept/large", content * 2000)
-    first = {master["id"]: master["kek_id"] for master in keys(cluster)["masters"]}
+    first = {master["id"]: master["kek_id"] for master in cluster.json("keys", "status")["masters"]}
     with (
         NamespaceLoad(config, "/names", per_s=30.0) as names,
         DataLoad(config, "/data", bytes_per_s=4 * MIB) as data,
@@ -87,7 +73,7 @@ def test_rotations_fail_no_request_and_survive_a_kill(cluster: Cluster) -> None:
         names.wait_for(10)
     assert names.failures == []
     data.check()
-    found = keys(cluster)
+    found = cluster.json("keys", "status")
     assert not {m["kek_id"] for m in found["masters"]} & set(first.values())
     assert all(1 not in held(cluster, node) for node in MASTERS)
 

@@ -1,9 +1,11 @@
-"""The examples of docs/library.md do what they say, one after the other, in a real cluster."""
+"""The examples of docs/library.md do what they say, one after the other, in a real cluster.
+
+Those of the tools for tables: see `test_library_tools.py`.
+"""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import REPOSITORY, Cluster
+from tests.support.library_page import examples, run_examples
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-PAGE = REPOSITORY / "docs" / "library.md"
-SECONDS_MAX = 120
 
 
 @pytest.fixture(scope="module")
@@ -24,22 +25,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
-def examples() -> list[str]:
-    """The Python blocks of the page."""
-    return re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-
-
 def test_the_examples_run(cluster: Cluster, tmp_path: Path) -> None:
-    blocks = examples()
-    assert len(blocks) >= 8
-    script = tmp_path / "examples.py"
-    script.write_text("\n".join(blocks))
-    done = subprocess.run(
-        [sys.executable, script], env=cluster.environment, capture_output=True, text=True,
-        timeout=SECONDS_MAX, cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "/nothing" in done.stdout
+    blocks = examples(of_tools=False)
+    assert len(blocks) >= 7
+    assert "/nothing" in run_examples(cluster, blocks, tmp_path)
 
 
 def test_importing_the_package_imports_little() -> None:

@@ -18,20 +18,21 @@ import pytest
 
 from pydfsnode.client.fsspec_filesystem import PydfsFileSystem
 from tests.support.cluster import Cluster
+from tests.support.library_page import examples, run_examples
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 ROWS = 20_000
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster(tmp_path_factory.mktemp("tools") / "dev") as cluster:
-        yield cluster.directory / "client.toml"
+        yield cluster
 
 
 @pytest.fixture(scope="module")
-def options(config: Path) -> dict[str, str]:
-    return {"config": str(config)}
+def options(cluster: Cluster) -> dict[str, str]:
+    return {"config": str(cluster.directory / "client.toml")}
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +107,9 @@ def test_duckdb(frame: pandas.DataFrame, fs: PydfsFileSystem) -> None:
             found = database.execute(f"SELECT count(*), sum(square) FROM {source}").fetchone()
             assert found == (ROWS, frame["square"].sum()), source
     assert fs.find("/duck") == ["/duck/t.csv", "/duck/t.parquet"]
+
+
+def test_the_examples_of_the_page(cluster: Cluster, tmp_path: Path) -> None:
+    blocks = examples(of_tools=True)
+    assert len(blocks) >= 2
+    run_examples(cluster, blocks, tmp_path)

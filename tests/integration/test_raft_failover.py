@@ -153,6 +153,7 @@ async def lease_reads_across(
 
 
 def test_no_lease_read_is_stale_after_a_leader_wakes(cluster: RaftCluster) -> None:
+    cluster.wait_until_settled()
     answers = asyncio.run(lease_reads_across(cluster, cluster.leading(), "/lease", FROZEN_S))
     assert set(answers) <= {"found", "not the leader"}
 

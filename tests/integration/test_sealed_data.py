@@ -30,14 +30,14 @@ def content(mark: str, size: int) -> bytes:
 def holders(cluster: Cluster, *texts: str) -> set[str]:
     """Nodes with one of *texts* in some file of their directory, logs included.
 
-    But for the audit trail, which names what was done, and so lies outside the data directory.
+    But for the masters' audit trails, which name what was done, and so lie outside the data
+    directory; those of chunkservers know no names.
     """
     found = set()
+    named = _trails(cluster)
     for node in NODES:
-        data_dir = cluster.data_dir(node)
-        trail = data_dir.with_name(f"{data_dir.name}-audit")
-        for file in data_dir.parent.rglob("*"):
-            if file.is_file() and trail not in file.parents and _has(file, texts):
+        for file in cluster.data_dir(node).parent.rglob("*"):
+            if file.is_file() and file not in named and _has(file, texts):
                 found.add(node)
     return found
 

@@ -18,6 +18,7 @@ from pydfsnode.meta.codec import decode_op, encode_op
 from pydfsnode.meta.find import find
 from pydfsnode.meta.inline import TABLE_INLINE, inline_key
 from pydfsnode.meta.results import Applied, Outcome, Rejected, WantedChunk
+from pydfsnode.meta.rolling_digest import WINDOW_MS, WINDOWS_MAX
 from pydfsnode.meta.sessions import SessionBounds
 from pydfsnode.meta.snapshot_diff import diff
 from pydfsnode.meta.state import Namespace
@@ -188,6 +189,8 @@ class MetaSteps:
                 again.load_row(table, key, value)
         again.finish_load()
         assert again.state_hash() == self.namespace.state_hash()
+        after_ms = self.namespace.tree.clock_ms - WINDOWS_MAX * WINDOW_MS
+        assert again.digest_slices(after_ms) == self.namespace.digest_slices(after_ms)
         if choose.of([False, True]):
             self.check_chunks()  # a restart loses what was not drained, as a master does
             self.namespace = again

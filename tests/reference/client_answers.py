@@ -11,7 +11,7 @@ def _label(answer: pb.StatResponse | pb.ListResponse | pb.LocateResponse) -> Fre
     if not answer.HasField("freshness"):
         return None
     label = answer.freshness
-    return Freshness(label.linearizable, label.staleness_ms, label.served_by)
+    return Freshness(label.linearizable, label.staleness_ms, label.served_by, label.leader_hint)
 
 
 def status(encoded: bytes) -> FileStatus:

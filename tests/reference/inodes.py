@@ -313,6 +313,18 @@ class InodeTable:
         chunks = inode.record.chunks[start : start + CHUNKS_PER_PAGE]
         return bytes([rows.FORMAT]) + rows.encode_chunks(chunks)
 
+    def encode_span(self, first: int, count: int, pages: int, turn: int) -> bytes:
+        encoded = b""
+        for inode_id in range(first, first + count):
+            encoded += self.encode(inode_id)
+            inode = self.get(inode_id)
+            held = len(inode.record.chunks) // CHUNKS_PER_PAGE if inode is not None else 0
+            for at in range(min(held, pages)):
+                page = self.encode_page(inode_id, (turn * pages + at) % held)
+                assert page is not None
+                encoded += page[1:]
+        return encoded
+
     def _begin_load(self) -> None:
         if self.broken or (self.records and not self.loading):
             raise RuntimeError("not an empty table")

@@ -51,6 +51,22 @@ class Cluster:
         assert done.returncode == 0, f"{arguments}: exit {done.returncode}: {done.stderr}"
         return done.stdout
 
+    def json(self, *arguments: object) -> Any:
+        """`run` with --json: what it prints, read."""
+        return json.loads(self.run(*arguments, "--json"))
+
+    def config_of(self, user: str, authority: Path | None = None) -> Path:
+        """The client configuration of a user without rights, certified by the CA in *authority*."""
+        out = self.directory / "users" / user
+        ca = authority or self.directory / "certs"
+        self.run("certs", "issue", "--dir", ca, "--role", "user", "--name", user, "--out", out)
+        head = (self.directory / "client.toml").read_text().partition("[tls]")[0]
+        files = {"ca": "ca.crt", "cert": f"{user}.crt", "key": f"{user}.key"}
+        lines = [f'{key} = "{out / name}"\n' for key, name in files.items()]
+        config = out / "client.toml"
+        config.write_text("".join((head, "[tls]\n", *lines)))
+        return config
+
     def up(self) -> None:
         """Start whatever does not run."""
         self.run("dev", "up", "--dir", self.directory, *self._size)
@@ -92,8 +108,9 @@ class Cluster:
         return self.directory / "nodes" / node_id / "data"
 
     def log(self, node_id: str) -> str:
-        """What a node has logged."""
-        return (self.directory / "nodes" / node_id / "log" / "node.log").read_text()
+        """What a node has logged, in whole lines: it may be writing another one."""
+        logged = (self.directory / "nodes" / node_id / "log" / "node.log").read_bytes()
+        return logged[: logged.rfind(b"\n") + 1].decode()
 
 
 def wait_until(what: str, holds: Callable[[], bool], seconds: float = WAIT_SECONDS_MAX) -> None:

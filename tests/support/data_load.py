@@ -1,8 +1,7 @@
 """A constant load of whole files from this process: every close is recorded, every byte compared.
 
 Writers put files of random sizes, each with a content that follows from its number; readers read
-files whose close was acknowledged, whole and in ranges. It runs in a thread with an event loop of
-its own, so that a test may meanwhile do harm and wait.
+files whose close was acknowledged, whole and in ranges.
 """
 
 from __future__ import annotations
@@ -10,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import random
 import struct
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydfsnode.client.filesystem import AsyncFileSystem
 from pydfsnode.client.sync import FileSystem
-from pydfsnode.config import load_client_config
 from pydfsnode.errors import PydfsError
 from pydfsnode.limits import KIB, MIB
+from tests.support.background_load import BackgroundLoad
 from tests.support.cluster import wait_until
 
 SIZE_MAX = 9 * MIB
@@ -46,16 +44,13 @@ def content_of(number: int, size: int) -> bytes:
     return (_HEAD.pack(number) + _NOISE[start : start + size])[:size]
 
 
-class DataLoad:
-    """A context manager: writes and reads from `__enter__` until `stop` or `__exit__`.
+class DataLoad(BackgroundLoad):
+    """See the module and `BackgroundLoad`.
 
-    Args:
-        config: a client.toml.
-        root: a directory that does not exist yet; all is made below it.
+    Further args:
         writers: files being written at once.
         readers: files being read at once.
         bytes_per_s: written, if the cluster keeps up.
-        timeout_ms: of one operation of the client with all its attempts.
     """
 
     def __init__(
@@ -69,7 +64,7 @@ class DataLoad:
         timeout_ms: int = 60_000,
         seed: int = 1,
     ) -> None:
-        self.root = root
+        super().__init__(config, root, timeout_ms)
         self.stored: list[StoredFile] = []
         """Acknowledged closes, in their order."""
         self.reads = 0
@@ -78,38 +73,13 @@ class DataLoad:
         """Reads that gave other bytes than were written."""
         self.failures: list[str] = []
         """Operations that the client gave up."""
-        self._config = config
         self._writers = writers
         self._readers = readers
         self._bytes_per_s = bytes_per_s
-        self._timeout_ms = timeout_ms
         self._random = random.Random(seed)
-        self._stop = threading.Event()
-        self._crash: list[BaseException] = []
         self._next = 0
         self._written_bytes = 0
         self._began_s = 0.0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._run, name=f"data load {root}")
-
-    def __enter__(self) -> DataLoad:
-        self._thread.start()
-        self.wait_for(files=5, reads=5)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and self._loop is not None:  # nobody wants its end any more
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            return
-        self.stop()
-
-    def stop(self) -> None:
-        """Begin nothing more, and return when the last file was closed or given up."""
-        self._stop.set()
-        self._thread.join()
-        if self._crash:
-            raise self._crash[0]
 
     def wait_for(self, files: int = 0, reads: int = 0) -> None:
         """Return when so many more files were closed, and so many more read."""
@@ -126,8 +96,7 @@ class DataLoad:
         """Fail when a byte was wrong or a call was given up."""
         assert not self.wrong, self.wrong
         assert not self.failures, self.failures
-        if self._crash:
-            raise self._crash[0]
+        self._raise_crash()
 
     def path(self, number: int) -> str:
         """Of a file."""
@@ -135,18 +104,11 @@ class DataLoad:
 
     # ---- the thread
 
-    def _run(self) -> None:
-        try:
-            with asyncio.Runner() as runner:
-                self._loop = runner.get_loop()
-                runner.run(self._load())
-        except BaseException as error:  # noqa: BLE001 - told to who waits for this thread
-            self._crash.append(error)
+    def _wait_for_first(self) -> None:
+        self.wait_for(files=5, reads=5)
 
-    async def _load(self) -> None:
-        settings = load_client_config(self._config)
-        settings.timeout_ms = self._timeout_ms
-        async with await AsyncFileSystem.connect(settings) as fs, asyncio.TaskGroup() as group:
+    async def _load(self, fs: AsyncFileSystem) -> None:
+        async with asyncio.TaskGroup() as group:
             self._began_s = time.perf_counter()
             for _ in range(self._writers):
                 group.create_task(self._write(fs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 from pathlib import Path
@@ -43,13 +44,21 @@ class FaultyDisk:
             self._switch.with_suffix(suffix).unlink(missing_ok=True)
 
 
-def flip_bytes(path: Path, count: int, rng: random.Random, begin: int = 0) -> None:
-    """Change *count* bytes of a file in place, from offset *begin* on."""
-    with path.open("r+b", buffering=0) as file:
-        size = path.stat().st_size
-        for _ in range(count):
+def flip_bytes(path: Path, count: int, rng: random.Random, begin: int = 0) -> bool:
+    """Change *count* bytes of a file in place, from offset *begin* on.
+
+    False: there is nothing to change; a server that runs may have just begun or removed it.
+    """
+    try:
+        file = path.open("r+b", buffering=0)
+    except FileNotFoundError:
+        return False
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        for _ in range(count if size else 0):
             position = rng.randrange(min(begin, size - 1), size)
             file.seek(position)
             (byte,) = file.read(1)
             file.seek(position)
             file.write(bytes([byte ^ rng.randint(1, 255)]))
+        return size > 0

@@ -16,8 +16,10 @@ from pydfsnode.errors import PydfsError
 from pydfsnode.rpc.channel import FramedChannel
 from pydfsnode.rpc.methods import METHODS, Shape
 from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.security.audit.record import Record
+from pydfsnode.security.audit.search import Query, search_trails
 from pydfsnode.security.tls import TlsStore
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, wait_until
 
 TIMEOUT_MS = 20_000
 
@@ -43,6 +45,17 @@ class Target:
     def files_of(self, node_id: str) -> TlsFiles:
         """A node's own, stolen."""
         return load_node_config(self.cluster.directory / "nodes" / node_id / "node.toml").tls
+
+    def audited(self, node_id: str, **filters: Any) -> list[Record]:
+        """What is found in a node's audit trail; it is written a moment later than answered."""
+        return list(search_trails([self._trail(node_id)], Query(**filters)))
+
+    def trail_bytes(self, node_id: str) -> bytes:
+        """Everything in a node's audit trail."""
+        return b"".join(file.read_bytes() for file in self._trail(node_id).iterdir())
+
+    def _trail(self, node_id: str) -> Path:
+        return self.cluster.directory / "nodes" / node_id / "data-audit"
 
     def call(self, files: TlsFiles, node_id: str, path: str, request: Any) -> Any:
         """What *node_id* answers to the holder of *files*; the first message of a stream.
@@ -72,14 +85,6 @@ class Target:
         assert isinstance(answer, pb.LocateResponse)
         return answer
 
-    def client_of(self, files: TlsFiles, name: str) -> Path:
-        """A client's configuration with *files*."""
-        config = self.cluster.directory / f"{name}.toml"
-        head = (self.cluster.directory / "client.toml").read_text().partition("[tls]")[0]
-        tls = "".join(f'{key} = "{getattr(files, key)}"\n' for key in ("ca", "cert", "key"))
-        config.write_text(f"{head}[tls]\n{tls}")
-        return config
-
     def https(self, node_id: str, path: str, files: TlsFiles | None = None) -> tuple[int, bytes]:
         """Status and body of the answer of a node's HTTPS listener."""
         context = context_of(files, self.admin.ca)
@@ -103,11 +108,13 @@ class Target:
 
     @contextmanager
     def counts(self, node_id: str, name: str, least: int = 1, **labels: str) -> Iterator[None]:
-        """Fail unless a counter grew by *least* meanwhile."""
-        before = self.metric(node_id, name, **labels)
+        """Fail unless a counter grows by *least*; it may when the peer was answered already."""
+        wanted = self.metric(node_id, name, **labels) + least
         yield
-        grown = self.metric(node_id, name, **labels) - before
-        assert grown >= least, f"{name}{labels} grew by {grown}, not {least}"
+        wait_until(
+            f"{name}{labels} grew by {least}",
+            lambda: self.metric(node_id, name, **labels) >= wanted,
+        )
 
 
 def context_of(files: TlsFiles | None, ca: str) -> ssl.SSLContext:

@@ -1,7 +1,6 @@
 """A constant load of namespace writes from this process, with a record of every one of them.
 
-It runs in a thread with an event loop of its own, so that a test may meanwhile run commands and
-wait. Each write names something that no other write names, and would fail if it were applied twice:
+Each write names something that no other write names, and would fail if it were applied twice:
 a file is created that must not exist, a file is renamed that must exist. Directories are made too.
 """
 
@@ -10,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,8 +17,8 @@ from pathlib import Path
 from pydfsnode.client.filesystem import AsyncFileSystem
 from pydfsnode.client.sync import FileSystem
 from pydfsnode.client.wire import MasterCalls
-from pydfsnode.config import load_client_config
 from pydfsnode.errors import PydfsError
+from tests.support.background_load import BackgroundLoad
 from tests.support.cluster import wait_until
 
 DIRECTORIES = 16
@@ -49,15 +47,12 @@ class Failure:
     error: str
 
 
-class NamespaceLoad:
-    """A context manager: writes from `__enter__` until `stop` or `__exit__`.
+class NamespaceLoad(BackgroundLoad):
+    """See the module and `BackgroundLoad`.
 
-    Args:
-        config: a client.toml.
-        root: a directory that does not exist yet; all is made below it.
+    Further args:
         workers: writes in flight at most.
         per_s: writes begun in a second, if the cluster keeps up; None: as many as it takes.
-        timeout_ms: of one write with all its attempts.
     """
 
     def __init__(
@@ -69,37 +64,12 @@ class NamespaceLoad:
         per_s: float | None = 300.0,
         timeout_ms: int = 30_000,
     ) -> None:
-        self.root = root
+        super().__init__(config, root, timeout_ms)
         self.writes: list[Write] = []
         self.failures: list[Failure] = []
-        self._config = config
         self._workers = workers
         self._per_s = per_s
-        self._timeout_ms = timeout_ms
-        self._stop = threading.Event()
-        self._crash: list[BaseException] = []
         self._next = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._run, name=f"load {root}")
-
-    def __enter__(self) -> NamespaceLoad:
-        self._thread.start()
-        self.wait_for(1)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and self._loop is not None:  # nobody wants its end any more
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            return
-        self.stop()
-
-    def stop(self) -> None:
-        """Begin no more writes, and return when the last one was answered."""
-        self._stop.set()
-        self._thread.join()
-        if self._crash:
-            raise self._crash[0]
 
     def wait_for(self, count: int) -> None:
         """Return when *count* more writes were acknowledged."""
@@ -108,6 +78,7 @@ class NamespaceLoad:
             f"{count} more writes below {self.root} are acknowledged",
             lambda: len(self.writes) >= wanted or bool(self._crash),
         )
+        self._raise_crash()
 
     # ---- what must be there
 
@@ -155,24 +126,16 @@ class NamespaceLoad:
 
     # ---- the thread
 
-    def _run(self) -> None:
-        try:
-            with asyncio.Runner() as runner:
-                self._loop = runner.get_loop()
-                runner.run(self._load())
-        except BaseException as error:  # noqa: BLE001 - told to who waits for this thread
-            self._crash.append(error)
+    def _wait_for_first(self) -> None:
+        self.wait_for(1)
 
-    async def _load(self) -> None:
-        settings = load_client_config(self._config)
-        settings.timeout_ms = self._timeout_ms
-        async with await AsyncFileSystem.connect(settings) as fs:
-            calls = fs._calls  # one RPC for each write: `mkdir` and the like look first
-            for number in range(DIRECTORIES):
-                await calls.mkdirs(f"{self.root}/{number}")
-            async with asyncio.TaskGroup() as group:
-                for worker in range(self._workers):
-                    group.create_task(self._work(calls, worker))
+    async def _load(self, fs: AsyncFileSystem) -> None:
+        calls = fs._calls  # one RPC for each write: `mkdir` and the like look first
+        for number in range(DIRECTORIES):
+            await calls.mkdirs(f"{self.root}/{number}")
+        async with asyncio.TaskGroup() as group:
+            for worker in range(self._workers):
+                group.create_task(self._work(calls, worker))
 
     async def _work(self, calls: MasterCalls, worker: int) -> None:
         slots = self._slots(worker)

@@ -46,7 +46,8 @@ class Outcomes:
 class MixedLoad:
     """Workers of one client, below *root*, a directory that is not there.
 
-    A worker goes on after an operation that failed; what it was about is looked at no more.
+    `prepare` it before anything may fail, then `run` it. A worker goes on after an operation that
+    failed; what it was about is looked at no more.
     """
 
     def __init__(self, fs: AsyncFileSystem, root: str, seed: int, workers: int = 4) -> None:
@@ -54,6 +55,11 @@ class MixedLoad:
         self._workers = [
             _Worker(fs, f"{root}/{n}", seed + n, self.outcomes) for n in range(workers)
         ]
+
+    async def prepare(self) -> None:
+        """Make the workers' directories."""
+        for worker in self._workers:
+            await worker.prepare()
 
     async def run(self, until: Callable[[], bool]) -> None:
         """Work until *until* says so and the operations under way have ended."""
@@ -81,8 +87,10 @@ class _Worker:
         self._unknown: set[str] = set()  # an operation on it failed: it may or may not be there
         self._next = 0
 
+    async def prepare(self) -> None:
+        await self._fs.makedirs(self._root, exist_ok=True)
+
     async def run(self, until: Callable[[], bool]) -> None:
-        await self._timed("makedirs", self._fs.makedirs(self._root, exist_ok=True))
         choices: Sequence[tuple[Callable[[], Awaitable[None]], int]] = (
             (self._create_small, 5), (self._create_large, 2), (self._append, 2),
             (self._rename, 3), (self._delete, 1), (self._read, 5), (self._list, 1),

@@ -20,10 +20,12 @@ def chunk_content(length: int, seed: int = 1) -> bytes:
     ]
 
 
-def open_replicas(directory: Path) -> ChunkReplicas:
-    """What a process that begins finds in *directory*."""
+def open_replicas(directory: Path, segment_bytes: int | None = None) -> ChunkReplicas:
+    """What a process that begins finds in *directory*; *segment_bytes* end a segment."""
     found = ChunkReplicas([ChunkDisk(directory)], lambda: None, pack_bytes_max=PACK_MAX)
     found.open()
+    if segment_bytes is not None:
+        found.disks.all[0].segments.segment_bytes = segment_bytes
     return found
 
 
@@ -39,6 +41,12 @@ def begin_chunk(
 def write_chunk(held: ChunkReplicas, chunk_id: int, content: bytes, version: int = 1) -> None:
     """A finished chunk."""
     assert held.finish(begin_chunk(held, chunk_id, content, version)) == crc32c(content)
+
+
+def write_chunks(held: ChunkReplicas, count: int, length: int) -> None:
+    """Finished chunks 0 to *count* - 1, each of `chunk_content(length, its id)`."""
+    for chunk_id in range(count):
+        write_chunk(held, chunk_id, chunk_content(length, chunk_id))
 
 
 def read_chunk(held: ChunkReplicas, chunk_id: int, version: int = 1) -> bytes:

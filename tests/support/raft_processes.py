@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 from typing import Any
@@ -170,14 +171,17 @@ class RaftCluster(Cluster):
     # ---- looking into them
 
     def page(self, node_id: str, path: str) -> str:
-        """A page of a node's HTTPS listener; raises OSError when it does not answer."""
+        """A page of a node's HTTPS listener; raises OSError when it does not answer, or ends."""
         place = self._layout.certificates(self._dev.load().user)
         context = ssl.create_default_context(cafile=str(place / "ca.crt"))
         (cert,) = [p for p in place.glob("*.crt") if p.name != "ca.crt"]
         context.load_cert_chain(cert, cert.with_suffix(".key"))
         url = f"https://{self._node(node_id).http_listen}{path}"
-        with urllib.request.urlopen(url, timeout=PAGE_SECONDS_MAX, context=context) as answer:
-            return str(answer.read().decode())
+        try:
+            with urllib.request.urlopen(url, timeout=PAGE_SECONDS_MAX, context=context) as answer:
+                return str(answer.read().decode())
+        except HTTPException as error:
+            raise OSError(f"{url}: the answer is cut: {error!r}") from error
 
     def raft(self, node_id: str) -> dict[str, Any] | None:
         """A master's /raft/state; None when it does not answer."""
@@ -202,6 +206,19 @@ class RaftCluster(Cluster):
 
         wait_until("a master leads", one_leads)
         return max(found)[1]
+
+    def wait_until_settled(self) -> None:
+        """Return when all masters that run follow one leader in one term.
+
+        One that was frozen and wakes up may lead on, or may be about to lose an election.
+        """
+
+        def is_settled() -> bool:
+            states = [self.raft(name) for name in self.masters() if self.is_alive(name)]
+            followed = {(s["term"], s["leader"]) if s else None for s in states}
+            return len(followed) == 1 and all(one is not None and one[1] for one in followed)
+
+        wait_until("all masters follow one leader", is_settled)
 
     def _raft_if_alive(self, node_id: str) -> dict[str, Any] | None:
         return self.raft(node_id) if self.is_alive(node_id) else None

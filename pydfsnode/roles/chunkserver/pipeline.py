@@ -34,9 +34,9 @@ from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
 from pydfsnode.rpc.chunk_packets import parse_head, parse_packet
 from pydfsnode.rpc.server import ServerStream
+from pydfsnode.rpc.stream_watch import StreamWatch
 from pydfsnode.storage.open_chunk import OpenChunk
 
-STALL_STEPS = 8
 QUEUE_PACKETS = 4
 """Packets between the network and the disk: they overlap, and memory stays bounded."""
 QUEUED_PACKETS_MAX = 48
@@ -69,6 +69,8 @@ class ChainPlace(NamedTuple):
     """The writer's, for those behind us."""
     chunk_bytes: int = 0
     """As the writer said, for those behind us too."""
+    stall_ms: int = 0
+    """How long the next server may make no progress, as the one before us said; 0: as usual."""
 
 
 class WritePipeline:
@@ -101,6 +103,8 @@ class WritePipeline:
         self._downstream_acked = self._written
         self._downstream_durable: WriteAck | None = None
         self._downstream_done = asyncio.Event()
+        self._stall_s = wire_chunks.stall_s(len(place.downstream), place.stall_ms)
+        self._watch = StreamWatch(self._stall_s)
 
     async def run(self) -> None:
         """Receive to the end; on return the chunk is durable in all servers, and upstream knows.
@@ -128,12 +132,13 @@ class WritePipeline:
         following, *rest = self._place.downstream
         chunk = self._chunk
         try:
-            async with asyncio.timeout(self._stall_s):
+            async with asyncio.timeout(min(self._stall_s, wire_chunks.OPEN_MS / 1000)):
                 self._downstream = await wire_chunks.open_write(
                     self._connect(following.node_id, following.listen),
                     chunk.chunk_id, chunk.version, self._place.epoch, rest,
                     seal=self._place.seal, base=self._place.base,
                     capability=self._place.capability, chunk_bytes=self._place.chunk_bytes,
+                    stall_ms=wire_chunks.stall_ms_behind(self._stall_s),
                 )  # fmt: skip
         except (PydfsError, TimeoutError) as error:
             raise self._downstream_broken(error) from error
@@ -147,7 +152,7 @@ class WritePipeline:
             ]
             tasks.create_task(self._receive())
             if self._downstream is not None:
-                watching.append(tasks.create_task(self._watch_downstream()))
+                watching.append(tasks.create_task(self._watch_downstream(self._downstream)))
                 tasks.create_task(self._receive_acks(self._downstream))
             whole = await self._write()
             if self._downstream is not None:
@@ -176,25 +181,25 @@ class WritePipeline:
         view = self._checked(packet)
         self._received = len(view)
         downstream = self._downstream
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._stall_s
         if downstream is not None:
             try:
-                async with asyncio.timeout_at(until):
-                    # When it refuses, the reason comes with its answer.
-                    with contextlib.suppress(PydfsError):
-                        await downstream.send(packet, end=True)
+                # When it refuses, the reason comes with its answer.
+                with contextlib.suppress(PydfsError):
+                    await self._watch.persist(lambda: downstream.send(packet, end=True), downstream)
             except TimeoutError as error:
                 raise self._downstream_broken(error) from error
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         whole = await self._chunk.finish([view], self._crc)
         metrics().counter("chunk_write_bytes_total").inc(self._received)
         self._written = self._received
         if downstream is not None:
-            # Our own disk took its time from both.
-            until = max(until, loop.time() + self._stall_s / STALL_STEPS)
+            # The one before us has counted meanwhile.
+            took_s = loop.time() - began
             try:
-                async with asyncio.timeout_at(until):
-                    await self._receive_acks(downstream)
+                await self._watch.persist(
+                    lambda: self._receive_acks(downstream), downstream, took_s
+                )
             except TimeoutError as error:
                 raise self._downstream_broken(error) from error
         return whole
@@ -304,25 +309,23 @@ class WritePipeline:
                 f"{self._received} with {self._crc:08x}"
             )
 
-    async def _watch_downstream(self) -> None:
-        """Fail when what was forwarded is not acknowledged for too long.
-
-        Looked at in steps, or who waits for us would notice first and blame us.
-        """
-        before, steps = 0, 0
-        while steps < STALL_STEPS:
-            await asyncio.sleep(self._stall_s / STALL_STEPS)
+    async def _watch_downstream(self, downstream: ChunkStream) -> None:
+        """Fail when what was forwarded is not acknowledged for too long."""
+        before = 0
+        while True:
+            await asyncio.sleep(self._watch.step_s)
             acked = self._downstream_acked
             owes = self._forwarded_end or self._received > acked
-            is_stuck = owes and acked == before and not self._downstream_done.is_set()
-            before, steps = acked, steps + 1 if is_stuck else 0
-        raise self._downstream_broken(TimeoutError())
+            if owes and acked == before and not self._downstream_done.is_set():
+                try:
+                    self._watch.stood_still(downstream)
+                except TimeoutError as error:
+                    raise self._downstream_broken(error) from error
+            else:
+                self._watch.went_on()
+            before = acked
 
     # ---- failure
-
-    @property
-    def _stall_s(self) -> float:
-        return wire_chunks.stall_s(len(self._place.downstream))
 
     def _downstream_broken(
         self, error: PydfsError | TimeoutError, blamed: str = ""
@@ -330,7 +333,7 @@ class WritePipeline:
         following = self._place.downstream[0].node_id
         if isinstance(error, PydfsError):
             blamed = str(error.fields.get("failed_node_id", "")) or blamed
-        reason = str(error) or "no progress"
+        reason = str(error) or "no connection in time"
         return PipelineBroken(
             f"chunk {self._chunk.chunk_id}: {following}: {reason}",
             failed_node_id=blamed or following,

@@ -37,10 +37,13 @@ class Resealer:
         store: ChunkStore,
         keys: ChunkKeys,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_resealed: Callable[[int], None] | None = None,
     ) -> None:
+        """*on_resealed* is told an epoch when nothing here needs an older key any more."""
         self._store = store
         self._keys = keys
         self._sleep = sleep
+        self._on_resealed = on_resealed
         self._verified = self._stale = self._resealed = 0
         self._foreground_seen = 0
 
@@ -72,6 +75,8 @@ class Resealer:
         if self._resealed:
             _log.info("chunks sealed anew", epoch=epoch, chunks=self._resealed)
         self._verified = epoch
+        if self._on_resealed is not None:
+            self._on_resealed(epoch)
         return True
 
     async def _renewed(self, held: Replica, epoch: int) -> bool:

@@ -14,8 +14,10 @@ from pydfsnode.client.wire_chunks import ChunkPeer
 from pydfsnode.config import NodeConfig
 from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
+from pydfsnode.roles.audit.node_audit import NodeAudit
 from pydfsnode.roles.base import Node, run_node
 from pydfsnode.roles.chunkserver.admission import ChunkAdmission
+from pydfsnode.roles.chunkserver.auditing import ChunkAuditing
 from pydfsnode.roles.chunkserver.commands import CommandRunner, Done
 from pydfsnode.roles.chunkserver.compact import compact
 from pydfsnode.roles.chunkserver.disks import OpenedDisks, open_disks
@@ -24,7 +26,7 @@ from pydfsnode.roles.chunkserver.known_masters import KnownMasters
 from pydfsnode.roles.chunkserver.master_links import MasterLinks
 from pydfsnode.roles.chunkserver.resealing import Resealer
 from pydfsnode.roles.chunkserver.scrub import Scrubber
-from pydfsnode.roles.chunkserver.sealing import Sealing
+from pydfsnode.roles.chunkserver.sealing import FetchKeys, Sealing, Word
 from pydfsnode.roles.chunkserver.service import ChunkService
 from pydfsnode.rpc.server import Handlers
 
@@ -43,6 +45,10 @@ class ChunkserverRole:
         store, epoch, claims, keys = opened
         self._sealing = Sealing(keys)
         self._node = node
+        policy = config.audit
+        self._audit = NodeAudit(
+            node, lambda trail: ChunkAuditing(trail, policy.chunks, node.clock.monotonic_ms)
+        )
         self._store = store
         self._epoch = epoch
         self._claims = claims
@@ -52,7 +58,10 @@ class ChunkserverRole:
         self._incarnation = random.SystemRandom().getrandbits(63) + 1
         self._service = ChunkService(
             config.node_id, store, epoch, self._connect, node.clock,
-            ChunkAdmission(keys, node.clock, self._sealing.await_keys), self._sealing,
+            ChunkAdmission(
+                keys, node.clock, self._sealing.await_keys, self._audit.auditing
+            ),
+            self._sealing, node.peers,
         )  # fmt: skip
         self._commands = CommandRunner(
             store, epoch, self._connect, self._command_done, self._sealing
@@ -68,7 +77,7 @@ class ChunkserverRole:
         self._scrubber = Scrubber(
             store, Path(config.data_dir), config.scrub_period_days, node.clock
         )
-        self._resealer = Resealer(store, keys)
+        self._resealer = Resealer(store, keys, on_resealed=self._audit.auditing.resealed)
         store.on_change(self._links.wake)
         self._export_gauges()
 
@@ -102,11 +111,12 @@ class ChunkserverRole:
         """Alive: this process answers; whether it may serve is `/ready`'s to say."""
         failed = len(self._store.disks.failed)
         return {
-            "status": "degraded" if failed else "ok",
+            "status": "degraded" if failed or self._audit.problem else "ok",
             "role": "chunkserver",
             "node_id": self._node.config.node_id,
             "disks": len(self._store.disks.all),
             "failed_disks": failed,
+            "audit_problem": self._audit.problem,
         }
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
@@ -131,6 +141,7 @@ class ChunkserverRole:
         if self._node.config.scrub_period_days:
             supervisor.spawn("scrub", self._scrubber.run())
         self._links.start(supervisor.spawn)
+        self._audit.sign(self.ask_leader)
 
     async def left(self) -> None:
         """See `roles.base.Role`: nobody takes over from a chunkserver."""
@@ -140,6 +151,7 @@ class ChunkserverRole:
         await self._pool.close()
         await self._store.close()
         self._claims.close()
+        self._audit.stop()
 
     def _connect(self, node_id: str, listen: str) -> ChunkPeer:
         return self._pool.channel("chunkserver", node_id, listen)
@@ -168,7 +180,12 @@ class ChunkserverRole:
         await self._commands.settle()
         self._settled_epoch = max(self._settled_epoch, epoch)
 
+    async def _heard(self, word: Word, fetch: FetchKeys) -> None:
+        await self._sealing.heard(word, fetch)
+        self._audit.auditing.keys_known(self._sealing.keys.epochs)
+
     def _command_done(self, done: Done) -> None:
+        self._audit.auditing.carried_out(done.kind, done.chunk_id, done.ok, done.reason)
         self._links.note_done(done)
 
     def _make_link(self, master: str, asker: Asker, first_report: int) -> MasterLink:
@@ -181,7 +198,7 @@ class ChunkserverRole:
             self._commands,
             self._node.config.heartbeat_ms,
             learn_masters=self._links.learn,
-            heard=self._sealing.heard,
+            heard=self._heard,
             first_report=first_report,
         )
 

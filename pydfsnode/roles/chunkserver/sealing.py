@@ -86,6 +86,9 @@ class Sealing:
         Raises:
             KeyUnavailable: no leader told it in time, or gave no key.
         """
+        decided = self._decide(choice)
+        if decided is not None:
+            return decided
         try:
             async with asyncio.timeout(WAIT_S):
                 while (decided := self._decide(choice)) is None:

@@ -16,6 +16,7 @@ from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.methods import CHUNKSERVER
 from pydfsnode.rpc.node_service import NodeService
 from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.rpc.peer_health import PeerHealth
 from pydfsnode.rpc.server import Handlers, ServerStream
 from pydfsnode.runtime.clock import Clock
 from pydfsnode.security.capability import Operation
@@ -35,15 +36,18 @@ class ChunkService:
         clock: Clock,
         admission: ChunkAdmission,
         sealing: Sealing | None = None,
+        peers: PeerHealth | None = None,
     ) -> None:
         """
         Args:
             admission: who may touch which chunk.
             connect: reaches the other chunkservers.
             sealing: whether chunks are sealed at rest; None: they are not.
+            peers: how this node's calls to others go, for who asks.
         """
         self._admission = admission
         self._sealing = sealing
+        self._peers = peers
         self._node_id = node_id
         self._store = store
         self._epoch = epoch
@@ -59,7 +63,7 @@ class ChunkService:
             "/pydfs.v1.Chunk/ReadChunk": self.read_chunk,
             "/pydfs.v1.Chunk/SealChunk": self.seal_chunk,
             "/pydfs.v1.Chunk/ChunkState": self.chunk_state,
-            **NodeService(self._node_id, CHUNKSERVER, __version__).handlers(),
+            **NodeService(self._node_id, CHUNKSERVER, __version__, self._peers).handlers(),
         }
 
     async def write_chunk(
@@ -75,7 +79,7 @@ class ChunkService:
         await self._admit_write(opening, call)
         place = ChainPlace(
             self._node_id, opening.epoch, downstream, opening.seal, base, opening.capability,
-            opening.chunk_bytes,
+            opening.chunk_bytes, opening.stall_ms,
         )  # fmt: skip
 
         async def send_ack(ack: WriteAck) -> None:

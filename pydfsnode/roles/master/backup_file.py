@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from pydfsnode.errors import CorruptionError, KeyUnavailable, SealBroken
@@ -127,7 +127,10 @@ def _content(
     )
     if namespace is None:
         return content
-    return BackupContent(
-        head.cluster_id, head.node_id, head.index, head.term, head.time_ms, head.kek_id, size,
-        row_count, namespace.file_count, namespace.directory_count, namespace.state_hash().hex(),
-    )  # fmt: skip
+    return replace(
+        content,
+        rows=row_count,
+        files=namespace.file_count,
+        directories=namespace.directory_count,
+        state_hash=namespace.state_hash().hex(),
+    )

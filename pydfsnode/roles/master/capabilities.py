@@ -5,16 +5,14 @@ Any master that may answer a question about a file may give it out: the keys are
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from hashlib import blake2b
 
-from pydfsnode.meta.caller import SUPERUSER
 from pydfsnode.meta.ops import AddChunkKey
-from pydfsnode.meta.ops.add_chunk_key import KEY_BYTES
 from pydfsnode.meta.results import Done
 from pydfsnode.meta.state import Namespace
 from pydfsnode.roles.master.consensus import Consensus
+from pydfsnode.roles.master.own_operations import head_of_one, new_chunk_key
 from pydfsnode.security.capability import DAY_MS, LIFE_MS, Capability, day_mac, sign
 
 LEAD_MS = 60_000
@@ -58,8 +56,7 @@ class Capabilities:
             ClusterError: as `Consensus.propose`.
         """
         if not self._namespace.tree.administration.chunk_key_epoch:
-            head = (secrets.randbelow(2**64 - 1) + 1, 1, 1, self._wall_ms(), SUPERUSER)
-            op = AddChunkKey(*head, 1, secrets.token_bytes(KEY_BYTES))
+            op = AddChunkKey(*head_of_one(self._wall_ms()), 1, new_chunk_key())
             await consensus.propose(op, Done)
 
     def _renewed(self, now_ms: int) -> tuple[int, int, blake2b]:

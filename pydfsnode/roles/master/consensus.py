@@ -65,8 +65,8 @@ class Consensus:
 
     @property
     def leader_hint(self) -> str:
-        """Of this master, for the answers that it gives as the leader."""
-        return self._driver.own_hint
+        """Who leads, for the answers of this master: "node_id=host:port", "" when unknown."""
+        return self._driver.leader_hint
 
     @property
     def term(self) -> int:

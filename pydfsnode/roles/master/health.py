@@ -9,6 +9,8 @@ from pydfsnode.raft.configuration import member_name
 from pydfsnode.raft.types import PeerView
 
 OK, WARN, ERROR = "OK", "WARN", "ERROR"
+NOTE = "NOTE"
+"""Of a check: worth knowing, and no reason to call the cluster anything but OK."""
 LEARNER_LAG_ENTRIES_MAX = 1_000
 """More than a learner that follows is behind under load."""
 
@@ -48,6 +50,8 @@ class Condition:
     changing: bool = False
     audit_problem: str = ""
     """Why the leader cannot write its audit trail."""
+    kek_with_data: str = ""
+    """The leader's KEK file, when it lies on a disk of the data that it opens."""
 
 
 def overall(checks: list[Check]) -> str:
@@ -78,6 +82,17 @@ def check(condition: Condition) -> list[Check]:
                 ERROR,
                 f"the leader cannot write its audit trail: {condition.audit_problem}",
                 "make room there; until then records wait in memory (docs/audit.md)",
+            )
+        )
+    if condition.kek_with_data:
+        found.append(
+            Check(
+                "KEK_WITH_DATA",
+                NOTE,
+                f"{condition.kek_with_data}: the leader's key-encryption key lies on a disk of the "
+                "data that it opens: who gets the disk can read it",
+                "'pydfsnode keys status' names all masters' keys; move them by kek_file, kek_env "
+                "or kek_command (docs/security.md)",
             )
         )
     return sorted(found, key=lambda c: c.severity != ERROR)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
+from pydfsnode.client.key_state import MasterKeys
 from pydfsnode.errors import InvariantViolation, PydfsError
 from pydfsnode.obs.log import get_logger
 from pydfsnode.security.keyring import Keyring
@@ -29,21 +30,6 @@ PAUSE_S_MIN = 0.01
 _log = get_logger("roles.master.keys")
 
 T = TypeVar("T")
-
-
-class OwnKeys(NamedTuple):
-    """How a master's keys stand; see `MasterKeyState` of the schema."""
-
-    id: str
-    rotation: int
-    epochs: list[int]
-    kek_source: str
-    kek_id: str
-    phase: str
-    rows_seen: int
-    rows_stale: int
-    rows_resealed: int
-    problem: str
 
 
 class StorageThread(Protocol):
@@ -85,10 +71,10 @@ class KeyUpkeep:
         self._problem = ""
         self._rows_seen = self._rows_stale = self._rows_resealed = 0
 
-    def state(self) -> OwnKeys:
+    def state(self) -> MasterKeys:
         """How it stands."""
         source, kek_id = self._keyring.kek
-        return OwnKeys(
+        return MasterKeys(
             self._node_id, self._keyring.rotation, self._keyring.epochs, source, kek_id,
             self._phase, self._rows_seen, self._rows_stale, self._rows_resealed, self._problem,
         )  # fmt: skip

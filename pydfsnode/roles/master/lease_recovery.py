@@ -9,19 +9,19 @@ followed by one that finds the file still to be recovered, and the same bytes.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections import Counter
 from collections.abc import Callable
 
 from pydfsnode.client import wire_chunks
+from pydfsnode.client.session import new_client_id
 from pydfsnode.client.wire_chunks import ChunkPeer, Connect
 from pydfsnode.errors import ChunkUnavailable, PydfsError, ReplicaNotFound, Unavailable
-from pydfsnode.meta.caller import SUPERUSER
 from pydfsnode.meta.inodes import RECOVERING, ChunkDone, OpenFile
 from pydfsnode.meta.ops import AnyOp, ExpireLeases, FinishRecovery
 from pydfsnode.meta.results import Done, FileView
 from pydfsnode.obs.log import get_logger
 from pydfsnode.roles.master.consensus import Consensus
+from pydfsnode.roles.master.own_operations import head_of_one
 
 ASK_TIMEOUT_MS = 3_000
 """A chunkserver that does not say what it has is not waited for."""
@@ -48,7 +48,7 @@ class LeaseRecovery:
         consensus: Consensus,
         listen_of: Callable[[str], str],
         connect: Connect,
-        new_client_id: Callable[[], int] = lambda: secrets.randbelow(2**64 - 1) + 1,
+        new_client_id: Callable[[], int] = new_client_id,
     ) -> None:
         self._consensus = consensus
         self._listen_of = listen_of
@@ -62,8 +62,7 @@ class LeaseRecovery:
             ChunkUnavailable: as `finish`.
             ClusterError: another master leads.
         """
-        client_id = self._new_client_id()
-        head = (client_id, 1, 1, self._consensus.wall_ms(), SUPERUSER)
+        head = head_of_one(self._consensus.wall_ms(), self._new_client_id)
         await self._consensus.propose(ExpireLeases(*head, (inode_id,), True), Done)
         if self._recovering(inode_id) is not None:
             await self.finish(inode_id)
@@ -84,7 +83,7 @@ class LeaseRecovery:
                 chunk_id=opened.chunk_id,
                 found_bytes=0 if found is None else found.length,
             )
-        head = (self._new_client_id(), 1, 1, self._consensus.wall_ms(), SUPERUSER)
+        head = head_of_one(self._consensus.wall_ms(), self._new_client_id)
         op: AnyOp = FinishRecovery(*head, inode_id, found)
         return await self._consensus.propose(op, FileView)
 

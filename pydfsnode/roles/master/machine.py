@@ -18,6 +18,7 @@ from pydfsnode.runtime.ports import Row
 
 DIGESTS_MAX = 256
 """Digests kept until they are taken; the oldest go first."""
+NEVER_MS = 1 << 64
 
 
 class StoredRows(Protocol):
@@ -61,10 +62,15 @@ class NamespaceMachine:
         return self.namespace.applied_index
 
     def apply(self, first_index: int, entries: Sequence[bytes]) -> list[object]:
-        """Outcome of each entry (`Applied` or `Rejected`), None where it holds no operation."""
+        """Outcome of each entry (`Applied` or `Rejected`), None where it holds no operation.
+
+        One entry of a batch at most has a digest of slices: who is seconds of log behind must not
+        be held up by each of them, and nobody compares what is so old.
+        """
         outcomes: list[object] = []
         counts: dict[tuple[type, type], int] = {}
         namespace = self.namespace
+        tree, due_ms = namespace.tree, namespace.slices_due_ms
         for index, entry in enumerate(entries, first_index):
             payload = unpack(entry)
             if payload is not None:
@@ -80,6 +86,11 @@ class NamespaceMachine:
                 digest = namespace.digest_interval()
                 if digest is not None:
                     self._digests.append((index, digest))
+                if tree.clock_ms >= due_ms:  # these slices wait for the next round
+                    due_ms = namespace.slices_due_ms
+            elif tree.clock_ms >= due_ms:
+                self._digests.append((index, namespace.digest_slices(due_ms - 1)))
+                due_ms = NEVER_MS
         for (kind, outcome_kind), count in counts.items():
             self._count(kind, outcome_kind, count)
         self._on_applied()
@@ -126,7 +137,7 @@ class NamespaceMachine:
         return content
 
     def take_digests(self) -> list[tuple[int, bytes]]:
-        """(index, digest of what changed up to it) of intervals that ended since the last call."""
+        """(index, digest) of intervals that ended and slices that had a turn since the last."""
         digests = list(self._digests)
         self._digests.clear()
         return digests

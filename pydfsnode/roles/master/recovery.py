@@ -30,6 +30,7 @@ from pydfsnode.storage.sealed import (
     TABLE_LOG_BOUNDS,
     TABLE_NODE,
 )
+from pydfsnode.storage.term_runs import row_checksum
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +100,15 @@ def _write(config: NodeConfig, store: MasterStore, incarnation: int) -> None:
     bounds = store.log.bounds
     index, term = bounds.last_index + 1, store.log.hard_state.term + 1
     entry = encode_entry(index, term, KIND_CONFIGURATION, alone.encode())
+    hard_state = encode_hard_state(HardState(term, own))
     bounds = bounds._replace(
         group=bounds.group + 1, last_index=index, last_term=term, last_crc=entry_crc(entry),
-        incarnation=incarnation,
+        incarnation=incarnation, hard_state_crc=row_checksum(hard_state), terms_crc=0,
     )  # fmt: skip
     batch = store.sealed.seal_numbered(TABLE_ENTRY, index, [entry])
     batch += store.sealed.seal_rows(
         [
-            (TABLE_HARD_STATE, b"", encode_hard_state(HardState(term, own))),
+            (TABLE_HARD_STATE, b"", hard_state),
             (TABLE_NODE, b"", encode_incarnation(incarnation)),
             (TABLE_LOG_BOUNDS, b"", bounds.encode()),
         ]

@@ -221,7 +221,7 @@ class MasterRole:
                 seal_chunks=config.seal_chunks,
             ).handlers(),
             **self._keys_service(callers).handlers(),
-            **NodeService(config.node_id, config.role, __version__).handlers(),
+            **NodeService(config.node_id, config.role, __version__, node.peers).handlers(),
             **RaftService(own, lambda: self._driver.configuration).handlers(),
             **SnapshotService(receiver).handlers(),
             **AuditService(consensus, node.tls).handlers(),
@@ -280,12 +280,9 @@ class MasterRole:
     async def ask_leader(self, path: str, request: Any, *, timeout_ms: int) -> Any:
         """See `roles.base.Role`; a leader asks itself in the same way as others."""
         leader = self._driver.status().leader
-        name = member_name(leader)
-        address = self._transport.address_of(leader) or self._addresses.get(name, "")
-        if not leader or not address:
+        if not leader:
             raise Unavailable("no leader is known")
-        channel = self._masters.channel("master", name, address)
-        return await channel.unary(path, request, timeout_ms=timeout_ms)
+        return await self._ask_master(member_name(leader), path, request, timeout_ms)
 
     async def start(self) -> None:
         """Join the other masters."""
@@ -372,6 +369,8 @@ class MasterRole:
         members = self._driver.configuration.members
         known = (self._transport.address_of(m) for m in members if member_name(m) == name)
         address = next(known, "") or self._addresses.get(name, "")
+        if not address:
+            raise Unavailable(f"no address of {name} is known")
         channel = self._masters.channel("master", name, address)
         return await channel.unary(path, request, timeout_ms=timeout_ms)
 

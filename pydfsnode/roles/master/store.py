@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydfsnode.config import NodeConfig
-from pydfsnode.errors import KeyUnavailable
+from pydfsnode.errors import CorruptionError, KeyUnavailable
 from pydfsnode.meta.rows import TABLES
 from pydfsnode.meta.state import Namespace
 from pydfsnode.obs.log import get_logger
 from pydfsnode.raft.configuration import Configuration, member_id, member_name
 from pydfsnode.roles.master.machine import load_namespace
 from pydfsnode.security.identity import Identity
-from pydfsnode.security.key_sources import KekSource
+from pydfsnode.security.key_sources import KekSource, lies_with
 from pydfsnode.security.key_sources import kek_source as source_of
 from pydfsnode.security.keyring import KEYRING_FILE, Keyring
 from pydfsnode.storage.directory import STORE_NAME
 from pydfsnode.storage.durable_mark import DurableMark
 from pydfsnode.storage.leveldb import LevelDb
+from pydfsnode.storage.log_bounds import REMEDY
 from pydfsnode.storage.log_directory import LogDirectory, claim_log_directory
 from pydfsnode.storage.raft_log import RaftLog
 from pydfsnode.storage.sealed import SealedStore
@@ -57,6 +58,12 @@ class MasterStore:
         self.place.release()
 
 
+KEK_REMEDY = (
+    "move it to another disk (kek_file), or to the environment (kek_env) or a key service "
+    "(kek_command): docs/security.md, 'Moving the KEK'"
+)
+
+
 def has_store(config: NodeConfig) -> bool:
     """Whether there is a log where the configuration says."""
     return (Path(config.raft_log_dir or config.data_dir) / STORE_NAME).exists()
@@ -83,6 +90,11 @@ def open_store(config: NodeConfig, identity: Identity) -> MasterStore:
         log = RaftLog.open(store, DurableMark(place.mark))
         member = member_id(config.node_id, log.incarnation)
         namespace = load_namespace(log.load_rows(TABLES))
+        if log.state_index > namespace.applied_index:
+            raise CorruptionError(
+                f"the state's head is of entry {namespace.applied_index}, the log bounds say "
+                f"{log.state_index}: it was replaced by an older one, or removed; {REMEDY}"
+            )
         if log.state_index < namespace.applied_index:  # written before the log recorded it
             log.write(None, [], True, namespace.applied_index)
         opened = MasterStore(place, keyring, store, log, member, namespace)
@@ -97,7 +109,18 @@ def kek_path(config: NodeConfig) -> Path:
 
 def kek_source(config: NodeConfig) -> KekSource:
     """Where the key-encryption key of this master comes from."""
-    return source_of(kek_path(config), config.kek_env, config.kek_command)
+    return source_of(kek_path(config), config.kek_env, config.kek_command, _data(config))
+
+
+def kek_with_data(config: NodeConfig) -> str:
+    """The KEK's file when it lies on a disk of the data that it opens; else ""."""
+    path = kek_path(config)
+    is_file = not config.kek_command and not config.kek_env
+    return str(path) if is_file and lies_with(path, _data(config)) else ""
+
+
+def _data(config: NodeConfig) -> list[Path]:
+    return [Path(place) for place in (config.data_dir, config.raft_log_dir) if place]
 
 
 def _keyring(config: NodeConfig, directory: Path, store: Path, identity: Identity) -> Keyring:
@@ -109,7 +132,13 @@ def _keyring(config: NodeConfig, directory: Path, store: Path, identity: Identit
             "this node, or give the node an empty data_dir"
         )
     keys.mkdir(mode=0o700, exist_ok=True)
-    return Keyring.open(keys, kek_source(config), identity.cluster_id, identity.name)
+    keyring = Keyring.open(keys, kek_source(config), identity.cluster_id, identity.name)
+    if where := kek_with_data(config):
+        _log.warning(
+            "the key-encryption key lies on a disk of the data that it opens",
+            file=where, remedy=KEK_REMEDY,
+        )  # fmt: skip
+    return keyring
 
 
 def warn_of_other_masters(configuration: Configuration, config: NodeConfig) -> None:

@@ -11,10 +11,10 @@ for again: the next look at the namespace shows what is still to do.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from pydfsnode.client.session import new_client_id
 from pydfsnode.errors import ClusterError, PydfsError, SafeMode, SessionExpired
 from pydfsnode.ids import ROOT_INODE_ID
 from pydfsnode.meta import trash
@@ -29,12 +29,12 @@ from pydfsnode.meta.ops import (
     Reclaim,
     RollTrash,
 )
-from pydfsnode.meta.ops.add_chunk_key import KEY_BYTES
 from pydfsnode.meta.results import Done, Removed
 from pydfsnode.meta.state import Namespace
 from pydfsnode.obs.log import get_logger
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.fleet_operations import Wish
+from pydfsnode.roles.master.own_operations import new_chunk_key
 from pydfsnode.runtime.clock import Clock
 from pydfsnode.runtime.supervisor import Supervisor
 
@@ -79,8 +79,8 @@ class Upkeep:
         fleet_wishes: Callable[[int], list[Wish]] = lambda wall_ms: [],
         unneeded_keys_below: Callable[[int], int] = lambda wall_ms: 0,
         recover: Callable[[int], Awaitable[object]],
-        new_key: Callable[[], bytes] = lambda: secrets.token_bytes(KEY_BYTES),
-        new_client_id: Callable[[], int] = lambda: secrets.randbelow(2**64 - 1) + 1,
+        new_key: Callable[[], bytes] = new_chunk_key,
+        new_client_id: Callable[[], int] = new_client_id,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._consensus = consensus

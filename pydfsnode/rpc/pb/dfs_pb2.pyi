@@ -214,18 +214,22 @@ class Freshness(google.protobuf.message.Message):
     LINEARIZABLE_FIELD_NUMBER: builtins.int
     STALENESS_MS_FIELD_NUMBER: builtins.int
     SERVED_BY_FIELD_NUMBER: builtins.int
+    LEADER_HINT_FIELD_NUMBER: builtins.int
     linearizable: builtins.bool
     staleness_ms: builtins.int
     served_by: builtins.str
     """node id of the master that answered"""
+    leader_hint: builtins.str
+    """as in ErrorInfo; "" when the leader itself answered"""
     def __init__(
         self,
         *,
         linearizable: builtins.bool = ...,
         staleness_ms: builtins.int = ...,
         served_by: builtins.str = ...,
+        leader_hint: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["linearizable", b"linearizable", "served_by", b"served_by", "staleness_ms", b"staleness_ms"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["leader_hint", b"leader_hint", "linearizable", b"linearizable", "served_by", b"served_by", "staleness_ms", b"staleness_ms"]) -> None: ...
 
 Global___Freshness: typing_extensions.TypeAlias = Freshness
 
@@ -3767,6 +3771,7 @@ class WriteChunkOpen(google.protobuf.message.Message):
     SEAL_FIELD_NUMBER: builtins.int
     CAPABILITY_FIELD_NUMBER: builtins.int
     CHUNK_BYTES_FIELD_NUMBER: builtins.int
+    STALL_MS_FIELD_NUMBER: builtins.int
     chunk_id: builtins.int
     version: builtins.int
     epoch: builtins.int
@@ -3776,6 +3781,8 @@ class WriteChunkOpen(google.protobuf.message.Message):
     """as the master answered; handed on downstream"""
     chunk_bytes: builtins.int
     """as the master answered: so much room is set aside; 0: of the largest chunk"""
+    stall_ms: builtins.int
+    """the next server has failed when it makes no progress for so long; less at each hop; 0: as long as usual"""
     @property
     def downstream(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Address]:
         """the rest of the pipeline"""
@@ -3795,9 +3802,10 @@ class WriteChunkOpen(google.protobuf.message.Message):
         seal: Global___SealChoice.ValueType = ...,
         capability: builtins.bytes = ...,
         chunk_bytes: builtins.int = ...,
+        stall_ms: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["base", b"base"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["base", b"base", "capability", b"capability", "chunk_bytes", b"chunk_bytes", "chunk_id", b"chunk_id", "downstream", b"downstream", "epoch", b"epoch", "seal", b"seal", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["base", b"base", "capability", b"capability", "chunk_bytes", b"chunk_bytes", "chunk_id", b"chunk_id", "downstream", b"downstream", "epoch", b"epoch", "seal", b"seal", "stall_ms", b"stall_ms", "version", b"version"]) -> None: ...
 
 Global___WriteChunkOpen: typing_extensions.TypeAlias = WriteChunkOpen
 
@@ -4058,6 +4066,32 @@ class PingResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["node_id", b"node_id", "payload", b"payload", "role", b"role", "version", b"version"]) -> None: ...
 
 Global___PingResponse: typing_extensions.TypeAlias = PingResponse
+
+@typing.final
+class LinksRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___LinksRequest: typing_extensions.TypeAlias = LinksRequest
+
+@typing.final
+class LinksResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LINKS_FIELD_NUMBER: builtins.int
+    @property
+    def links(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___PeerLink]: ...
+    def __init__(
+        self,
+        *,
+        links: collections.abc.Iterable[Global___PeerLink] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["links", b"links"]) -> None: ...
+
+Global___LinksResponse: typing_extensions.TypeAlias = LinksResponse
 
 @typing.final
 class FollowTrustRequest(google.protobuf.message.Message):
@@ -4425,11 +4459,18 @@ Global___RecordAuditCheckpointResponse: typing_extensions.TypeAlias = RecordAudi
 
 @typing.final
 class AuditCheckpointsRequest(google.protobuf.message.Message):
+    """`after`: the `next` of the answer before, for more; "" there: these were the last."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    AFTER_FIELD_NUMBER: builtins.int
+    after: builtins.str
     def __init__(
         self,
+        *,
+        after: builtins.str = ...,
     ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["after", b"after"]) -> None: ...
 
 Global___AuditCheckpointsRequest: typing_extensions.TypeAlias = AuditCheckpointsRequest
 
@@ -4438,14 +4479,17 @@ class AuditCheckpointsResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CHECKPOINTS_FIELD_NUMBER: builtins.int
+    NEXT_FIELD_NUMBER: builtins.int
+    next: builtins.str
     @property
     def checkpoints(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___AuditCheckpoint]: ...
     def __init__(
         self,
         *,
         checkpoints: collections.abc.Iterable[Global___AuditCheckpoint] | None = ...,
+        next: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["checkpoints", b"checkpoints"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["checkpoints", b"checkpoints", "next", b"next"]) -> None: ...
 
 Global___AuditCheckpointsResponse: typing_extensions.TypeAlias = AuditCheckpointsResponse
 

@@ -2808,12 +2808,23 @@ class NodeStub(object):
                 request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.PingRequest.SerializeToString,
                 response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.PingResponse.FromString,
                 _registered_method=True)
+        self.Links = channel.unary_unary(
+                '/pydfs.v1.Node/Links',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.LinksRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.LinksResponse.FromString,
+                _registered_method=True)
 
 
 class NodeServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Ping(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Links(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -2826,6 +2837,11 @@ def add_NodeServicer_to_server(servicer, server):
                     servicer.Ping,
                     request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.PingRequest.FromString,
                     response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.PingResponse.SerializeToString,
+            ),
+            'Links': grpc.unary_unary_rpc_method_handler(
+                    servicer.Links,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.LinksRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.LinksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2855,6 +2871,33 @@ class Node(object):
             '/pydfs.v1.Node/Ping',
             pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.PingRequest.SerializeToString,
             pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.PingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Links(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Node/Links',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.LinksRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.LinksResponse.FromString,
             options,
             channel_credentials,
             insecure,

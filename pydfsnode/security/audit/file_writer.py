@@ -27,7 +27,7 @@ class Block:
     count: int
     lines: bytes
     is_urgent: bool = False
-    """Synced as soon as it is written."""
+    """Synced as soon as it is written, with those that wait behind it: a flood syncs rarely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class FileWriter:
         self._descriptor = -1
         self._size = 0
         self._opened_s = self._synced_s = monotonic_s()
-        self._is_dirty = False
+        self._is_dirty = self._is_urgent = False
         self.problem = ""
         self.written_count = 0
         """Records written, since the start."""
@@ -117,7 +117,9 @@ class FileWriter:
 
         if self._persist(write):
             self.written_count += block.count
-            self._persist(self._sync if block.is_urgent else self._sync_if_due)
+            self._is_urgent |= block.is_urgent
+            now = self._is_urgent and self._blocks.empty()
+            self._persist(self._sync if now else self._sync_if_due)
 
     def _is_full(self) -> bool:
         if not self._size:
@@ -161,5 +163,5 @@ class FileWriter:
     def _sync(self) -> None:
         if self._is_dirty:
             os.fdatasync(self._descriptor)
-            self._is_dirty = False
+            self._is_dirty = self._is_urgent = False
         self._synced_s = self._now_s()

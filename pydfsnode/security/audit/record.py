@@ -6,7 +6,7 @@ hash of a record is the SHA-256 of its line without the newline.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from json.encoder import encode_basestring as _quoted
@@ -14,15 +14,20 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-NAMESPACE, ADMIN, SECURITY, RAFT, TRAIL = "namespace", "admin", "security", "raft", "trail"
-"""Kinds: what users do to files, what administrators do, refused peers and certificates,
-leadership and membership, and what the trail says of itself."""
+NAMESPACE, CHUNK, ADMIN, SECURITY, RAFT, TRAIL = (
+    "namespace", "chunk", "admin", "security", "raft", "trail",
+)  # fmt: skip
+"""Kinds: what users do to files and to chunks, what administrators do, refused peers and
+certificates, leadership and membership, and what the trail says of itself."""
 OK = "ok"
 DETAIL_CHARACTERS_MAX = 1024
 
 
 class Who(NamedTuple):
-    """Who asked, from where ("host:port"), and which request it was; "" for what is not known."""
+    """Who asked, from where ("host:port"), and which request it was; "" for what is not known.
+
+    `via`: the node that acts for the user and is the peer, as "gateway/g1".
+    """
 
     user: str = ""
     role: str = ""
@@ -30,6 +35,7 @@ class Who(NamedTuple):
     transport: str = ""
     request_id: str = ""
     trace_id: str = ""
+    via: str = ""
 
 
 class What(NamedTuple):
@@ -60,6 +66,7 @@ class Record(msgspec.Struct, frozen=True):
     prev: str
     user: str = ""
     role: str = ""
+    via: str = ""
     ip: str = ""
     port: int = 0
     transport: str = ""
@@ -90,10 +97,32 @@ class Format(Protocol):
         ...
 
 
-class JsonLines:
+class _Chained:
+    """`chain` of both formats. `_line`: a body with its number and the hash before it."""
+
+    _line: Callable[[str, int, str], str]
+
+    def chain(self, bodies: Sequence[str], seq: int, prev: str) -> tuple[bytes, str]:
+        """See `Format`."""
+        line = self._line
+        lines: list[bytes] = []
+        for body in bodies:
+            encoded = line(body, seq, prev).encode()
+            prev = sha256(encoded).hexdigest()
+            lines.append(encoded)
+            seq += 1
+        lines.append(b"")
+        return b"\n".join(lines), prev
+
+
+class JsonLines(_Chained):
     """One JSON object a line."""
 
     suffix = "jsonl"
+
+    @staticmethod
+    def _line(body: str, seq: int, prev: str) -> str:
+        return f'{{"seq":{seq},{body},"prev":"{prev}"}}'
 
     def bodies(
         self, at_ms: int, node: str, kind: str, who: Who, all_of: Sequence[Fields]
@@ -101,9 +130,10 @@ class JsonLines:
         """See `Format`."""
         ip, _, port = who.peer.rpartition(":")
         where = f'"ip":{_quoted(ip)},"port":{int(port)}' if port.isdigit() else '"ip":"","port":0'
+        via = f'"via":{_quoted(who.via)},' if who.via else ""
         head = (
             f'"time":"{iso_time(at_ms)}","node":{_quoted(node)},"kind":"{kind}",'
-            f'"user":{_quoted(who.user)},"role":"{who.role}",{where},'
+            f'"user":{_quoted(who.user)},"role":"{who.role}",{via}{where},'
             f'"transport":"{who.transport}","request_id":{_quoted(who.request_id)},'
             f'"trace_id":"{who.trace_id}","cmd":"'
         )
@@ -114,17 +144,6 @@ class JsonLines:
             f"{_json_detail(detail) if detail else ''}"
             for cmd, src, dst, allowed, outcome, detail in all_of
         ]
-
-    def chain(self, bodies: Sequence[str], seq: int, prev: str) -> tuple[bytes, str]:
-        """See `Format`."""
-        lines: list[bytes] = []
-        for body in bodies:
-            line = f'{{"seq":{seq},{body},"prev":"{prev}"}}'.encode()
-            prev = sha256(line).hexdigest()
-            lines.append(line)
-            seq += 1
-        lines.append(b"")
-        return b"\n".join(lines), prev
 
     def parse(self, line: bytes) -> Record:
         """See `Format`."""
@@ -138,10 +157,14 @@ def _json_detail(detail: str) -> str:
 _DECODE = msgspec.json.Decoder(Record).decode
 
 
-class HdfsLines:
+class HdfsLines(_Chained):
     """As the name node's audit log, with the fields that it has not behind those that it has."""
 
     suffix = "log"
+
+    @staticmethod
+    def _line(body: str, seq: int, prev: str) -> str:
+        return f"{body}\tseq={seq}\tprev={prev}"
 
     def bodies(
         self, at_ms: int, node: str, kind: str, who: Who, all_of: Sequence[Fields]
@@ -150,7 +173,7 @@ class HdfsLines:
         time = iso_time(at_ms)
         ip, _, port = who.peer.rpartition(":")
         head = f"{time[:10]} {time[11:19]},{time[20:23]} INFO pydfsnode.audit: allowed="
-        user = f"ugi={_field(who.user)} (auth:TLS)\tip=/{_field(ip)}\tcmd="
+        user = f"ugi={_ugi(who)}\tip=/{_field(ip)}\tcmd="
         tail = (
             f"perm=null\tproto={_proto(who.transport)}\tkind={kind}\tnode={_field(node)}"
             f"\trole={who.role}\tport={port or 0}\ttransport={who.transport}"
@@ -162,17 +185,6 @@ class HdfsLines:
             for cmd, src, dst, allowed, outcome, detail in all_of
         ]
 
-    def chain(self, bodies: Sequence[str], seq: int, prev: str) -> tuple[bytes, str]:
-        """See `Format`."""
-        lines: list[bytes] = []
-        for body in bodies:
-            line = f"{body}\tseq={seq}\tprev={prev}".encode()
-            prev = sha256(line).hexdigest()
-            lines.append(line)
-            seq += 1
-        lines.append(b"")
-        return b"\n".join(lines), prev
-
     def parse(self, line: bytes) -> Record:
         """See `Format`."""
         text = line.decode()
@@ -181,11 +193,12 @@ class HdfsLines:
         if not separator or len(head) != 23:
             raise ValueError("is no audit line")
         try:
+            user, via = _who_is(pairs["ugi"])
             return Record(
                 seq=int(pairs["seq"]), time=f"{head[:10]}T{head[11:19]}.{head[20:]}Z",
                 node=_plain(pairs["node"]), kind=pairs["kind"], cmd=pairs["cmd"],
                 allowed=pairs["allowed"] == "true", outcome=pairs["outcome"], prev=pairs["prev"],
-                user=_plain(pairs["ugi"].removesuffix(" (auth:TLS)")), role=pairs["role"],
+                user=user, role=pairs["role"], via=via,
                 ip=_plain(pairs["ip"][1:]), port=int(pairs["port"]), transport=pairs["transport"],
                 request_id=_plain(pairs["request_id"]), trace_id=pairs["trace_id"],
                 src=_name(pairs["src"]), dst=_name(pairs["dst"]), detail=_plain(pairs["detail"]),
@@ -217,6 +230,22 @@ def iso_time(at_ms: int) -> str:
 def _field(text: str) -> str:
     """*text* with tabs, newlines, quotes and backslashes as in JSON: one field stays one field."""
     return _quoted(text)[1:-1]
+
+
+def _ugi(who: Who) -> str:
+    """As HDFS words it for a user and for one whom a proxy user acts for."""
+    if who.via:
+        return f"{_field(who.user)} (auth:PROXY) via {_field(who.via)}{_TLS}"
+    return f"{_field(who.user)}{_TLS}"
+
+
+_TLS = " (auth:TLS)"
+
+
+def _who_is(ugi: str) -> tuple[str, str]:
+    """The user and who acts for him. The names of both hold no space."""
+    user, _, via = ugi.removesuffix(_TLS).partition(" (auth:PROXY) via ")
+    return _plain(user), _plain(via)
 
 
 def _plain(field: str) -> str:

@@ -16,7 +16,7 @@ from pydfsnode.security.audit.trail_files import TrailFile, trail_files
 class Query:
     """Every field that is set must fit. Times are the beginnings of "2026-11-23T17:46:33.952Z".
 
-    `path`: of the source or destination, or of a directory above it.
+    `path`: of the source or destination, or of a directory above it. `via`: as "gateway/g1".
     """
 
     user: str = ""
@@ -27,6 +27,7 @@ class Query:
     kind: str = ""
     outcome: str = ""
     request_id: str = ""
+    via: str = ""
     denied: bool = False
 
     def fits(self, record: Record) -> bool:
@@ -37,6 +38,7 @@ class Query:
             (self.kind, record.kind),
             (self.outcome, record.outcome),
             (self.request_id, record.request_id),
+            (self.via, record.via),
         ):
             if wanted and wanted != found:
                 return False

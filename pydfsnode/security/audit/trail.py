@@ -65,6 +65,8 @@ class Trail:
     ) -> None:  # fmt: skip
         self.node = node
         self._fail_closed = settings.fail_closed
+        # What was admitted is kept: operations under way are bounded elsewhere. Denials are not.
+        self._room = limits.AUDIT_QUEUE_RECORDS_MAX * (2 if settings.fail_closed else 1)
         self._format = FORMATS[settings.format]
         self._later = later
         self._wall_ms = wall_ms
@@ -146,11 +148,13 @@ class Trail:
         self, kind: str, who: Who, all_of: Sequence[Fields], is_urgent: bool = False
     ) -> None:
         """Record *all_of*; urgently what is rare and matters."""
-        # What was admitted is kept: operations under way are bounded elsewhere.
-        if not self._fail_closed and self.queued + len(all_of) > limits.AUDIT_QUEUE_RECORDS_MAX:
+        if self.queued + len(all_of) > self._room:
             self.dropped += len(all_of)
             self._unmarked += len(all_of)
-            return
+        else:
+            self._add(kind, who, all_of, is_urgent)
+
+    def _add(self, kind: str, who: Who, all_of: Sequence[Fields], is_urgent: bool) -> None:
         at_ms = self._wall_ms()
         bodies: list[str] = []
         if self._unmarked:
@@ -193,7 +197,7 @@ class Trail:
         """Tell the end, write what waits, close. What cannot be written in time is logged."""
         if self._is_stopped:
             return
-        self.tell(What("end"))
+        self._add(TRAIL, _NOBODY, [What("end")], is_urgent=True)  # and what found no room
         self._is_stopped = True
         if not self._writer.stop(STOP_S):
             _log.error("audit records lost", records=self.queued, why=self.problem)

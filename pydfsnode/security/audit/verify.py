@@ -7,7 +7,7 @@ masters' replicated state also the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import groupby
@@ -88,23 +88,39 @@ def verify_trails(
     """
     reports = []
     seen: set[tuple[str, str]] = set()
-    nodes: set[str] = set()
     for (node, trail), files in groupby(trail_files(paths), key=lambda f: (f.node, f.trail)):
         own = [each for each in checkpoints if _is_of(each, node, trail)]
         reports.append(_Verifier(node, trail, own, roots).run(list(files)))
         seen.add((node, trail))
-        nodes.add(node)
     for each in checkpoints:
-        node = each.node.rpartition("/")[2]
-        if node in nodes and (node, each.trail) not in seen:
+        node = _name(each)
+        if (node, each.trail) not in seen and each.node in _identities(node, seen, checkpoints):
             missing = TrailReport(node, each.trail, bad_seq=1)
             missing.bad = f"the masters know of {each.seq} records of this trail, no file is here"
             reports.append(missing)
     return reports
 
 
+def _identities(
+    node: str, seen: Collection[tuple[str, str]], checkpoints: Sequence[Checkpoint]
+) -> set[str]:
+    """Whose trails those of the name *node* are that were seen: a master's, a chunkserver's.
+
+    When no checkpoint tells it, any node of that name may be meant.
+    """
+    if all(name != node for name, _ in seen):
+        return set()
+    of_name = [each for each in checkpoints if _name(each) == node]
+    told = {each.node for each in of_name if (node, each.trail) in seen}
+    return told or {each.node for each in of_name}
+
+
+def _name(checkpoint: Checkpoint) -> str:
+    return checkpoint.node.rpartition("/")[2]
+
+
 def _is_of(checkpoint: Checkpoint, node: str, trail: str) -> bool:
-    return checkpoint.trail == trail and checkpoint.node.rpartition("/")[2] == node
+    return checkpoint.trail == trail and _name(checkpoint) == node
 
 
 class _Verifier:

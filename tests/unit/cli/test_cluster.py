@@ -13,6 +13,7 @@ from pydfsnode.client.model import (
     ClusterStatus,
     HealthCheck,
     MasterState,
+    NodeLinks,
     PeerLink,
 )
 from pydfsnode.errors import Unavailable
@@ -64,7 +65,7 @@ def test_text_names_each_finding_with_its_remedy(run: Run) -> None:
     assert "3.0 MiB  5.0 GiB" in shown
 
 
-def test_verbose_shows_the_leaders_links_and_the_breaker_of_each(
+def test_verbose_shows_the_links_of_all_nodes_and_the_breaker_of_each(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "BREAKER" not in run("cluster", "status").out
@@ -73,9 +74,19 @@ def test_verbose_shows_the_leaders_links_and_the_breaker_of_each(
     async def status(_fs: AsyncFileSystem) -> ClusterStatus:
         return dataclasses.replace(STATUS, links=[link])
 
+    async def links(_fs: AsyncFileSystem, found: ClusterStatus) -> list[NodeLinks]:
+        beyond = dataclasses.replace(link, peer="c2", breaker="closed", last_failure="")
+        return [NodeLinks("m1", found.links), NodeLinks("c1", [beyond]), NodeLinks("c2", [], "no")]
+
     monkeypatch.setattr(AsyncFileSystem, "cluster_status", status)
+    monkeypatch.setattr(AsyncFileSystem, "node_links", links)
     shown = " ".join(run("cluster", "status", "--verbose").out.split())
     assert "m1 m3 127.0.0.1:3 open refused 7 cannot connect" in shown
+    assert "c1 c2 127.0.0.1:3 closed refused 7 -" in shown
+    assert "c2 does not say: no" in shown
+    found = json.loads(run("cluster", "status", "--verbose", "--json").out)
+    assert [node["node"] for node in found["node_links"]] == ["m1", "c1", "c2"]
+    assert found["node_links"][0]["links"] == found["links"]
     (told,) = json.loads(run("cluster", "status", "--json").out)["links"]
     assert told["breaker"] == "open"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,14 +68,71 @@ def test_each_shell_gets_its_script(run: Run, shell: str) -> None:
     assert f"_PYDFSNODE_COMPLETE={shell}_complete" in result.out
 
 
-def test_bash_completes_with_the_script(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "script").write_text(run("completion", "bash").out)
-    (tmp_path / "pydfsnode").write_text(f'#!/bin/sh\nexec {sys.executable} -m pydfsnode "$@"\n')
-    (tmp_path / "pydfsnode").chmod(0o755)
-    done = subprocess.run(
-        ["bash", "-c", f". {tmp_path}/script; compopt() {{ :; }}; PATH={tmp_path}:$PATH; "
-         "COMP_WORDS=(pydfsnode fs get); COMP_CWORD=2; _pydfsnode_completion pydfsnode; "
-         'echo "${COMPREPLY[@]}"'],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert (done.stdout.split(), done.stderr) == (["get", "getmerge", "getfacl", "getfattr"], "")
+RUNS = {
+    "bash": 'compopt() { echo "no space"; }; COMP_WORDS=(pydfsnode fs TYPED); COMP_CWORD=2; '
+    "source SCRIPT; _pydfsnode_completion pydfsnode; printf '%s\\n' \"${COMPREPLY[@]}\"",
+    "fish": "source SCRIPT; complete -C 'pydfsnode fs TYPED'",
+    # What an interactive shell does with it is shown instead: name of the list and options.
+    "zsh": 'compdef() {}; _describe() { print -rl -- ${(P)3} "${@:4}"; }; source SCRIPT; '
+    "words=(pydfsnode fs TYPED); CURRENT=3; _pydfsnode_completion",
+}
+SHELLS = ["bash", *(shell for shell in ("fish", "zsh") if shutil.which(shell))]
+"""Those that are here; bash is everywhere where this is built."""
+
+
+class Tab:
+    """Presses Tab behind `pydfsnode fs TYPED` in a shell that knows the script and the program."""
+
+    def __init__(self, run: Run, place: Path) -> None:
+        self._run = run
+        self._place = place
+        self.program(f'exec {sys.executable} -m pydfsnode "$@"')
+
+    def program(self, text: str) -> None:
+        """What `pydfsnode` is."""
+        path = self._place / "pydfsnode"
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def __call__(self, shell: str, word: str) -> list[str]:
+        """The lines that come."""
+        script = self._place / "script"
+        script.write_text(self._run("completion", shell).out)
+        line = RUNS[shell].replace("SCRIPT", str(script)).replace("TYPED", word)
+        bare = {"bash": "--norc", "fish": "--no-config", "zsh": "-f"}[shell]
+        done = subprocess.run(
+            [shell, bare, "-c", line], capture_output=True, text=True, env={
+                "PATH": f"{self._place}:/usr/bin:/bin", "HOME": str(self._place),
+            },
+        )  # fmt: skip
+        assert done.stderr == ""
+        return done.stdout.splitlines()
+
+
+@pytest.fixture
+def tab(run: Run, tmp_path: Path) -> Tab:
+    return Tab(run, tmp_path)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_completes_with_its_script(tab: Tab, shell: str) -> None:
+    found = [re.split(r"[:\t]", line) for line in tab(shell, "getf")]
+    assert [line[0] for line in found if line[0] != "-U"] == ["getfacl", "getfattr"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "answer", "shown"),
+    [
+        ("bash", "plain,/d/", ["no space", "/d/"]),
+        ("bash", "plain,/c,1", ["/c,1"]),
+        ("fish", "plain,/c,1\\ta file, so", ["/c,1\ta file, so"]),
+        ("zsh", "plain\\n/d/\\na directory", ["/d/:a directory", "-U", "-S", ""]),
+        ("zsh", "plain\\n/c\\:1\\na file", ["/c\\:1:a file", "-U"]),
+    ],
+)
+def test_directories_and_names_with_signs(
+    tab: Tab, shell: str, answer: str, shown: list[str]
+) -> None:
+    tab.program(f"printf '{answer}\\n'".replace("\\:", "\\\\:"))
+    if shell in SHELLS:
+        assert tab(shell, "/") == shown

@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,8 +16,10 @@ from pydfsnode.cli import dev_cluster
 from pydfsnode.cli.dev_cluster import DevCluster, last_line
 from pydfsnode.cli.dev_layout import Layout, to_toml
 from pydfsnode.cli.dev_ports import HOST, PORT_MAX, PORT_MIN, choose_ports, is_free
+from pydfsnode.client.filesystem import AsyncFileSystem
 from pydfsnode.config import load_client_config, load_node_config
 from pydfsnode.errors import ConfigError, DirectoryLocked, PortInUse, Unavailable, UsageError
+from pydfsnode.security import pki
 from pydfsnode.security.tls import TlsStore
 from tests.unit.cli.conftest import Run
 
@@ -282,3 +285,44 @@ def test_toml_is_read_back_as_it_was_written() -> None:
         "table": {"x": "y"},
     }
     assert tomllib.loads(to_toml(fields)) == fields
+
+
+class Masters:
+    """As much of a file system as is asked for."""
+
+    def __init__(self) -> None:
+        self.security = self
+        self.ends_ms = 0
+        self.asked: list[tuple[str, tuple[str, str, str]]] = []
+
+    async def __aenter__(self) -> Masters:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def state(self) -> SimpleNamespace:
+        return SimpleNamespace(signer_not_after_ms=self.ends_ms)
+
+    async def set_authority(self, step: str, ca: tuple[str, str, str]) -> None:
+        self.asked.append((step, ca))
+
+
+def test_the_masters_get_the_issuing_ca_once(
+    cluster: DevCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masters = Masters()
+
+    async def connect(_config: object) -> Masters:
+        return masters
+
+    monkeypatch.setattr(AsyncFileSystem, "connect", connect)
+    cluster.prepare(1, 1)
+    assert cluster.install_authority()
+    assert masters.asked == [("install", pki.load_issuing_ca(cluster.layout.authority).texts())]
+    masters.ends_ms = 1
+    assert not cluster.install_authority()
+    (cluster.layout.authority / pki.ISSUING_KEY).unlink()
+    masters.ends_ms = 0
+    assert not cluster.install_authority(), "its key was taken off line"
+    assert len(masters.asked) == 1

@@ -11,6 +11,7 @@ from pydfsnode.client.filesystem import AsyncFileSystem
 from pydfsnode.config import ClientConfig
 from pydfsnode.errors import NotFound
 from pydfsnode.obs.request_scope import current
+from pydfsnode.security import renewal_advice
 from tests.unit.cli.conftest import Run
 from tests.unit.client.fakes import FakeCluster
 
@@ -96,3 +97,17 @@ def test_a_command_is_one_request(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(seen) == 3
     assert seen[0] == seen[1] != seen[2] != ""
     assert current.get() is None
+
+
+def test_that_the_certificate_ends_soon_is_said_as_errors_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(renewal_advice, "adviser", renewal_advice.Adviser())
+    monkeypatch.setattr(session, "given_client_config", lambda: None)
+
+    async def ends_soon(_fs: AsyncFileSystem) -> None:
+        renewal_advice.adviser.say("the certificate ends")
+
+    session.with_file_system(ends_soon)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "pydfsnode: the certificate ends\n")

@@ -130,6 +130,7 @@ class FakeRouter:
         self._context = CallContext(identity, METHODS["/pydfs.v1.Namespace/Stat"])
         self._handlers: dict[str, Any] = dict(service.handlers())
         self.calls: list[str] = []
+        self.hints: list[str] = []
         self.any_master: list[str] = []  # those of the calls that any master may answer
         self.before: Callable[[str, Any], None] = lambda _path, _request: None
 
@@ -154,6 +155,9 @@ class FakeRouter:
     async def read_any(self, path: str, request: bytes, *, timeout_ms: int) -> bytes:
         self.any_master.append(path.rpartition("/")[2])
         return await self.call(path, request, timeout_ms=timeout_ms)
+
+    def hinted(self, leader_hint: str) -> None:
+        self.hints.append(leader_hint)
 
     def waiting_because(self) -> str | None:
         return None
@@ -215,6 +219,7 @@ class FakeChunks:
         )
         self.reads: list[tuple[int, int, int]] = []
         self.read_ahead_bytes = limits.READ_AHEAD_BYTES_DEFAULT
+        self.timeout_ms: int | None = None
         self.counts = ReadCounts()
         self.before_read: Callable[[ChunkLocation], None] = lambda _chunk: None
 
@@ -247,7 +252,9 @@ class FakeChunks:
         self.sinks.append(sink)
         return sink
 
-    async def read(self, chunk: ChunkLocation, offset: int, length: int) -> list[Packet]:
+    async def read(
+        self, chunk: ChunkLocation, offset: int, length: int, timeout_ms: int | None = None
+    ) -> list[Packet]:
         self.reads.append((chunk.chunk_id, offset, length))
         self.before_read(chunk)
         for replica in chunk.replicas:

@@ -21,6 +21,7 @@ from pydfsnode.errors import (
 from pydfsnode.limits import CHUNK_BYTES_MAX, MIB
 from pydfsnode.rpc.chunk_packets import parse_packet
 from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.rpc.stream_watch import Sign
 
 CHUNK = AllocatedChunk(7, 1, 5, (Replica("c1", "a:1"), Replica("c2", "b:1"), Replica("c3", "c:1")))
 
@@ -69,6 +70,9 @@ class FakePeer:
 
     async def cancel(self) -> None:
         self.cancelled += 1
+
+    def sign_of_life(self) -> Sign:
+        return Sign(0.0, 0)
 
 
 @pytest.fixture
@@ -220,6 +224,24 @@ async def test_servers_without_progress_have_failed(
     await writer.cancel()
     await writer.cancel()
     assert peer.cancelled == 2
+
+
+@pytest.mark.parametrize(
+    ("timeout_ms", "stall_ms"), [(None, 11_250), (60_000, 11_250), (8_000, 3_000)]
+)
+async def test_the_servers_have_less_time_than_the_caller(
+    peer: FakePeer, timeout_ms: int | None, stall_ms: int
+) -> None:
+    await ChunkWriter.open(CHUNK, lambda node_id, listen: peer, timeout_ms)
+    assert peer.opening.stall_ms == stall_ms
+
+
+async def test_the_caller_waits_for_nobody_longer_than_it_may(peer: FakePeer) -> None:
+    writer = await ChunkWriter.open(CHUNK, lambda node_id, listen: peer, 80)
+    await writer.write(b"content")
+    async with asyncio.timeout(5):
+        with pytest.raises(PipelineBroken, match="no progress"):
+            await writer.finish()
 
 
 async def test_more_than_a_chunk_is_refused(peer: FakePeer) -> None:

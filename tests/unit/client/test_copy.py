@@ -10,7 +10,7 @@ import pytest
 
 from pydfsnode import limits
 from pydfsnode.client import copy
-from pydfsnode.client.local_files import PartFile
+from pydfsnode.client.part_file import PartFile
 from pydfsnode.errors import (
     AlreadyExists,
     ChunkUnavailable,
@@ -115,7 +115,9 @@ async def test_a_verified_copy_that_differs_is_an_error_and_leaves_no_file(
     fs = cluster.connect()
     await fs.pipe_file("/f", b"right" * MIB)
 
-    async def other(_self: object, _chunk: object, _offset: int, length: int) -> list[bytes]:
+    async def other(
+        _self: object, _chunk: object, _offset: int, length: int, _timeout_ms: int | None = None
+    ) -> list[bytes]:
         return [bytes(length)]
 
     monkeypatch.setattr(type(cluster.chunks), "read", other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import pytest
@@ -126,6 +127,33 @@ async def test_a_pipeline_that_breaks_at_any_point_leaves_an_equal_file(
     assert broken.happened
     assert status.size == len(data)
     assert await fs.cat_file("/f") == data
+
+
+@pytest.mark.parametrize(
+    ("timeout_ms", "step", "opened"),
+    [(25_000, "write", 3), (25_000, "finish", 9), (200_000, "write", 9), (None, "write", 9)],
+)
+async def test_servers_are_left_until_nothing_went_on_for_as_long_as_the_caller_waits(
+    cluster: FakeCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    timeout_ms: int | None,
+    step: str,
+    opened: int,
+) -> None:
+    now_s = [0.0]
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now_s[0])
+    cluster.chunks.timeout_ms = timeout_ms
+
+    def breaks(at: str, chunk: AllocatedChunk, sink: FakeSink | None) -> str | None:
+        if at != step:
+            return None
+        now_s[0] += 10
+        return chunk.targets[0].node_id
+
+    cluster.chunks.breaks = breaks
+    with pytest.raises(PipelineBroken):
+        await cluster.connect().pipe_file("/f", content(CHUNK))
+    assert len(cluster.chunks.sinks) == opened
 
 
 async def test_the_failed_server_is_excluded_from_the_next_chunk(cluster: FakeCluster) -> None:

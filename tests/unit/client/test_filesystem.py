@@ -189,6 +189,18 @@ async def test_reads_take_a_consistency_and_their_answers_are_labelled(
     assert await fs.cat_file("/d/f", consistency="stale") == b"hello"
     assert cluster.router.any_master == cluster.router.calls
     assert fs.stalest == label
+    assert cluster.router.hints == []
+
+
+async def test_who_leads_is_learned_from_the_answers_of_others(cluster: FakeCluster) -> None:
+    fs = cluster.connect()
+    await fs.pipe_file("/d/f", b"hello")
+    cluster.consensus.is_leader = False
+    await fs.info("/d/f", consistency="stale")
+    await fs.ls("/d", consistency="stale")
+    await fs.cat_file("/d/f", consistency="stale")
+    await fs.du("/d", consistency="stale")
+    assert cluster.router.hints == [cluster.consensus.leader_hint] * 4
 
 
 async def test_lease_and_follower_reads_are_linearizable_and_ask_whom_they_may(

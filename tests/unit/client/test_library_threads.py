@@ -16,8 +16,8 @@ from pydfsnode import errors, limits
 from pydfsnode.client import builtin_errors
 from pydfsnode.client.builtin_errors import as_builtin
 from pydfsnode.client.filesystem import AsyncFileSystem
-from pydfsnode.client.local_files import PartFile
 from pydfsnode.client.loop_thread import LoopThread
+from pydfsnode.client.part_file import PartFile
 from pydfsnode.client.sync import FileSystem
 from pydfsnode.errors import Cancelled, PydfsError
 from tests.unit.client.fakes import FakeCluster

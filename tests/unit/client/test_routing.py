@@ -15,6 +15,7 @@ from pydfsnode.errors import (
     Overloaded,
     PermissionDenied,
     PydfsError,
+    StaleRead,
     Unavailable,
 )
 from pydfsnode.rpc.pb import dfs_pb2 as pb
@@ -81,6 +82,33 @@ async def test_a_hint_at_a_master_that_is_not_configured_is_followed(masters: Fa
     masters.behaviour["m9"] = answers
     await masters.stat()
     assert masters.asked == ["m1", "m9"]
+
+
+async def test_other_errors_hint_as_well(masters: FakeMasters) -> None:
+    masters.leads("m3")
+    masters.behaviour["m1"] = fails(StaleRead("too old", leader_hint=str(MASTERS[2])))
+    await masters.stat()
+    assert masters.asked == ["m1", "m3"]
+
+
+async def test_who_leads_is_learned_from_the_answers_of_others(masters: FakeMasters) -> None:
+    masters.leads("m3")
+    masters.router.hinted("")
+    masters.router.hinted(str(MASTERS[2]))
+    await masters.stat()
+    assert masters.asked == ["m3"]
+    masters.router.hinted(str(MASTERS[1]))  # of one that is behind
+    await masters.stat()
+    assert masters.asked == ["m3", "m3"]
+
+
+async def test_a_refused_read_of_another_master_says_who_leads(masters: FakeMasters) -> None:
+    masters.leads("m2")
+    masters.behaviour["m3"] = fails(NotFound("no such file", leader_hint=str(MASTERS[1])))
+    with pytest.raises(NotFound):
+        await masters.stat_any()
+    await masters.stat()
+    assert masters.asked == ["m3", "m2"]
 
 
 @pytest.mark.parametrize("hint", ["", "m3", "m3=", "=10.0.0.3:1", "m3=nowhere", "m3=h:99999"])

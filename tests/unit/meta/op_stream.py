@@ -1,4 +1,4 @@
-"""A long stream of operations from one seed; run as a program it prints the state hash."""
+"""A long stream of operations from one seed; run as a program it prints hashes of the state."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from pydfsnode.meta import ops
 from pydfsnode.meta.codec import decode_op, encode_op
 from pydfsnode.meta.results import Appended, Applied, ChunkAllocated, FileView, Outcome
+from pydfsnode.meta.rolling_digest import WINDOW_MS, WINDOWS_MAX
 from pydfsnode.meta.sessions import SessionBounds
 from pydfsnode.meta.state import Namespace
 from pydfsnode.meta.trust import Signer
@@ -185,4 +186,6 @@ def run(seed: int, count: int) -> Namespace:
 
 
 if __name__ == "__main__":
-    print(run(int(sys.argv[1]), int(sys.argv[2])).state_hash().hex())
+    reached = run(int(sys.argv[1]), int(sys.argv[2]))
+    slices_digest = reached.digest_slices(reached.tree.clock_ms - WINDOWS_MAX * WINDOW_MS)
+    print(reached.state_hash().hex(), slices_digest.hex())

@@ -6,7 +6,7 @@ import pytest
 
 from pydfsnode.errors import AccessDenied, InvalidArgument
 from pydfsnode.meta import ops
-from pydfsnode.meta.audit_marks import MARKS_MAX, AuditMark
+from pydfsnode.meta.audit_marks import MARKS_MAX, MARKS_PER_NODE_MAX, AuditMark
 from tests.unit.meta.harness import Harness
 
 NODE, TRAIL, SHA, SIGNATURE = "spiffe://c/master/m1", "a" * 16, "b" * 64, "c" * 142
@@ -17,8 +17,8 @@ def harness() -> Harness:
     return Harness()
 
 
-def mark(harness: Harness, seq: int, trail: str = TRAIL, sha: str = SHA) -> None:
-    harness.run(ops.MarkAudit, NODE, trail, seq, sha, seq * 10, SIGNATURE, "pem")
+def mark(harness: Harness, seq: int, trail: str = TRAIL, sha: str = SHA, node: str = NODE) -> None:
+    harness.run(ops.MarkAudit, node, trail, seq, sha, seq * 10, SIGNATURE, "pem")
 
 
 def test_a_mark_only_goes_forward(harness: Harness) -> None:
@@ -29,13 +29,27 @@ def test_a_mark_only_goes_forward(harness: Harness) -> None:
     assert newest == {(NODE, TRAIL): AuditMark(NODE, TRAIL, 9, SHA, 90, SIGNATURE, "pem")}
 
 
-def test_each_trail_has_its_own_and_the_oldest_is_forgotten(harness: Harness) -> None:
-    for number in range(MARKS_MAX + 1):
-        mark(harness, number + 1, trail=f"{number:016x}")
+def test_each_trail_has_its_own_and_the_oldest_is_forgotten(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pydfsnode.meta.audit_marks.MARKS_MAX", 40)
+    for number in range(41):
+        mark(harness, number + 1, node=f"spiffe://c/chunkserver/c{number}")
+    nodes = {node for node, _ in harness.namespace.tree.audit_marks.newest}
+    assert len(nodes) == 40 < MARKS_MAX
+    assert "spiffe://c/chunkserver/c0" not in nodes
+    assert "spiffe://c/chunkserver/c40" in nodes
+
+
+def test_a_node_with_many_trails_has_only_its_own_forgotten(harness: Harness) -> None:
+    mark(harness, 1, node="spiffe://c/chunkserver/c1")
+    for number in range(MARKS_PER_NODE_MAX + 1):
+        mark(harness, number + 2, trail=f"{number:016x}")
     newest = harness.namespace.tree.audit_marks.newest
-    assert len(newest) == MARKS_MAX
+    assert len(newest) == MARKS_PER_NODE_MAX + 1
+    assert ("spiffe://c/chunkserver/c1", TRAIL) in newest
     assert (NODE, "0" * 16) not in newest
-    assert (NODE, f"{MARKS_MAX:016x}") in newest
+    assert (NODE, f"{MARKS_PER_NODE_MAX:016x}") in newest
 
 
 def test_only_the_masters_record_and_only_what_is_one(harness: Harness) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pydfsnode.config import TlsFiles
 from pydfsnode.errors import PydfsError, Unavailable
+from pydfsnode.obs.metrics import metrics
 from pydfsnode.roles.certificates import CertificateKeeper
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.runtime.clock import ManualClock
@@ -163,3 +164,20 @@ async def test_it_does_not_saw_off_the_branch_that_it_sits_on(node: Node) -> Non
     await node.keeper.step()
     assert "a CA that is believed no more" in node.leader.asked[-1].problem
     TlsStore.load(node.files)
+
+
+async def test_metrics_tell_when_each_certificate_ends(node: Node) -> None:
+    def shown(name: str, kind: str) -> float:
+        value = metrics().registry.get_sample_value(f"pydfs_{name}", {"certificate": kind})
+        assert value is not None
+        return value
+
+    assert abs(shown("certificate_lifetime_seconds", "leaf") - 2 * DAY_MS / 1000) < 2
+    left_s = shown("certificate_expires_seconds", "leaf")
+    node.clock.advance(5_000_000)
+    assert shown("certificate_expires_seconds", "leaf") == left_s - 5000
+    assert shown("certificate_expires_seconds", "root") > 9 * 365 * DAY_MS / 1000
+    assert shown("certificate_lifetime_seconds", "issuing") > 4 * 365 * DAY_MS / 1000
+    node.leader.answer.renew_before_ms = node.clock.wall_ms() + DAY_MS
+    await node.keeper.step()
+    assert shown("certificate_expires_seconds", "leaf") > left_s + 6 * DAY_MS / 1000

@@ -27,37 +27,38 @@ async def is_served(wire: Wire, address: str, name: str) -> bool:
 
 
 async def test_the_oldest_handshake_of_a_host_makes_room(
-    framed: Wire, monkeypatch: pytest.MonkeyPatch
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "HANDSHAKES_PER_HOST_MAX", 2)
-    address = await framed.serve({PING: ping})
-    before = counter("rpc_refused_peers_total", "handshake", "framed")
+    address = await wire.serve({PING: ping})
+    before = counter("rpc_refused_peers_total", "handshake", wire.transport)
     host, _, port = address.rpartition(":")
     silent = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
     async with asyncio.timeout(10):
         assert await silent[0][0].read() == b""
-        assert await is_served(framed, address, "alice")
-    assert counter("rpc_refused_peers_total", "handshake", "framed") >= before + 2
+        assert await is_served(wire, address, "alice")
+    assert counter("rpc_refused_peers_total", "handshake", wire.transport) >= before + 2
     for _, writer in silent:
         writer.transport.abort()
 
 
 async def test_a_peer_has_so_many_connections_and_no_more(
-    framed: Wire, monkeypatch: pytest.MonkeyPatch
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "CONNECTIONS_PER_PEER_MAX", 2)
-    address = await framed.serve({PING: ping})
-    before = counter("rpc_refused_peers_total", "too_many", "framed")
-    files = framed.world.files["alice"]
+    address = await wire.serve({PING: ping})
+    before = counter("rpc_refused_peers_total", "too_many", wire.transport)
+    files = wire.world.files["alice"]
     peers = [await Foreign.connect(address, files) for _ in range(2)]
-    await until(lambda: len(framed.server.connections) == 2)
-    with pytest.raises(PydfsError, match="ended the connection"):
-        await framed.client(address).unary(PING, dfs_pb2.PingRequest(), timeout_ms=2000)
-    assert counter("rpc_refused_peers_total", "too_many", "framed") > before
-    assert await is_served(framed, address, "root"), "others have their own"
+    await until(lambda: len(wire.server.connections) == 2)
+    told = "ended the connection" if wire.transport == "framed" else None
+    with pytest.raises(PydfsError, match=told):
+        await wire.client(address).unary(PING, dfs_pb2.PingRequest(), timeout_ms=2000)
+    assert counter("rpc_refused_peers_total", "too_many", wire.transport) > before
+    assert await is_served(wire, address, "root"), "others have their own"
     await peers[0].close()
-    await until(lambda: framed.server._of_peer[framed.world.tls("alice").identity.uri] == 1)
-    assert await is_served(framed, address, "alice")
+    await until(lambda: wire.server._of_peer[wire.world.tls("alice").identity.uri] == 1)
+    assert await is_served(wire, address, "alice")
     await peers[1].close()
 
 

@@ -298,15 +298,16 @@ async def test_a_peer_that_does_not_speak_tls_is_refused(node: Node) -> None:
 
 
 async def test_a_peer_that_never_finishes_its_handshake_is_cut_off(
-    framed: Wire, monkeypatch: pytest.MonkeyPatch
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "HANDSHAKE_MS_MAX", 50)
-    before = counter("rpc_refused_peers_total", "handshake", "framed")
-    host, _, port = (await framed.serve({})).rpartition(":")
+    labels = "rpc_refused_peers_total", "handshake", wire.transport
+    before = counter(*labels)
+    host, _, port = (await wire.serve({})).rpartition(":")
     reader, _writer = await asyncio.open_connection(host, int(port))
     async with asyncio.timeout(10):
         assert await reader.read(1) == b""
-    await until(lambda: counter("rpc_refused_peers_total", "handshake", "framed") == before + 1)
+    await until(lambda: counter(*labels) == before + 1)
 
 
 async def test_a_flood_of_small_calls_is_answered_in_full_and_in_turns(

@@ -69,6 +69,7 @@ CLIENT_PATHS = NAMESPACE | {
     "/pydfs.v1.Chunk/SealChunk",
     "/pydfs.v1.Chunk/ChunkState",
     "/pydfs.v1.Node/Ping",
+    "/pydfs.v1.Node/Links",
     "/pydfs.v1.Security/FollowTrust",
     "/pydfs.v1.Security/Sign",
 }
@@ -117,6 +118,7 @@ ALLOWED = {
         "/pydfs.v1.Chunk/ChunkState",
         "/pydfs.v1.Node/Ping",
         "/pydfs.v1.Security/FollowTrust",
+        "/pydfs.v1.Security/RecordAuditCheckpoint",
         "/pydfs.v1.Security/Sign",
     },
 }

@@ -8,7 +8,9 @@ from pydfsnode.config import Peer
 from pydfsnode.errors import PeerUnauthenticated, Unavailable
 from pydfsnode.raft.configuration import Configuration
 from pydfsnode.roles.master.service.raft import RaftService
+from pydfsnode.rpc.peer_health import PeerHealth
 from pydfsnode.rpc.raft_hello import PATH, Hello, HelloCaller
+from pydfsnode.runtime.breaker import FAILURES_MAX
 from tests.unit.rpc.harness import Wire, World
 
 OWN = Hello("m1", 10, masters=("m1", "m2"))
@@ -42,3 +44,22 @@ async def test_another_master_at_the_address_is_not_taken_for_it(
 async def test_nobody_at_the_address_is_unavailable(world: World) -> None:
     with pytest.raises(Unavailable):
         await HelloCaller(OWN, world.tls("m1")).ask(Peer("m3", "127.0.0.1:1"))
+
+
+async def test_one_that_was_started_just_now_is_asked_though_calls_to_it_failed(
+    framed: Wire, world: World
+) -> None:
+    new = Hello("m2", 11, masters=("m1", "m2"))
+    address = await framed.serve(dict(RaftService(new, Configuration).handlers()), "m2")
+    health = PeerHealth()
+    breaker = health.breaker("m2", address)
+    for _ in range(FAILURES_MAX):
+        breaker.failed("nobody listens there")
+    assert await HelloCaller(OWN, world.tls("m1"), health).ask(Peer("m2", address)) == new
+
+
+async def test_what_failed_is_counted(world: World) -> None:
+    health = PeerHealth()
+    with pytest.raises(Unavailable):
+        await HelloCaller(OWN, world.tls("m1"), health).ask(Peer("m3", "127.0.0.1:1"))
+    assert health.faults.of_peer("m3") == {"refused": 1}

@@ -115,10 +115,11 @@ async def test_not_the_leader_says_who_is(bench: Bench, core: FakeCore) -> None:
     core.lose_leadership("m2")
     with pytest.raises(NotLeader, match="ask m2=h2:7001") as caught:
         await bench.driver.propose(b"x")
-    assert caught.value.leader_hint == "m2=h2:7001"
+    assert caught.value.leader_hint == bench.driver.leader_hint == "m2=h2:7001"
     with pytest.raises(NotLeader):
         await bench.driver.read_barrier()
     core.leader = ""
+    assert bench.driver.leader_hint == ""
     with pytest.raises(NotLeader, match="election") as caught:
         await bench.driver.propose(b"x")
     assert caught.value.leader_hint == ""

@@ -10,7 +10,7 @@ from pydfsnode.runtime.state_digests import KEPT_INDEXES_MAX, StateDigests
 
 THREE = Configuration(("m1#01", "m2#02", "m3#03"))
 TWO = Configuration(("m1#01", "m2#02"))
-A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
+A, B, C = (b"\2" + letter * 15 for letter in (b"a", b"b", b"c"))
 
 
 def test_equal_digests_are_no_news() -> None:
@@ -64,6 +64,15 @@ def test_of_two_masters_the_follower_stops() -> None:
     follower.own(1024, B, TWO, "m1#01")
     with pytest.raises(StateDiverged):
         follower.heard("m1#01", 1024, A, TWO, "m1#01")
+
+
+def test_masters_whose_digests_hold_other_things_are_not_compared() -> None:
+    digests = StateDigests("m1#01")
+    digests.own(1024, A, THREE, "m2#02")
+    digests.heard("m2#02", 1024, b"\3" + B[1:], THREE, "m2#02")
+    digests.heard("m3#03", 1024, b"\3" + B[1:], THREE, "m2#02")
+    digests.own(2048, A, TWO, "m2#02")
+    digests.heard("m2#02", 2048, b"\3" + B[1:], TWO, "m2#02")
 
 
 def test_old_indexes_are_forgotten() -> None:

@@ -44,6 +44,19 @@ def test_the_fields_of_hdfs_come_first_and_as_it_writes_them() -> None:
     )
 
 
+def test_whom_a_gateway_acts_for_is_named_with_it(form: Format) -> None:
+    who = ALICE._replace(via="gateway/g1")
+    blob, _ = form.chain(form.bodies(0, "m1", "namespace", who, [What("mkdirs", "/a")]), 1, "0")
+    read = form.parse(blob[:-1])
+    assert (read.user, read.role, read.via) == ("alice", "user", "gateway/g1")
+
+
+def test_hdfs_words_whom_a_gateway_acts_for_as_a_proxy_user() -> None:
+    who = ALICE._replace(via="gateway/g1")
+    (body,) = FORMATS["hdfs"].bodies(0, "m1", "namespace", who, [What("mkdirs", "/a")])
+    assert "\tugi=alice (auth:PROXY) via gateway/g1 (auth:TLS)\tip=/10.0.0.9\t" in body
+
+
 def test_who_is_not_known_is_empty(form: Format) -> None:
     blob, _ = form.chain(form.bodies(0, "m1", "trail", Who(), [What("begin")]), 1, "0" * 64)
     read = form.parse(blob[:-1])

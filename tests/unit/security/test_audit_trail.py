@@ -14,8 +14,8 @@ import pytest
 from pydfsnode import limits
 from pydfsnode.errors import ConfigError, Unavailable
 from pydfsnode.security.audit import file_writer
-from pydfsnode.security.audit.record import FORMATS, Record
-from tests.unit.security.audit_rig import TrailRig, record
+from pydfsnode.security.audit.record import FORMATS, Record, What
+from tests.unit.security.audit_rig import ALICE, TrailRig, record
 
 
 @pytest.fixture
@@ -186,6 +186,45 @@ def test_fail_closed_refuses_before_anything_is_done(
     trail.admit()
     trail.stop()
     assert [r.src for r in read(rig)] == [None, "/0", "/admitted before", None]
+
+
+def test_fail_closed_denials_do_not_fill_the_memory(
+    rig: TrailRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "AUDIT_QUEUE_RECORDS_MAX", 3)
+    disk = FullDisk(monkeypatch)
+    trail = rig.open(fail_closed=True)
+    wait_while(lambda: trail.queued)
+    record(trail, "/0")
+    fill(rig, disk)
+    for number in range(1, 9):
+        record(trail, f"/{number}", "AccessDenied")
+    assert (trail.queued, trail.dropped) == (6, 3)
+    disk.is_full = False
+    trail.stop()
+    report = rig.report()
+    assert (report.bad, report.gaps) == ("", 3)
+
+
+def test_a_flood_of_urgent_records_is_synced_together(
+    rig: TrailRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    held, sync = threading.Event(), os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        held.wait(5)
+        sync(descriptor)
+        synced.append(trail.queued)
+
+    monkeypatch.setattr(file_writer.os, "fdatasync", slow)
+    trail = rig.open()  # its first record waits in `slow`
+    for number in range(50):
+        trail.append("security", ALICE, [What("call", f"/{number}")], is_urgent=True)
+    held.set()
+    trail.stop()
+    assert 1 <= len(synced) <= 4
+    assert len(read(rig)) == 52
 
 
 def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

@@ -167,6 +167,17 @@ def test_a_trail_that_is_gone_is_missed(signed: Signed) -> None:
     assert [bool(report.bad) for report in reports] == [False, True]
 
 
+def test_another_nodes_trails_of_the_same_name_are_not_missed(signed: Signed) -> None:
+    signed.write()
+    own = signed.kept[0]
+    other = msgspec.structs.replace(own, node="spiffe://c/chunkserver/m1", trail="0" * 16)
+    earlier = msgspec.structs.replace(own, trail="1" * 16)
+    reports = verify_trails([signed.rig.directory], [own, other], signed.roots)
+    assert [report.bad for report in reports] == [""]
+    reports = verify_trails([signed.rig.directory], [own, other, earlier], signed.roots)
+    assert [report.trail for report in reports if report.bad] == ["1" * 16]
+
+
 def test_the_trails_own_checkpoints_need_no_masters(signed: Signed) -> None:
     signed.write(tells=True)
     told = signed.kept.pop()

@@ -191,6 +191,71 @@ def test_a_keyring_of_a_file_is_not_opened_by_a_command(tmp_path: Path) -> None:
         opened(tmp_path, service(tmp_path / "service"))
 
 
+def test_a_kek_moves_with_its_file(tmp_path: Path) -> None:
+    sealed = opened(tmp_path, tmp_path / "kek").seal(b"x", b"content")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "kek").rename(tmp_path / "elsewhere" / "kek")
+    with pytest.raises(KeyUnavailable, match="set kek_file to where it is"):
+        opened(tmp_path, tmp_path / "kek")
+    assert opened(tmp_path, tmp_path / "elsewhere" / "kek").unseal(b"x", sealed) == b"content"
+
+
+def test_a_kek_moves_from_its_file_to_the_environment(tmp_path: Path) -> None:
+    sealed = opened(tmp_path, tmp_path / "kek").seal(b"x", b"content")
+    variable = environment(KEK=(tmp_path / "kek").read_text())
+    (tmp_path / "kek").unlink()
+    assert opened(tmp_path, variable).unseal(b"x", sealed) == b"content"
+
+
+def test_a_kek_moves_from_its_file_to_a_command_and_the_file_is_worth_nothing(
+    tmp_path: Path,
+) -> None:
+    ring = opened(tmp_path, tmp_path / "kek")
+    sealed, kek_id = ring.seal(b"x", b"content"), ring.kek[1]
+    command = service(tmp_path / "service")
+    command._former = KekFile(tmp_path / "kek")
+    moved = opened(tmp_path, command)
+    assert moved.unseal(b"x", sealed) == b"content"
+    assert moved.kek[1] != kek_id
+    with pytest.raises(KeyUnavailable, match="is not the key-encryption key"):
+        opened(tmp_path, tmp_path / "kek")
+    (tmp_path / "kek").unlink()
+    after = opened(tmp_path, service(tmp_path / "service"))
+    assert (after.unseal(b"x", sealed), after.kek[1]) == (b"content", moved.kek[1])
+
+
+def test_a_move_to_a_command_that_fails_leaves_the_file_in_force(tmp_path: Path) -> None:
+    opened(tmp_path, tmp_path / "kek")
+    command = service(tmp_path / "service", "import sys; sys.exit('no')")
+    command._former = KekFile(tmp_path / "kek")
+    with pytest.raises(KeyUnavailable, match="exit code 1"):
+        opened(tmp_path, command)
+    opened(tmp_path, tmp_path / "kek")
+
+
+def test_the_command_of_the_configuration_knows_the_file_before_it(tmp_path: Path) -> None:
+    ring = opened(tmp_path, tmp_path / "kek")
+    directory = tmp_path / "service"
+    service(directory)
+    words = [sys.executable, "-S", str(directory / "service.py"), str(directory / "key")]
+    moved = opened(tmp_path, key_sources.kek_source(tmp_path / "kek", None, words))
+    assert moved.kek[1] != ring.kek[1]
+
+
+def test_a_file_on_a_disk_of_the_data_says_so(tmp_path: Path) -> None:
+    kek = tmp_path / "kek"
+    source = key_sources.kek_source(kek, None, [], [tmp_path / "data", tmp_path])
+    (tmp_path / "data").mkdir()
+    assert source.name == f"file {kek}"
+    opened(tmp_path, source)
+    assert source.name == f"file {kek}, on a disk of the data"
+    assert KekFile(kek).name == f"file {kek}"
+    elsewhere = Path("/proc/self/status")  # another file system, everywhere that this runs
+    assert not key_sources.lies_with(elsewhere, [tmp_path])
+    assert key_sources.lies_with(elsewhere, [tmp_path, Path("/proc")])
+    assert not key_sources.lies_with(kek, [tmp_path / "nothing"])
+
+
 def test_the_configuration_chooses(tmp_path: Path) -> None:
     made = key_sources.kek_source(tmp_path / "kek", None, [])
     assert made.name == f"file {tmp_path / 'kek'}"

@@ -208,27 +208,6 @@ def test_expect_peer_compares_role_and_name() -> None:
         expect_peer(M1, "chunkserver", "m1")
 
 
-def test_a_grpc_caller_is_its_uri_and_never_its_host_names(m1: TlsFiles) -> None:
-    store = TlsStore.load(m1)
-    context = {
-        "peer_uri": [b"spiffe://testcluster/user/alice"],
-        "x509_subject_alternative_name": [b"spiffe://testcluster/admin/root", b"localhost"],
-        "x509_common_name": [b"root"],
-        "x509_pem_cert": [Path(m1.cert).read_bytes()],
-    }
-    assert store.peer_from_grpc(context) == Identity("testcluster", "user", "alice")
-    del context["peer_uri"]
-    with pytest.raises(PeerUnauthenticated, match="holds 0"):
-        store.peer_from_grpc(context)
-    two = {"peer_uri": [b"spiffe://testcluster/user/a", b"spiffe://testcluster/admin/root"]}
-    with pytest.raises(PeerUnauthenticated, match="holds 2"):
-        store.peer_from_grpc(two)
-    with pytest.raises(PeerUnauthenticated, match="this cluster is 'testcluster'"):
-        store.peer_from_grpc({"peer_uri": [b"spiffe://other/user/alice"]})
-    with pytest.raises(PeerUnauthenticated):
-        store.peer_from_grpc({"peer_uri": [b"\xff\xfe"]})
-
-
 def der_chain(path: str) -> list[bytes]:
     """The certificates in a file, the holder's own first."""
     found = x509.load_pem_x509_certificates(Path(path).read_bytes())

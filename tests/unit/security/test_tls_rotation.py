@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -17,6 +18,8 @@ import uvloop
 
 from pydfsnode.config import TlsFiles
 from pydfsnode.errors import PeerUnauthenticated
+from pydfsnode.rpc.grpc_server import GrpcServer
+from pydfsnode.rpc.pb import dfs_pb2
 from pydfsnode.security.tls import TlsStore
 from tests.support.certs import make_cluster_certs
 
@@ -259,24 +262,18 @@ def ask_blocking(
 
 
 async def test_a_grpc_server_follows_reload_and_knows_its_callers(world: World) -> None:
-    async def who(_: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-        return world.m1.peer_from_grpc(context.auth_context()).uri.encode()
+    async def who(_: Any, call: Any) -> Any:
+        return dfs_pb2.PingResponse(payload=call.identity.uri.encode())
 
-    async def ask(files: TlsFiles, port: int) -> bytes:
+    async def ask(files: TlsFiles, address: str) -> bytes:
         credentials = TlsStore.load(files).grpc_channel_credentials()
         options = [("grpc.use_local_subchannel_pool", 1)]
-        address = f"127.0.0.1:{port}"
         async with grpc.aio.secure_channel(address, credentials, options=options) as channel:
-            answer: bytes = await channel.unary_unary("/test/Who")(b"", timeout=10)
-            return answer
+            answer: bytes = await channel.unary_unary("/pydfs.v1.Node/Ping")(b"", timeout=10)
+            return dfs_pb2.PingResponse.FromString(answer).payload
 
-    server = grpc.aio.server()
-    handler = grpc.unary_unary_rpc_method_handler(who)
-    server.add_generic_rpc_handlers(
-        [grpc.method_handlers_generic_handler("test", {"Who": handler})]
-    )
-    port = server.add_secure_port("127.0.0.1:0", world.m1.grpc_server_credentials())
-    await server.start()
+    server = GrpcServer({"/pydfs.v1.Node/Ping": who}, world.m1, "master")
+    port = await server.start("127.0.0.1:0")
     try:
         assert await ask(world.old["alice"], port) == b"spiffe://testcluster/user/alice"
         with pytest.raises(grpc.aio.AioRpcError):
@@ -286,4 +283,4 @@ async def test_a_grpc_server_follows_reload_and_knows_its_callers(world: World) 
         with pytest.raises(grpc.aio.AioRpcError):
             await ask(world.old["alice"], port)
     finally:
-        await server.stop(None)
+        await server.stop(0)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pydfsnode.storage.answered_soon import FRESH_S, AnsweredSoon
+from pydfsnode.storage.answered_soon import FRESH_S, USABLE_S, AnsweredSoon
 from pydfsnode.storage.chunk_disk import ChunkDisk
 from pydfsnode.storage.chunk_store import ChunkStore
 
@@ -54,9 +54,24 @@ def test_an_answer_counts_for_a_moment_where_there_is_a_clock() -> None:
     soon = AnsweredSoon(seconds=lambda: now_s[0])
     assert [soon.measure(disk.ask) for _ in range(3)] == [7] * 3
     assert disk.asked == 1
-    now_s[0] += FRESH_S
+    now_s[0] += 2 * USABLE_S
     disk.free = 8
     assert soon.measure(disk.ask) == 8
+
+
+def test_nobody_waits_for_the_next_answer_while_the_last_one_is_young() -> None:
+    disk, now_s = Disk(), [5.0]
+    soon = AnsweredSoon(wait_s=10, seconds=lambda: now_s[0])
+    assert soon.measure(disk.ask) == 7
+    now_s[0] += 2 * FRESH_S
+    disk.free, disk.hang = 8, True
+    assert [soon.measure(disk.ask) for _ in range(3)] == [7] * 3
+    disk.goes_on.set()
+    asked = soon._asked
+    assert asked is not None
+    assert asked.result(10) == 8
+    assert soon.measure(disk.ask) == 8
+    assert disk.asked == 2
 
 
 def test_an_error_is_told_also_one_that_says_that_it_took_too_long() -> None:

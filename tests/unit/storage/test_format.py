@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydfsnode._fast import encode_entry
+from pydfsnode._fast import crc32c, encode_entry
 from pydfsnode.raft.effects import HardState
 from pydfsnode.storage.durable_mark import DurableMark
 from pydfsnode.storage.log_bounds import LogBounds
@@ -17,6 +17,7 @@ from pydfsnode.storage.log_recovery import (
 from pydfsnode.storage.memory_kv import MemoryKv
 from pydfsnode.storage.sealed import SealedStore
 from pydfsnode.storage.snapshot_stage import StageProgress
+from pydfsnode.storage.term_runs import checksum, row_checksum
 from tests.support.format_vectors import vector
 
 
@@ -55,14 +56,28 @@ def test_hard_state() -> None:
     assert decode_hard_state(vector("hard state")) == HardState(7, "m2")
 
 
+RUNS = "0300000000000000" + "0700000000000000" + "0500000000000000" + "0800000000000000"
+
+
 def test_bounds() -> None:
-    bounds = LogBounds(3, 1, 2, 0, 7, 0x1234ABCD, 2, 1, 0x5F3A9C01)
+    bounds = LogBounds(3, 1, 2, 0, 7, 0x1234ABCD, 2, 1, 0x5F3A9C01, 1, 2, 3)
     assert bounds.encode() == vector("bounds")
     assert LogBounds.decode(vector("bounds")) == bounds
 
 
 def test_bounds_of_before_snapshots_are_read() -> None:
     assert LogBounds.decode(vector("older bounds")) == LogBounds(3, 1, 2, 0, 7, 0x1234ABCD)
+
+
+def test_bounds_of_before_they_named_other_rows_are_read() -> None:
+    bounds = LogBounds(3, 1, 2, 0, 7, 0x1234ABCD, 2, 1, 0x5F3A9C01)
+    assert LogBounds.decode(vector("older bounds with incarnation")) == bounds
+
+
+def test_the_checksums_that_the_bounds_name() -> None:
+    assert checksum([(3, 7), (5, 8)]) == crc32c(bytes.fromhex(RUNS))
+    assert row_checksum(vector("hard state")) == crc32c(vector("hard state"))
+    assert checksum([]) == row_checksum(None) == 0
 
 
 def test_snapshot_progress() -> None:

@@ -271,6 +271,16 @@ def test_the_start_tells_the_configurations_in_the_log_and_before_it(kv: MemoryK
         log.write(Persist(3, base=b"again"), [], sync=True)
 
 
+def test_the_first_configuration_may_come_after_entries(kv: MemoryKv) -> None:
+    log = RaftLog.open(sealed(kv))
+    log.write(Persist(1, HardState(1, "m1"), None, 1, [entry(1, 1)]), [], sync=True)
+    log = RaftLog.open(sealed(kv))
+    assert log.start.base is None
+    log.write(Persist(2, base=b"first members"), [], sync=True)
+    start = RaftLog.open(sealed(kv)).start
+    assert (start.base, start.last_index) == (b"first members", 1)
+
+
 def test_a_directory_has_one_incarnation_for_ever(kv: MemoryKv) -> None:
     numbers = iter([7, 8])
     first = RaftLog.open(sealed(kv), None, lambda: next(numbers))

@@ -15,6 +15,8 @@ from pydfsnode.errors import (
     CorruptionError,
     SealBroken,
 )
+from pydfsnode.raft.effects import HardState, Persist
+from pydfsnode.storage.kv import KeyValue
 from pydfsnode.storage.log_recovery import decode_hard_state
 from pydfsnode.storage.memory_kv import MemoryKv
 from pydfsnode.storage.raft_log import RaftLog
@@ -44,7 +46,7 @@ def key_of(index: int) -> bytes:
     return b"\x01" + numbered_key(index)
 
 
-def value_of(kv: MemoryKv, key: bytes) -> bytes:
+def value_of(kv: KeyValue, key: bytes) -> bytes:
     value = kv.get(key)
     assert value is not None
     return value
@@ -104,6 +106,32 @@ def test_an_older_record_of_the_same_place_is_refused_by_its_term() -> None:
         RaftLog.open(sealed(kv))
 
 
+@pytest.mark.parametrize("index", [2, 3, 4])
+def test_an_older_record_between_others_is_refused_by_the_terms(index: int) -> None:
+    """Terms that never decrease are no proof: it lies where one term ends and the next begins."""
+    kv = MemoryKv()
+    log = RaftLog.open(sealed(kv))
+    log.write(group(1, [1, 1, 1, 1]), [], sync=True)
+    old = value_of(kv, key_of(index))
+    log.write(group(index, [2] * 3, truncate_from=index), [], sync=True)
+    kv.write([(key_of(index), old)], sync=True)
+    with pytest.raises(CorruptionError, match=r"the terms of the log's entries: .* an older one"):
+        RaftLog.open(sealed(kv))
+
+
+def test_an_older_record_behind_a_compaction_is_refused_by_the_terms() -> None:
+    kv = MemoryKv()
+    log = RaftLog.open(sealed(kv))
+    log.write(group(1, [1] * 6), [], sync=True)
+    old = value_of(kv, key_of(4))
+    log.write(group(4, [2, 2, 3], truncate_from=4), [], sync=True, state_index=3)
+    log.compact(2, b"members")
+    RaftLog.open(sealed(kv))
+    kv.write([(key_of(4), old)], sync=True)
+    with pytest.raises(CorruptionError, match="the terms of the log's entries: "):
+        RaftLog.open(sealed(kv))
+
+
 def test_an_older_last_record_is_refused_by_the_bounds() -> None:
     kv = MemoryKv()
     log = RaftLog.open(sealed(kv))
@@ -139,6 +167,58 @@ def test_a_removed_vote_is_refused(kv: MemoryKv) -> None:
     kv.write([(b"\x02", None)], sync=True)
     with pytest.raises(CorruptionError, match="hard state: term 0 is below the last entry's 3"):
         RaftLog.open(sealed(kv))
+
+
+@pytest.mark.parametrize("older", [HardState(3, ""), HardState(3, "m2"), None])
+def test_an_older_vote_is_refused_though_it_is_of_no_older_term_than_the_log(
+    kv: MemoryKv, older: HardState | None
+) -> None:
+    log = RaftLog.open(sealed(kv))
+    old = None
+    if older is not None:
+        log.write(Persist(1, older), [], sync=True)
+        old = value_of(kv, b"\x02")
+    log.write(Persist(1, HardState(4, "m3")), [], sync=True)
+    RaftLog.open(sealed(kv))
+    kv.write([(b"\x02", old)], sync=True)
+    with pytest.raises(CorruptionError, match="hard state: "):
+        RaftLog.open(sealed(kv))
+
+
+def test_an_older_membership_is_refused() -> None:
+    kv = MemoryKv()
+    log = RaftLog.open(sealed(kv))
+    log.write(group(1, [1] * 6), [], sync=True, state_index=6)
+    log.compact(2, b"m1 m2 m3")
+    old = value_of(kv, b"\x04")
+    log.compact(4, b"m1 m2 m4")
+    assert RaftLog.open(sealed(kv)).membership == b"m1 m2 m4"
+    kv.write([(b"\x04", old)], sync=True)
+    with pytest.raises(CorruptionError, match="membership: "):
+        RaftLog.open(sealed(kv))
+
+
+def test_older_bounds_are_refused_by_the_mark(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "m1")
+    log.write(group(1, [1, 1]), [], sync=True)
+    kv = log._store.kv
+    old = value_of(kv, b"\x03")
+    log.write(Persist(1, HardState(2, "m3")), [], sync=True)
+    kv.write([(b"\x03", old)], sync=True)
+    log.close()
+    with pytest.raises(CorruptionError, match="group 2 was durable"):
+        open_log(tmp_path / "m1")
+
+
+def test_bounds_that_name_nothing_yet_are_completed_with_the_next_write(kv: MemoryKv) -> None:
+    store = sealed(kv)
+    older = RaftLog.open(store).bounds._replace(hard_state_crc=0, membership_crc=0, terms_crc=0)
+    store.write([(3, b"", older.encode()[:60])], True)
+    log = RaftLog.open(store)
+    log.write(None, [], sync=True)
+    assert RaftLog.open(store).bounds == log.bounds
+    assert log.bounds.hard_state_crc
+    assert log.bounds.terms_crc
 
 
 def test_removed_bounds_are_refused(kv: MemoryKv) -> None:

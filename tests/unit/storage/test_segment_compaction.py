@@ -19,6 +19,7 @@ from tests.support.packed_chunks import (
     read_chunk,
     segment_files,
     write_chunk,
+    write_chunks,
 )
 
 
@@ -41,11 +42,9 @@ def _compact(held: ChunkReplicas) -> None:
 
 
 def test_compaction_frees_what_is_dead_and_loses_nothing(tmp_path: Path) -> None:
-    held = open_replicas(tmp_path / "d")
+    held = open_replicas(tmp_path / "d", segment_bytes=4 * BLOCK_BYTES)
     segments = held.disks.all[0].segments
-    segments.segment_bytes = 4 * BLOCK_BYTES
-    for chunk_id in range(40):
-        write_chunk(held, chunk_id, chunk_content(BLOCK_BYTES, chunk_id))
+    write_chunks(held, 40, BLOCK_BYTES)
     for chunk_id in range(40):
         if chunk_id % 4:
             held.delete(chunk_id, 1)
@@ -59,25 +58,19 @@ def test_compaction_frees_what_is_dead_and_loses_nothing(tmp_path: Path) -> None
         assert all(read_chunk(found, n) == chunk_content(BLOCK_BYTES, n) for n in left)
 
 
-def _opened_with_small_segments(directory: Path) -> ChunkReplicas:
-    held = open_replicas(directory)
-    held.disks.all[0].segments.segment_bytes = 2 * PACK_MAX
-    return held
-
-
 def test_compaction_merges_small_segments_and_keeps_tombstones_that_count(tmp_path: Path) -> None:
     directory = tmp_path / "d"
-    held = _opened_with_small_segments(directory)
+    held = open_replicas(directory, 2 * PACK_MAX)
     write_chunk(held, 1, chunk_content(PACK_MAX))
     write_chunk(held, 2, b"dead soon")
     for chunk_id in (11, 12):  # each start closes a segment
         held.close()
-        held = _opened_with_small_segments(directory)
+        held = open_replicas(directory, 2 * PACK_MAX)
         if chunk_id == 12:  # told in the segment that is compacted last
             held.delete(2, 1)
         write_chunk(held, chunk_id, chunk_content(1000))
     held.close()
-    held = _opened_with_small_segments(directory)
+    held = open_replicas(directory, 2 * PACK_MAX)
     assert len(segment_files(directory)) == 3
     _compact(held)
     assert len(segment_files(directory)) == 2  # the first one is not worth it
@@ -89,10 +82,8 @@ def test_a_crash_at_every_write_of_a_compaction_loses_and_wakes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = tmp_path / "d"
-    held = open_replicas(directory)
-    held.disks.all[0].segments.segment_bytes = 2 * BLOCK_BYTES
-    for chunk_id in range(8):
-        write_chunk(held, chunk_id, chunk_content(BLOCK_BYTES // 2, chunk_id))
+    held = open_replicas(directory, segment_bytes=2 * BLOCK_BYTES)
+    write_chunks(held, 8, BLOCK_BYTES // 2)
     for chunk_id in (1, 2, 5, 6):
         held.delete(chunk_id, 1)
     for disk in held.disks.live:
@@ -128,8 +119,7 @@ def test_a_chunk_deleted_while_it_moves_stays_deleted(
 ) -> None:
     segments = held.disks.all[0].segments
     segments.segment_bytes = BLOCK_BYTES
-    for chunk_id in range(4):
-        write_chunk(held, chunk_id, chunk_content(BLOCK_BYTES // 4, chunk_id))
+    write_chunks(held, 4, BLOCK_BYTES // 4)
     held.delete(0, 1)
     held.delete(1, 1)
     append = segments.append

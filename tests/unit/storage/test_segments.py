@@ -35,6 +35,7 @@ from tests.support.packed_chunks import (
     read_chunk,
     segment_files,
     write_chunk,
+    write_chunks,
 )
 
 SIZES = [1, 7, 1000, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES + 5, PACK_MAX]
@@ -159,10 +160,8 @@ def test_the_packed_copy_of_a_version_that_was_a_file_replaces_it(tmp_path: Path
 
 
 def test_a_full_segment_is_closed_and_the_next_one_begun(tmp_path: Path) -> None:
-    held = open_replicas(tmp_path / "d")
-    held.disks.all[0].segments.segment_bytes = 3 * BLOCK_BYTES
-    for chunk_id in range(12):
-        write_chunk(held, chunk_id, chunk_content(BLOCK_BYTES, chunk_id))
+    held = open_replicas(tmp_path / "d", segment_bytes=3 * BLOCK_BYTES)
+    write_chunks(held, 12, BLOCK_BYTES)
     assert len(segment_files(tmp_path / "d")) == 4
     again = crashed_copy(tmp_path / "d", tmp_path / "after")
     assert all(read_chunk(again, n) == chunk_content(BLOCK_BYTES, n) for n in range(12))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
+import msgspec
 
 from pydfsnode.errors import AccessDenied, InvalidArgument
 from pydfsnode.meta import ops
-from pydfsnode.meta.caller import SUPERUSER
+from pydfsnode.meta.audit_marks import AuditMark
 from pydfsnode.meta.results import Done
 from pydfsnode.roles.master.consensus import Consensus
+from pydfsnode.roles.master.own_operations import head_of_one
 from pydfsnode.rpc.audit_calls import from_message, to_message
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.pb import dfs_pb2 as pb
@@ -18,6 +19,7 @@ from pydfsnode.security.audit.checkpoints import fault_of
 from pydfsnode.security.tls import TlsStore
 
 SERVICE = "/pydfs.v1.Security/"
+PAGE_BYTES = 1024 * 1024
 
 
 class AuditService:
@@ -47,7 +49,7 @@ class AuditService:
             raise AccessDenied(f"{call.identity} may not sign the trail of {told.node[:200]}")
         if fault := fault_of(told, self._tls.authorities):
             raise InvalidArgument(f"this checkpoint of an audit trail is no proof: {fault}")
-        head = secrets.randbelow(2**64 - 1) + 1, 1, 1, self._consensus.wall_ms(), SUPERUSER
+        head = head_of_one(self._consensus.wall_ms())
         op = ops.MarkAudit(
             *head, told.node, told.trail, told.seq, told.sha256, told.at_ms, told.signature,
             told.chain_pem,
@@ -56,13 +58,22 @@ class AuditService:
         return pb.RecordAuditCheckpointResponse()
 
     async def checkpoints(
-        self, _: pb.AuditCheckpointsRequest, call: CallContext
+        self, request: pb.AuditCheckpointsRequest, call: CallContext
     ) -> pb.AuditCheckpointsResponse:
-        """The newest of each trail."""
+        """The newest of each trail, those of a node together; as many as make a message."""
         namespace = await self._consensus.read()
-        marks = namespace.tree.audit_marks.newest.values()
-        found = (
-            Checkpoint(m.node, m.trail, m.seq, m.sha256, m.at_ms, m.signature, m.chain)
-            for m in marks
-        )
-        return pb.AuditCheckpointsResponse(checkpoints=[to_message(each) for each in found])
+        answer, size = pb.AuditCheckpointsResponse(), 0
+        for mark in sorted(namespace.tree.audit_marks.newest.values(), key=_place):
+            if _place(mark) <= request.after:
+                continue
+            if size >= PAGE_BYTES:
+                answer.next = _place(answer.checkpoints[-1])
+                break
+            found = to_message(Checkpoint(*msgspec.structs.astuple(mark)))
+            answer.checkpoints.append(found)
+            size += found.ByteSize()
+        return answer
+
+
+def _place(mark: AuditMark | pb.AuditCheckpoint) -> str:
+    return f"{mark.node} {mark.trail}"

@@ -18,7 +18,9 @@ from pydfsnode.roles.master import health
 from pydfsnode.roles.master.fleet import Fleet
 from pydfsnode.roles.master.membership import Member, Membership
 from pydfsnode.roles.master.service.fleet_orders import safe_mode
+from pydfsnode.roles.master.store import kek_with_data
 from pydfsnode.rpc.context import CallContext
+from pydfsnode.rpc.node_service import links_of
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.peer_health import PeerHealth
 from pydfsnode.rpc.server import Handlers
@@ -162,22 +164,8 @@ class ClusterService:
             entries_sent=raft.entries_sent,
             groups_written=raft.groups_written,
             entries_written=raft.entries_written,
-            links=self._links(),
+            links=links_of(self._peers),
         )
-
-    def _links(self) -> list[pb.PeerLink]:
-        return [
-            pb.PeerLink(
-                peer=link.peer,
-                address=link.address,
-                breaker=str(link.state),
-                failures=link.failures,
-                retry_in_ms=link.retry_in_ms,
-                last_failure=link.last_failure,
-                faults=link.faults,
-            )
-            for link in (self._peers.peers() if self._peers is not None else ())
-        ]
 
     def _condition(self, raft: RaftStatus) -> health.Condition:
         servers = self._fleet.chunkservers()
@@ -201,6 +189,7 @@ class ClusterService:
             read_only_by=self._read_only_by(),
             expiring=self._expiring(),
             audit_problem=self._audit_problem(),
+            kek_with_data=kek_with_data(self._config),
             failed_disks=[
                 (s.node_id, s.load.failed_disks, s.load.disks)
                 for s in servers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar, cast
 
 from pydfsnode._fast import Statuses, messages_in_field_1
@@ -105,3 +106,13 @@ def answer(kind: type[S], view: FileView) -> S:
 def answer_bytes(view: FileView) -> bytes:
     """As `answer`, encoded."""
     return messages_in_field_1([STATUSES.of_view(view)])
+
+
+def created_bytes(view: FileView, leader_hint: str) -> bytes:
+    """As `answer_bytes`, of a CreateResponse."""
+    return answer_bytes(view) + _hint_of_created(leader_hint)
+
+
+@lru_cache(maxsize=8)  # of masters that led
+def _hint_of_created(leader_hint: str) -> bytes:
+    return pb.CreateResponse(leader_hint=leader_hint).SerializeToString()

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
+from pydfsnode.client.key_state import MasterKeys
 from pydfsnode.errors import PydfsError
 from pydfsnode.meta import ops
-from pydfsnode.meta.ops.add_chunk_key import KEY_BYTES
 from pydfsnode.meta.results import Done
 from pydfsnode.obs.log import get_logger
 from pydfsnode.roles.master.callers import Callers
 from pydfsnode.roles.master.capabilities import LEAD_MS
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.fleet import Fleet
-from pydfsnode.roles.master.key_upkeep import KeyUpkeep, OwnKeys
+from pydfsnode.roles.master.key_upkeep import KeyUpkeep
+from pydfsnode.roles.master.own_operations import new_chunk_key
 from pydfsnode.roles.master.service.admission import Admission
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.pb import dfs_pb2 as pb
@@ -72,7 +73,7 @@ class KeysService:
         head = self._admission.head(request.op, call)
         await self._consensus.read()
         administration = self._consensus.namespace.tree.administration
-        epoch, key = administration.chunk_key_epoch + 1, secrets.token_bytes(KEY_BYTES)
+        epoch, key = administration.chunk_key_epoch + 1, new_chunk_key()
         await self._admission.propose(ops.AddChunkKey(*head, epoch, key), Done)
         _tell("rotated", call, rotation=administration.chunk_key_epoch)
         return pb.RotateKeysResponse(keys=await self._state())
@@ -136,8 +137,8 @@ class KeysService:
             return pb.MasterKeyState(id=name, problem=error.message)
 
 
-def _message(own: OwnKeys) -> pb.MasterKeyState:
-    return pb.MasterKeyState(**own._asdict())
+def _message(own: MasterKeys) -> pb.MasterKeyState:
+    return pb.MasterKeyState(**asdict(own))
 
 
 def droppable_below(chunk_keys: Mapping[int, int], fleet: Fleet, wall_ms: int, keep_ms: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydfsnode._fast import only_text
 from pydfsnode.client.consistency import LINEARIZABLE, Consistency, Mode
-from pydfsnode.errors import InvalidArgument
+from pydfsnode.errors import InvalidArgument, NotLeader, PydfsError
 from pydfsnode.meta.caller import Caller
 from pydfsnode.meta.state import Namespace
 from pydfsnode.obs.metrics import metrics
@@ -163,23 +163,34 @@ class QueryHandlers:
     async def _read_as_asked(self, request: Any, caller: Caller, view: View) -> Any:
         asked = request.read
         wanted = _consistency(asked) or self._consistency
-        answer, freshness = await self._reading.answer(
-            wanted,
-            wanted.any_master or asked.from_follower,
-            lambda: view(self._consensus.namespace, request, caller),
-        )
-        # An answer without a label is linearizable; who says how fresh is told how fresh.
+        try:
+            answer, freshness = await self._reading.answer(
+                wanted,
+                wanted.any_master or asked.from_follower,
+                lambda: view(self._consensus.namespace, request, caller),
+            )
+        except PydfsError as error:
+            if (hint := self._hint()) and not isinstance(error, NotLeader):
+                error.fields["leader_hint"] = hint
+            raise
+        # An answer without a label is the leader's and linearizable; who says how fresh is told
+        # how fresh, and whom to ask for more.
         if isinstance(answer, Encoded):
             answer = answer.message()
-        if request.HasField("read") or not freshness.linearizable:
+        if request.HasField("read") or not (freshness.linearizable and self._consensus.is_leader):
             answer.freshness.CopyFrom(
                 pb.Freshness(
                     linearizable=freshness.linearizable,
                     staleness_ms=freshness.staleness_ms,
                     served_by=freshness.served_by,
+                    leader_hint=self._hint(),
                 )
             )
         return answer
+
+    def _hint(self) -> str:
+        """Who leads, in an answer of a master that does not; "" of the leader."""
+        return "" if self._consensus.is_leader else self._consensus.leader_hint
 
 
 def _is_short(request: pb.ListRequest) -> bool:

@@ -10,12 +10,12 @@ from cryptography import x509
 
 from pydfsnode.errors import AccessDenied, InvalidArgument, UnsafeChange
 from pydfsnode.meta import ops
-from pydfsnode.meta.caller import SUPERUSER
 from pydfsnode.meta.results import Done
 from pydfsnode.meta.trust import Authority, JoinToken
 from pydfsnode.obs.log import get_logger
 from pydfsnode.roles.master.callers import Callers
 from pydfsnode.roles.master.consensus import Consensus
+from pydfsnode.roles.master.own_operations import head_of_one
 from pydfsnode.roles.master.service.admission import Admission
 from pydfsnode.roles.master.trust_center import TrustCenter
 from pydfsnode.roles.master.trust_reports import NodeReport, next_step, renew_before_ms
@@ -122,7 +122,7 @@ class SecurityService:
                 "and node_id, or make a token for it with 'pydfsnode certs token'"
             )
         key_sha256 = hashlib.sha256(public_key_der(key)).hexdigest()
-        head = secrets.randbelow(2**64 - 1) + 1, 1, 1, self._consensus.wall_ms(), SUPERUSER
+        head = head_of_one(self._consensus.wall_ms())
         op = ops.UseJoinToken(*head, token_id, hashed, key_sha256)
         await self._consensus.propose(op, Done)
         chain = self._center.sign(ca, identity, key, list(token.hosts))

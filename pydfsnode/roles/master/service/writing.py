@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import msgspec
 
@@ -16,7 +17,13 @@ from pydfsnode.roles.master.capabilities import Capabilities
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.lease_recovery import LeaseRecovery
 from pydfsnode.roles.master.service.admission import Admission
-from pydfsnode.roles.master.service.conversions import answer, answer_bytes, chunk_done, fill
+from pydfsnode.roles.master.service.conversions import (
+    Encoded,
+    answer,
+    chunk_done,
+    created_bytes,
+    fill,
+)
 from pydfsnode.roles.master.service.quick import Encode, Quick, QuickChange, encoder
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.pb import dfs_pb2 as pb
@@ -80,7 +87,7 @@ class WritingHandlers:
 
     def quick(self) -> Quick:
         """See `Quick`."""
-        return Quick({"Create": QuickChange(self._quick_create(), FileView, answer_bytes)})
+        return Quick({"Create": QuickChange(self._quick_create(), FileView, self._created)})
 
     def _quick_create(self) -> Encode:
         fields = [
@@ -121,7 +128,11 @@ class WritingHandlers:
             return await self._create_chunked(fields, call)
         else:
             op = ops.Create(*fields)
-        return answer(pb.CreateResponse, await self._propose(op, FileView))
+        created = self._created(await self._propose(op, FileView))
+        return cast(pb.CreateResponse, Encoded(pb.CreateResponse, created))
+
+    def _created(self, view: FileView) -> bytes:
+        return created_bytes(view, self._consensus.leader_hint)
 
     async def _create_chunked(self, fields: NewFile, call: CallContext) -> pb.CreateResponse:
         """Create a file whose writer has bytes for a chunk already, and begin that chunk.
@@ -135,7 +146,7 @@ class WritingHandlers:
         targets = self._allocation.choose_first(replication, chunk_bytes, call.peer)
         op = ops.CreateChunked(*fields, targets) if targets else ops.Create(*fields)
         view = await self._propose(op, FileView)
-        response = pb.CreateResponse()
+        response = pb.CreateResponse(leader_hint=self._consensus.leader_hint)
         fill(response.status, view)
         opened = self._consensus.namespace.tree.open_files.get(view.inode_id)
         # The first answer to this request may have been lost, and found servers or found none.

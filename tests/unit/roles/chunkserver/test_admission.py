@@ -15,29 +15,26 @@ from pydfsnode.client.chunk_reader import read_chunk
 from pydfsnode.client.chunk_writer import ChunkWriter
 from pydfsnode.client.model import AllocatedChunk, ChunkBase, ChunkLocation
 from pydfsnode.errors import CapabilityRefused, KeyUnavailable, PipelineBroken
-from pydfsnode.roles.chunkserver.admission import ChunkAdmission
-from pydfsnode.roles.chunkserver.sealing import Sealing
 from pydfsnode.security.capability import CLOCKS_MS, LIFE_MS, Operation
 from tests.support.capabilities import CHUNK_KEY, token
-from tests.support.chunkservers import ChunkCluster, Chunkserver, chunk_cluster
+from tests.support.chunk_audit import ChunkTrail
+from tests.support.chunkservers import ChunkCluster, chunk_cluster
 from tests.unit.rpc.harness import counter
 
 CONTENT = b"content of a chunk"
 CRC = crc32c(CONTENT)
 
 
-def guard(server: Chunkserver) -> None:
-    sealing = Sealing(server.keys)
-    server.service._admission = ChunkAdmission(server.keys, server.clock, sealing.await_keys)
-
-
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[ChunkCluster]:
     async with chunk_cluster(tmp_path) as cluster:
+        trails = []
         for server in cluster.servers.values():
-            guard(server)
+            trails.append(ChunkTrail(server))
             server.keys.learn({1: CHUNK_KEY})
         yield cluster
+        for trail in trails:
+            trail.stop()
 
 
 def shown(cluster: ChunkCluster, chunk_id: int, version: int = 1, **other: object) -> bytes:
@@ -142,7 +139,8 @@ async def test_without_keys_a_server_says_so(
     monkeypatch.setattr("pydfsnode.roles.chunkserver.sealing.WAIT_S", 0.01)
     server = cluster["c1"]
     server.keys = type(server.keys)()
-    guard(server)
+    trail = ChunkTrail(server)
     peer = cluster.connect("c1", server.listen)
     with pytest.raises(KeyUnavailable, match="no key to check capabilities"):
         await wire_chunks.chunk_state(peer, 7, 5000, shown(cluster, 7))
+    assert trail.records() == []

@@ -16,6 +16,7 @@ from pydfsnode.limits import MIB
 from pydfsnode.roles.chunkserver.pipeline import ChainPlace, WritePipeline
 from pydfsnode.rpc.chunk_packets import make_packet
 from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.rpc.stream_watch import Sign
 from pydfsnode.storage.chunk_store import ChunkStore
 
 CRC = crc32c(bytes(2 * MIB))
@@ -53,6 +54,9 @@ class FakeStream:
 
     async def cancel(self) -> None:
         self.cancelled = True
+
+    def sign_of_life(self) -> Sign:
+        return Sign(0.0, 0)
 
     def ack(self, acked_bytes: int, **more: Any) -> None:
         self.incoming.put_nowait(pb.WriteChunkAck(acked_bytes=acked_bytes, **more))
@@ -127,6 +131,12 @@ async def test_packets_go_on_as_they_came_to_the_next_server_with_the_rest_of_th
     await chain.until(lambda: chain.downstream.sent)
     assert [a.node_id for a in chain.opening.downstream] == ["c3"]
     assert chain.downstream.sent == [b"".join(make_packet(0, bytes(MIB)))]
+
+
+async def test_the_next_server_has_less_time_than_this_one(chain: Chain) -> None:
+    chain.packets(1)
+    await chain.until(lambda: chain.downstream.sent)
+    assert chain.opening.stall_ms == wire_chunks.stall_s(2) * 750
 
 
 async def test_only_what_every_server_has_is_acknowledged(chain: Chain) -> None:

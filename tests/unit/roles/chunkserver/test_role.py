@@ -12,15 +12,19 @@ import pytest
 from pydfsnode.client.chunk_writer import ChunkWriter
 from pydfsnode.client.connections import ConnectionPool
 from pydfsnode.client.model import AllocatedChunk, Replica
+from pydfsnode.client.wire_chunks import chunk_state
 from pydfsnode.config import NodeConfig
-from pydfsnode.errors import DurabilityFailure, PipelineBroken, StaleEpoch
+from pydfsnode.errors import CapabilityRefused, DurabilityFailure, PipelineBroken, StaleEpoch
 from pydfsnode.roles.base import Node
 from pydfsnode.roles.chunkserver.role import ChunkserverRole
+from pydfsnode.rpc.audit_calls import from_message
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.framed_server import FramedServer
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.runtime.clock import SystemClock
 from pydfsnode.runtime.supervisor import Supervisor
+from pydfsnode.security.audit.record import FORMATS
+from pydfsnode.security.audit.verify import verify_trails
 from pydfsnode.security.tls import TlsStore
 from tests.support.capabilities import CHUNK_KEY, token
 from tests.support.certs import make_cluster_certs
@@ -33,12 +37,14 @@ class FakeMaster:
         self.epoch = epoch
         self.held: dict[int, int] = {}
         self.senders: set[str] = set()
+        self.checkpoints: list[pb.AuditCheckpoint] = []
 
     def handlers(self) -> dict[str, Any]:
         return {
             "/pydfs.v1.Fleet/Heartbeat": self.heartbeat,
             "/pydfs.v1.Fleet/FullReport": self.full_report,
             "/pydfs.v1.Fleet/ChunkKeys": self.chunk_keys,
+            "/pydfs.v1.Security/RecordAuditCheckpoint": self.record_checkpoint,
         }
 
     async def heartbeat(self, request: pb.HeartbeatRequest, call: CallContext) -> Any:
@@ -50,6 +56,13 @@ class FakeMaster:
 
     async def chunk_keys(self, request: pb.ChunkKeysRequest, call: CallContext) -> Any:
         return pb.ChunkKeysResponse(keys=[pb.ChunkKey(epoch=1, key=CHUNK_KEY)])
+
+    async def record_checkpoint(
+        self, request: pb.RecordAuditCheckpointRequest, call: CallContext
+    ) -> Any:
+        assert request.checkpoint.node == call.identity.uri
+        self.checkpoints.append(request.checkpoint)
+        return pb.RecordAuditCheckpointResponse()
 
     async def full_report(self, request: pb.FullReportRequest, call: CallContext) -> Any:
         self.held.update({r.chunk_id: r.length for r in request.replicas})
@@ -143,6 +156,26 @@ async def test_a_ping_names_the_node(running: Running) -> None:
         "/pydfs.v1.Node/Ping", pb.PingRequest(payload=b"hello"), timeout_ms=5000
     )
     assert (answer.payload, answer.node_id, answer.role) == (b"hello", "c1", "chunkserver")
+
+
+async def test_its_trail_tells_of_its_life_and_the_masters_get_checkpoints(
+    running: Running, tmp_path: Path
+) -> None:
+    await _until(lambda: running.page()["epoch"] == 3)
+    peer = running.pool.channel("chunkserver", "c1", running.listen)
+    with pytest.raises(CapabilityRefused):
+        await chunk_state(peer, 7, 5000, token("bob", 7))
+    await _until(lambda: running.master.checkpoints)
+    await running.role.stop()
+    (report,) = verify_trails(
+        [tmp_path / "c1-audit"], [from_message(each) for each in running.master.checkpoints]
+    )
+    assert (report.bad, report.node, report.notes) == ("", "c1", [])
+    assert report.proven_seq >= running.master.checkpoints[0].seq > 0
+    (trail,) = (tmp_path / "c1-audit").iterdir()
+    records = [FORMATS["json"].parse(line) for line in trail.read_bytes().splitlines()]
+    told = [record.cmd for record in records if record.cmd != "checkpoint"]
+    assert told == ["begin", "chunkKeys", "getReplicaVisibleLength", "end"]
 
 
 async def test_a_failed_sync_stops_the_node(

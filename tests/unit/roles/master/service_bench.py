@@ -51,6 +51,10 @@ class Driver:
     def status(self) -> FakeStatus:
         return FakeStatus()
 
+    @property
+    def leader_hint(self) -> str:
+        return "m1=h:1" if self.is_leader else "m2=h:1"
+
     def require_leader(self) -> None:
         if not self.is_leader:
             raise NotLeader("m1 is not the leader; ask m2=h:1", leader_hint="m2=h:1")

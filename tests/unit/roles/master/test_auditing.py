@@ -11,8 +11,9 @@ import pytest
 
 from pydfsnode.errors import AccessDenied, NotFound, NotLeader, Unavailable
 from pydfsnode.raft.configuration import Configuration
+from pydfsnode.roles.audit.recording import STRANGERS_PER_S
 from pydfsnode.roles.master.audited_calls import AUDITED, NOT_RECORDED, audited
-from pydfsnode.roles.master.auditing import STRANGERS_PER_S, Auditing
+from pydfsnode.roles.master.auditing import Auditing
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.methods import METHODS
 from pydfsnode.rpc.pb import dfs_pb2 as pb
@@ -98,6 +99,18 @@ async def test_what_failed_is_recorded_as_such(
         await bench.call(MKDIRS, pb.MkdirsRequest(path="/a"), error)
     (found,) = bench.records()
     assert (found.outcome, found.allowed) == (outcome, allowed)
+
+
+async def test_whom_a_gateway_acts_for_is_recorded_with_it(bench: AuditBench) -> None:
+    call = call_of("/pydfs.v1.Namespace/Batch")
+    call.via = Identity("c", "gateway", "g1")
+    item = pb.BatchItem(method="Mkdirs", request=pb.MkdirsRequest(path="/a").SerializeToString())
+    bench.auditing.batch([item], {}, call)
+    await asyncio.sleep(0)
+    (found,) = bench.records()
+    assert (found.user, found.role, found.via, found.ip) == (
+        "bob", "user", "gateway/g1", "10.0.0.9",
+    )  # fmt: skip
 
 
 async def test_another_masters_call_is_recorded_there(bench: AuditBench) -> None:

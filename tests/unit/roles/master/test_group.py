@@ -11,8 +11,10 @@ import pytest
 
 from pydfsnode.config import SnapshotPolicy
 from pydfsnode.errors import ConfigError, DirectoryLocked, UnsafeChange
+from pydfsnode.raft.configuration import Configuration
 from pydfsnode.roles.master import recovery
 from pydfsnode.rpc.pb import dfs_pb2 as pb
+from pydfsnode.runtime.raft_driver import RaftDriver
 from tests.support.masters import Group
 
 TRIO = ("m1", "m2", "m3")
@@ -52,6 +54,24 @@ async def test_three_begin_together_and_elect_one(group: Group) -> None:
     await group.start("m3")
     await mkdirs(group, "/a")
     assert await voters(group) == list(TRIO)
+
+
+async def test_who_writes_the_decision_last_keeps_what_a_leader_sent_before(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = RaftDriver.bootstrap
+
+    async def late(driver: RaftDriver, configuration: Configuration) -> None:
+        while driver.status().node_id == "m3" and not driver.status().last_index:
+            await asyncio.sleep(0)
+        await original(driver, configuration)
+
+    monkeypatch.setattr(RaftDriver, "bootstrap", late)
+    await group.start(*TRIO)
+    await mkdirs(group, "/a")
+    await group.stop("m1" if await group.leader() != "m1" else "m2")
+    await mkdirs(group, "/b")  # takes the vote and the disk of m3
+    assert group.masters["m3"].supervisor.failure is None
 
 
 async def test_grown_to_five_and_shrunk_to_three_others(group: Group) -> None:

@@ -7,8 +7,10 @@ import pytest
 from pydfsnode._fast import encode_entry
 from pydfsnode.errors import CorruptionError, InvariantViolation
 from pydfsnode.fleet.bounds import WARM_UP_MS
+from pydfsnode.ids import ROOT_INODE_ID
 from pydfsnode.meta import ops
 from pydfsnode.meta.codec import encode_op
+from pydfsnode.meta.rolling_digest import WINDOW_MS
 from pydfsnode.meta.state import DIGEST_EVERY, Namespace
 from pydfsnode.raft.types import KIND_NOOP, KIND_OPERATION
 from pydfsnode.roles.master.fleet import Fleet, Heartbeat
@@ -62,20 +64,57 @@ class Machine:
 SOME = entries(2 * DIGEST_EVERY + 10)
 
 
+INTERVALS = [DIGEST_EVERY, 2 * DIGEST_EVERY]
+SLICES = [WINDOW_MS + 1, 2 * WINDOW_MS + 1]
+"""Where the time, which is the index, comes into another window: before it is no operation."""
+
+
 def test_digests_are_those_of_the_entries_not_of_the_batches() -> None:
-    expected = Machine().apply(SOME, batch=len(SOME), drain_every=1)
-    assert [index for index, _ in expected] == [DIGEST_EVERY, 2 * DIGEST_EVERY]
-    for batch, drain_every in ((1, 5), (100, 1), (1024, 2)):
+    expected = Machine().apply(SOME, batch=1, drain_every=1)
+    assert [index for index, _ in expected] == sorted(INTERVALS + SLICES)
+    for batch, drain_every in ((100, 5), (350, 1), (512, 2)):
         other = Machine()
         assert other.apply(SOME, batch, drain_every) == expected
         assert other.machine.take_digests() == []
 
 
+def test_who_is_behind_digests_one_slice_of_a_batch() -> None:
+    expected = Machine().apply(SOME, batch=1, drain_every=1)
+    found = Machine().apply(SOME, batch=len(SOME), drain_every=1)
+    assert [index for index, _ in found] == sorted([*INTERVALS, SLICES[0]])
+    assert set(found) < set(expected)
+
+
+def test_an_interval_that_ends_where_a_slice_has_its_turn_keeps_its_digest_alone() -> None:
+    late = DIGEST_EVERY + WINDOW_MS
+    ops_ = [ops.RenewLease(1, i, i, i if i < DIGEST_EVERY else late, USER) for i in range(1, 1026)]
+    some = [encode_entry(op.seq, 1, KIND_OPERATION, encode_op(op)) for op in ops_]
+    for batch in (1, 1023, 1024, 1025):
+        found = Machine().apply(some, batch, drain_every=1)
+        assert [index for index, _ in found] == [WINDOW_MS, DIGEST_EVERY]
+        assert {len(digest) for _, digest in found} == {16}
+
+
+def test_a_row_that_was_changed_behind_its_back_changes_a_slice() -> None:
+    expected, changed = Machine(), Machine()
+    for each in (expected, changed):
+        each.machine.apply(1, SOME[:900])
+    inode = changed.namespace.tree.table.get(ROOT_INODE_ID + 1)
+    assert inode is not None
+    inode.mode ^= 1
+    found = []
+    for each in (expected, changed):
+        each.machine.apply(901, SOME[900:1020])
+        found.append(each.machine.take_digests())
+    assert [index for index, _ in found[0]] == SLICES[:1]
+    assert found[0] != found[1]
+
+
 def test_a_planted_divergence_changes_the_digest_of_its_interval() -> None:
     expected = Machine().apply(SOME, 100, 1)
     planted = Machine().apply(entries(len(SOME), planted=1501), 100, 1)
-    assert planted[0] == expected[0]
-    assert planted[1] != expected[1]
+    differ = [one[0] for one, other in zip(expected, planted, strict=True) if one != other]
+    assert differ == [SLICES[1], INTERVALS[1]]
 
 
 def test_a_replaced_namespace_goes_on_as_the_other() -> None:
@@ -94,8 +133,9 @@ def test_a_replaced_namespace_goes_on_as_the_other() -> None:
         each.machine.apply(1501, SOME[1500:])
     assert held.state_hash() == ahead.namespace.state_hash()
     # The first interval after the load was not seen whole: nothing is claimed about it.
-    assert ahead.machine.take_digests()[-1][0] == 2 * DIGEST_EVERY
-    assert behind.machine.take_digests() == []
+    *_, slices, interval = ahead.machine.take_digests()
+    assert interval[0] == 2 * DIGEST_EVERY
+    assert behind.machine.take_digests() == [slices]
 
 
 def test_rows_with_a_hole_are_refused_and_nothing_changes() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from pydfsnode import limits
 from pydfsnode.client.consistency import Consistency
-from pydfsnode.errors import InvalidArgument
+from pydfsnode.errors import InvalidArgument, NotFound
 from pydfsnode.roles.master.service.namespace import SERVICE
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.methods import METHODS
@@ -17,6 +17,8 @@ from tests.unit.client.fakes import ANN, FakeCluster
 
 CONTEXT = CallContext(ANN, METHODS[f"{SERVICE}Stat"])
 Options = pb.ReadOptions
+LEADER = "m1=10.0.0.1:7001"
+"""What `FakeConsensus` says."""
 REQUESTS = {
     "Stat": pb.StatRequest,
     "List": pb.ListRequest,
@@ -123,3 +125,28 @@ async def test_bounded_without_a_bound_and_an_unknown_mode_are_refused(leader: R
         await leader.ask(mode=Options.BOUNDED)
     with pytest.raises(InvalidArgument, match="read mode 77"):
         await leader.ask(mode=77)
+
+
+async def test_who_does_not_lead_says_who_does(follower: Reads) -> None:
+    for mode in (Options.STALE, Options.BOUNDED):
+        answer = await follower.ask(mode=mode, max_staleness_ms=1)
+        assert answer.freshness.leader_hint == LEADER
+    with pytest.raises(NotFound) as refused:
+        await follower.handlers[f"{SERVICE}Stat"](
+            pb.StatRequest(path="/missing", read=Options(mode=Options.STALE)), CONTEXT
+        )
+    assert refused.value.fields["leader_hint"] == LEADER
+
+
+async def test_a_follower_by_configuration_says_so_too() -> None:
+    follower = await Reads("follower").begin(leads=False)
+    answer = await follower.ask()
+    assert (answer.freshness.linearizable, answer.freshness.leader_hint) == (True, LEADER)
+
+
+async def test_the_leader_hints_at_nobody(leader: Reads) -> None:
+    answer = await leader.ask(mode=Options.STALE)
+    assert answer.freshness.leader_hint == ""
+    with pytest.raises(InvalidArgument) as refused:
+        await leader.ask(mode=Options.BOUNDED)
+    assert "leader_hint" not in refused.value.fields

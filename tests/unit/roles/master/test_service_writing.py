@@ -120,6 +120,27 @@ async def test_contents_that_are_deleted_make_room(service: Service) -> None:
     assert proposed(service) is ops.CreateInline
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pb.CreateRequest(path="/f"),
+        pb.CreateRequest(path="/f", content=b"hello"),
+        pb.CreateRequest(path="/f", allocate=True),
+    ],
+)
+async def test_every_answer_to_a_creation_says_who_leads(
+    service: Service, request_: pb.CreateRequest
+) -> None:
+    answer = await service.ask("Create", request_)
+    assert answer.status.path == "/f"
+    assert answer.leader_hint == service.cluster.consensus.leader_hint
+    begun = answer.chunk
+    if not request_.allocate and not request_.HasField("content"):
+        opened = pb.AllocateChunkRequest(inode_id=answer.status.inode_id)
+        begun = await service.ask("AllocateChunk", opened)
+    assert begun.leader_hint == (answer.leader_hint if begun.chunk_id else "")
+
+
 async def test_a_creation_asked_again_gets_the_first_answer(service: Service) -> None:
     request = pb.CreateRequest(path="/f", content=b"x")
     first = await service.ask("Create", request)

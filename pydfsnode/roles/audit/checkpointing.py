@@ -1,4 +1,4 @@
-"""Signs this master's audit trail now and then, in the trail itself and for all masters to keep."""
+"""Signs this node's audit trail now and then, in the trail itself and for all masters to keep."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pydfsnode.security.audit.trail import Trail
 from pydfsnode.security.tls import TlsStore
 
 LOOK_S = 1.0
-_log = get_logger("roles.master.audit")
+_log = get_logger("roles.audit")
 
 
 class Checkpointing:

@@ -1,0 +1,1 @@
+"""The audit trail of a running node: who feeds it, and who signs it."""
