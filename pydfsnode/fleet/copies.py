@@ -98,6 +98,11 @@ class CopyOrders:
             if not ok:
                 self._failed[chunk_id, node_id] = now_ms + FAILED_COPY_MS
 
+    def restarted(self, node_id: str) -> None:
+        """The process of *node_id* is another one: it knows nothing of what was ordered of it."""
+        for chunk_id, target in [key for key in self._running if key[1] == node_id]:
+            self._end(chunk_id, target)
+
     def review(self, now_ms: int) -> None:
         """End what is reported, not needed, hopeless or too old."""
         self._looks_left = THOROUGH_LOOKS_MAX

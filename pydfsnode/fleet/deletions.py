@@ -47,8 +47,19 @@ class DeleteOrders:
         """End what is reported gone or too old; the latter is decided on again, not repeated."""
         for (chunk_id, node_id), until_ms in list(self._running.items()):
             if self._replicas.replica(node_id, chunk_id) is None or now_ms >= until_ms:
-                del self._running[chunk_id, node_id]
-                self._of_server[node_id] -= 1
+                self._end(chunk_id, node_id)
+
+    def restarted(self, node_id: str) -> None:
+        """The process of *node_id* is another one: it knows nothing of what was ordered of it.
+
+        What was condemned stays so: the old process may have deleted it with its last breath.
+        """
+        for chunk_id, server in [key for key in self._running if key[1] == node_id]:
+            self._end(chunk_id, server)
+
+    def _end(self, chunk_id: int, node_id: str) -> None:
+        del self._running[chunk_id, node_id]
+        self._of_server[node_id] -= 1
 
     def plan_surplus(self, now_ms: int) -> list[Delete]:
         """Bad replicas of chunks with enough good ones, and good ones beyond what is wanted."""

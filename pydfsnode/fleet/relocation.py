@@ -160,6 +160,12 @@ class Relocations:
             self._end(begun)
             self._failed[chunk_id, node_id] = now_ms + FAILED_COPY_MS
 
+    def restarted(self, node_id: str) -> None:
+        """The process of *node_id* is another one: it knows nothing of copies ordered of it."""
+        for begun in self.running:
+            if begun.target == node_id and not begun.copied:
+                self._end(begun)
+
     def review(self, now_ms: int) -> list[Delete]:
         """End what is done, not needed or too old; delete the sources of what was copied."""
         for key in [key for key, until_ms in self._failed.items() if now_ms >= until_ms]:

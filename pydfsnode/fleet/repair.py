@@ -93,6 +93,11 @@ class RepairPlanner:
         """*node_id* says that its copy of *chunk_id* ended; a success shows in its report."""
         self._copies.done(chunk_id, node_id, ok, self._replicas.now_ms)
 
+    def restarted(self, node_id: str) -> None:
+        """*node_id* was started anew, maybe before its silence was noticed: order it all again."""
+        self._copies.restarted(node_id)
+        self.deletes.restarted(node_id)
+
     def status(self) -> RepairStatus:
         """How it stands."""
         return RepairStatus(

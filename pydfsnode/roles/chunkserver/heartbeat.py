@@ -40,8 +40,8 @@ CORRUPT_MAX = 1000  # limits.py candidate
 _log = get_logger("chunkserver.heartbeat")
 
 
-LearnMasters = Callable[[int, list[Peer]], Awaitable[None]]
-"""(epoch, all masters)"""
+LearnMasters = Callable[[int, list[Peer], bool], Awaitable[None]]
+"""(epoch, all masters, whether it leads who lists them)"""
 
 
 Heard = Callable[[Word, FetchKeys], Awaitable[None]]
@@ -103,7 +103,7 @@ class MasterLink:
             state: asked before every heartbeat.
             learn_epoch: told the epoch of every answer; returns when it is durable.
             interval_ms: between heartbeats while nothing changes.
-            learn_masters: told the masters that a leader lists.
+            learn_masters: told the masters that this one lists.
             heard: told what every answer says of sealing.
             first_report: number of the first report.
         """
@@ -191,9 +191,9 @@ class MasterLink:
             return False
         self.is_leader = answer.is_leader
         self._note_reached(True, "")
-        if answer.is_leader and answer.masters and self._learn_masters is not None:
+        if answer.masters and self._learn_masters is not None:
             listed = [Peer(master.node_id, master.listen) for master in answer.masters]
-            await self._learn_masters(answer.epoch, listed)
+            await self._learn_masters(answer.epoch, listed, answer.is_leader)
         return True
 
     async def _chunk_keys(self) -> dict[int, bytes]:

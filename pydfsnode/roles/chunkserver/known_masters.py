@@ -1,8 +1,9 @@
 """The masters that a chunkserver knows: of its configuration, and as the leader told them last.
 
-What the leader told is kept in `masters.json` of the data directory, so that a chunkserver finds a
-cluster all of whose configured masters are gone. It is a hint, not a promise: a file that cannot be
-read or written costs a warning.
+While no leader is found, those that followers list are tried as well. What the leader told is kept
+in `masters.json` of the data directory, so that a chunkserver finds a cluster all of whose
+configured masters are gone. It is a hint, not a promise: a file that cannot be read or written
+costs a warning.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ class KnownMasters:
         self._configured = tuple(configured)
         self._path = directory / FILE_NAME
         self._learned = self._load()
+        self._heard: tuple[Peer, ...] = ()
 
     def addresses(self) -> Mapping[str, tuple[str, ...]]:
-        """Every known master; what the leader told before what is configured."""
+        """Every known master; what the leader told before what is configured, then hearsay."""
         found: dict[str, tuple[str, ...]] = {}
-        for peer in (*self._learned, *self._configured):
+        for peer in (*self._learned, *self._configured, *self._heard):
             before = found.get(peer.node_id, ())
             if peer.listen not in before:
                 found[peer.node_id] = (*before, peer.listen)
@@ -44,10 +46,18 @@ class KnownMasters:
     def learn(self, listed: Iterable[Peer]) -> bool:
         """Take the leader's list of all masters for the last one; whether it tells anything new."""
         learned = _usable(listed)
-        if not learned or learned == self._learned:
+        if not learned or (learned == self._learned and not self._heard):
             return False
-        self._learned = learned
+        self._learned, self._heard = learned, ()
         return True
+
+    def hear(self, listed: Iterable[Peer]) -> bool:
+        """Take a follower's list until a leader tells its own; whether it tells anything new."""
+        known = self.addresses()
+        new = [peer for peer in _usable(listed) if peer.listen not in known.get(peer.node_id, ())]
+        room = LEARNED_MAX - len(self._heard)
+        self._heard += tuple(new[:room])
+        return bool(new[:room])
 
     def save(self) -> None:
         """Keep the leader's list over restarts; blocking."""

@@ -134,11 +134,18 @@ class MasterLinks:
         for link in self._links.values():
             link.note_done(done)
 
-    async def learn(self, epoch: int, listed: Sequence[Peer]) -> None:
-        """Take the list of all masters that the leader of *epoch* told."""
+    async def learn(self, epoch: int, listed: Sequence[Peer], leads: bool) -> None:
+        """Take the list of all masters that a master told in *epoch*.
+
+        A follower's only adds to those known, and only while none of these leads: a master that was
+        added and elected between two heartbeats is known to nobody here.
+        """
         if epoch < self._highest_epoch():
             return  # deposed: others may have come since, and those it names may be gone
-        if self._known.learn(listed):
+        if not leads:
+            if not self.leader and self._known.hear(listed):
+                self._follow()
+        elif self._known.learn(listed):
             # First: the link that told this may be among those that end here.
             await self._off_loop(self._known.save)
             self._follow()

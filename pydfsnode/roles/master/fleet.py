@@ -138,6 +138,9 @@ class Fleet:
             Overloaded: too many chunkservers.
         """
         now_ms = self._clock.monotonic_ms()
+        before = self._servers.get(beat.node_id)
+        if before is not None and before.incarnation != beat.incarnation:
+            self._restarted(beat.node_id)
         is_new = self._servers.heartbeat(
             beat.node_id, now_ms, beat.listen, beat.rack, beat.used_bytes, beat.free_bytes,
             beat.chunks, beat.streams, beat.incarnation, beat.load,
@@ -156,6 +159,12 @@ class Fleet:
             self._planner.copy_done(chunk_id, beat.node_id, succeeded)
             self.operations.copy_done(chunk_id, beat.node_id, succeeded, now_ms)
         return full_wanted, self._take_orders(beat.node_id, led_term)
+
+    def _restarted(self, node_id: str) -> None:
+        """A new process knows no orders of the old one: nobody waits for those any more."""
+        self._orders.pop(node_id, None)
+        self._planner.restarted(node_id)
+        self.operations.restarted(node_id)
 
     def _note_trouble(self, beat: Heartbeat, now_ms: int) -> None:
         """For the server's health; corrupt replicas are named again until they are gone."""

@@ -153,6 +153,10 @@ class FleetOperations:
         """*node_id* says that its copy of *chunk_id* ended."""
         self._relocations.done(chunk_id, node_id, ok, now_ms)
 
+    def restarted(self, node_id: str) -> None:
+        """*node_id* was started anew."""
+        self._relocations.restarted(node_id)
+
     def _moved(self, done: Relocation) -> None:
         self._draining.moved(done.source)
         self._balancing.moved(done)

@@ -3655,7 +3655,7 @@ class HeartbeatResponse(google.protobuf.message.Message):
     def commands(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Command]: ...
     @property
     def masters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Address]:
-        """all members, from a leader that knows them to be committed"""
+        """all members, when known to be committed; from a follower only hints"""
 
     def __init__(
         self,

@@ -146,6 +146,22 @@ def test_a_target_that_dies_gives_its_order_to_another() -> None:
     assert second.node_id not in (first.node_id, "c1", "c2")
 
 
+def test_what_a_restarted_server_was_ordered_is_ordered_again_at_once() -> None:
+    """A restart within the time of silence was not noticed: the copy came two minutes later."""
+    leader = Leader(3)
+    leader.want(7, "c1", "c2")
+    leader.want(8, "c1", "c2", "c3", replication=2)
+    first = leader.plan()
+    assert {type(order) for order in first} == {Copy, Delete}
+    assert leader.plan(1000) == []
+    for name in leader.names:
+        leader.planner.restarted(name)
+    assert leader.planner.status().copies_running == 0
+    assert leader.planner.status().deletions_running == 0
+    again = leader.plan(1000)
+    assert sorted(map(repr, again)) == sorted(map(repr, first))
+
+
 def test_the_most_endangered_go_first_and_no_server_gets_more_than_its_share() -> None:
     leader = Leader(6)
     for chunk_id in range(1, 6 * COPY_ORDERS_MAX):

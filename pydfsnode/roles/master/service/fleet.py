@@ -54,7 +54,7 @@ class FleetService:
             is_leader=leads,
             full_report_wanted=full_wanted,
             commands=[self._command(order, call.identity.name) for order in orders],
-            masters=self._masters() if leads else (),
+            masters=self._masters(),
             chunk_key_epoch=self._namespace.tree.administration.chunk_key_epoch,
             seal_chunks=leads and self._seal_chunks,
             oldest_chunk_key_epoch=self._namespace.tree.administration.oldest_chunk_key_epoch,

@@ -178,6 +178,28 @@ async def test_only_the_newest_leader_is_believed(node: Node) -> None:
     assert set(node.links.reached()) == {"m1", "m2", "m3"}
 
 
+async def test_a_leader_that_only_followers_know_is_found(node: Node) -> None:
+    """m3 was added and elected between two heartbeats: none of those known here leads any more."""
+    await node.add(1)
+    node.cluster.lists(M1, 2, M1, M2, M3, leads=False)
+    await _until(lambda: node.cluster.holds("m3") == {1})
+    assert not (node.directory / FILE_NAME).exists(), "hearsay is not remembered"
+    node.cluster.lists(M3, 2, M1, M3)
+    await _until(lambda: node.links.leader == "m3")
+    await _until((node.directory / FILE_NAME).exists)
+    node.cluster.lists(M3, 2, M1, M2)  # a list of the leader's ends hearsay
+    await _until(lambda: "m3" not in node.links.reached())
+
+
+async def test_what_followers_of_an_older_term_list_is_not_heard(node: Node) -> None:
+    node.cluster.lists(M2, 7, leads=False)
+    await _until(lambda: node.epoch.highest == 7)
+    node.cluster.lists(M1, 6, M1, M2, M4, leads=False)
+    beats = node.cluster.beats["m1"]
+    await _until(lambda: node.cluster.beats["m1"] > beats + 3)
+    assert set(node.links.reached()) == {"m1", "m2"}
+
+
 async def test_the_masters_are_remembered_over_a_restart(node: Node) -> None:
     node.cluster.lists(M1, 2, M3, M4)
     await _until(lambda: len(node.links.reached()) == 4)
@@ -230,6 +252,21 @@ def test_nonsense_is_not_learned_and_not_without_bound(tmp_path: Path) -> None:
     assert not known.learn([Peer("m9", "nowhere"), Peer("a/b", "h:1")])
     assert known.learn(Peer(f"x{n}", "h:1") for n in range(2 * LEARNED_MAX))
     assert len(known.addresses()) == LEARNED_MAX + 1
+
+
+def test_hearsay_adds_until_the_leader_tells_and_not_without_bound(tmp_path: Path) -> None:
+    known = KnownMasters([M1], tmp_path)
+    assert known.hear([M1, M2])
+    assert not known.hear([M2, M1])
+    assert set(known.addresses()) == {"m1", "m2"}
+    assert known.hear(Peer(f"x{n}", "h:1") for n in range(LEARNED_MAX))
+    assert not known.hear([M4])
+    assert len(known.addresses()) == LEARNED_MAX + 1
+    assert known.learn([M1, M3])
+    assert set(known.addresses()) == {"m1", "m3"}
+    assert known.hear([M4])
+    assert known.learn([M1, M3]), "the same list again ends hearsay"
+    assert set(known.addresses()) == {"m1", "m3"}
 
 
 def test_a_disk_that_refuses_costs_only_the_memory(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pydfsnode.errors import (
     SafeMode,
     UnsafeChange,
 )
-from pydfsnode.fleet.bounds import WARM_UP_MS
+from pydfsnode.fleet.bounds import EXPECT_MS, WARM_UP_MS
 from pydfsnode.roles.master.service import fleet_fsck
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from tests.support.masters import Master, node_config
@@ -298,3 +298,24 @@ async def test_how_far_the_verification_is_reaches_the_status(master: Master) ->
     status = await master.call("/pydfs.v1.Cluster/Status", pb.ClusterStatusRequest())
     assert status.chunkservers[0].scrub == told
     assert not status.chunkservers[1].HasField("scrub")
+
+
+async def test_a_server_that_was_restarted_gets_its_orders_again(master: Master) -> None:
+    """Within the time of silence nobody notices that it was away, but its orders went with it."""
+    await with_servers(master, "c1", "c2", "c3")
+    (chunk,) = await file_of(master, "/f", 1)
+    await warm(master)
+    for name in ("c1", "c2"):
+        await hold(master, name, chunk)
+    fleet, driver = master.role._fleet, master.role._driver
+    master.clock.ahead_ms += EXPECT_MS  # nobody waits any more for what c3 may have written
+    for name in ("c1", "c2", "c3"):
+        await master.heartbeat(name, rack=f"/{name}")
+    await fleet.step(driver)
+    (ordered,) = (await master.heartbeat("c3", rack="/c3")).commands
+    await fleet.step(driver)
+    assert not (await master.heartbeat("c3", rack="/c3")).commands
+    assert not (await master.heartbeat("c3", rack="/c3", incarnation=2)).commands
+    await fleet.step(driver)
+    (again,) = (await master.heartbeat("c3", rack="/c3", incarnation=2)).commands
+    assert again.chunk_id == ordered.chunk_id == chunk
