@@ -52,9 +52,12 @@ class KnownMasters:
         return True
 
     def hear(self, listed: Iterable[Peer]) -> bool:
-        """Take a follower's list until a leader tells its own; whether it tells anything new."""
+        """Ask who is new in a follower's list, until a leader tells its own; whether anybody is.
+
+        Of a master that is known no other address is taken: a leader's list says where it is.
+        """
         known = self.addresses()
-        new = [peer for peer in _usable(listed) if peer.listen not in known.get(peer.node_id, ())]
+        new = [peer for peer in _usable(listed) if peer.node_id not in known]
         room = LEARNED_MAX - len(self._heard)
         self._heard += tuple(new[:room])
         return bool(new[:room])
