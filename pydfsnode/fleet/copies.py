@@ -98,6 +98,11 @@ class CopyOrders:
             if not ok:
                 self._failed[chunk_id, node_id] = now_ms + FAILED_COPY_MS
 
+    def lost(self, chunk_id: int, node_id: str) -> None:
+        """*node_id* was never told of its copy."""
+        if (chunk_id, node_id) in self._running:
+            self._end(chunk_id, node_id)
+
     def restarted(self, node_id: str) -> None:
         """The process of *node_id* is another one: it knows nothing of what was ordered of it."""
         for chunk_id, target in [key for key in self._running if key[1] == node_id]:

@@ -49,6 +49,11 @@ class DeleteOrders:
             if self._replicas.replica(node_id, chunk_id) is None or now_ms >= until_ms:
                 self._end(chunk_id, node_id)
 
+    def lost(self, chunk_id: int, node_id: str) -> None:
+        """*node_id* was never told; what was condemned stays so until it is decided on again."""
+        if (chunk_id, node_id) in self._running:
+            self._end(chunk_id, node_id)
+
     def restarted(self, node_id: str) -> None:
         """The process of *node_id* is another one: it knows nothing of what was ordered of it.
 

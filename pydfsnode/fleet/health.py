@@ -98,6 +98,8 @@ class Load:
     failed_disks: int = 0
     scrub: Scrub | None = None
     sealing: ChunkSealing = UNKNOWN_SEALING
+    audit_problem: str = ""
+    """Why its audit trail cannot be written."""
 
 
 @dataclass(slots=True)

@@ -160,6 +160,12 @@ class Relocations:
             self._end(begun)
             self._failed[chunk_id, node_id] = now_ms + FAILED_COPY_MS
 
+    def lost(self, chunk_id: int, node_id: str) -> None:
+        """*node_id* was never told of its copy."""
+        begun = self._running.get(chunk_id)
+        if begun is not None and begun.target == node_id and not begun.copied:
+            self._end(begun)
+
     def restarted(self, node_id: str) -> None:
         """The process of *node_id* is another one: it knows nothing of copies ordered of it."""
         for begun in self.running:

@@ -93,6 +93,13 @@ class RepairPlanner:
         """*node_id* says that its copy of *chunk_id* ended; a success shows in its report."""
         self._copies.done(chunk_id, node_id, ok, self._replicas.now_ms)
 
+    def lost(self, order: Copy | Delete) -> None:
+        """The server was never told of *order*: decide on it again."""
+        if isinstance(order, Copy):
+            self._copies.lost(order.chunk_id, order.node_id)
+        else:
+            self.deletes.lost(order.chunk_id, order.node_id)
+
     def restarted(self, node_id: str) -> None:
         """*node_id* was started anew, maybe before its silence was noticed: order it all again."""
         self._copies.restarted(node_id)

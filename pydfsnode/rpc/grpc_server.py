@@ -207,10 +207,11 @@ class GrpcServer(TlsListener[GrpcConnection]):
         if route is None:
             raise self.dispatch.refusal(identity, service, name, peer)
         sent = dict(grpc_context.invocation_metadata() or ())
+        named = str(sent.get(ACT_FOR_KEY, ""))
         try:
-            acting = self.dispatch.acting.identity(identity, str(sent.get(ACT_FOR_KEY, "")))
+            acting = self.dispatch.acting.identity(identity, named)
         except PermissionDenied:
-            self.dispatch.refused_to_act(identity, route, peer)
+            self.dispatch.refused_to_act(identity, named, route, peer)
             raise
         request_id = str(sent.get(REQUEST_ID_KEY, ""))
         if not 0 < len(request_id) <= REQUEST_ID_CHARACTERS_MAX or not request_id.isprintable():

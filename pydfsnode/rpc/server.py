@@ -24,7 +24,7 @@ from pydfsnode.rpc.methods import Shape, may_call
 from pydfsnode.rpc.schema import RPCS, Rpc
 from pydfsnode.rpc.status import internal_error
 from pydfsnode.rpc.telemetry import ServerTelemetry
-from pydfsnode.security.identity import Identity
+from pydfsnode.security.identity import Identity, is_name
 
 _log = get_logger("rpc")
 
@@ -141,9 +141,13 @@ class Dispatch:
         self.telemetry.broken("method", identity.uri, peer, f"unknown method {path}")
         return UnknownMethod(f"this node has no method {path}", method=path)
 
-    def refused_to_act(self, identity: Identity, route: Route, peer: str) -> None:
-        """Count, log and tell that a gateway named a user whom it may not act for."""
-        self.telemetry.refused_call(identity, route.path, peer, "may_not_act_for")
+    def refused_to_act(self, identity: Identity, named: str, route: Route, peer: str) -> None:
+        """Count, log and tell that a gateway *named* a user whom it may not act for.
+
+        Of what is no name nothing is told: it may be anything.
+        """
+        user = named if is_name(named) else ""
+        self.telemetry.refused_call(identity, route.path, peer, "may_not_act_for", user)
 
     def check_size(self, route: Route, size: int) -> None:
         """Raise `MessageTooLarge` when *size* bytes are more than the method's row allows."""

@@ -83,6 +83,11 @@ class ServerCall(CallContext):
         """See CallContext."""
         await self.connection.writer.writable()
 
+    @property
+    def acted_for(self) -> str:
+        """Whom the caller wants to act for, "" for nobody; any text."""
+        return self._metadata(ACT_FOR_KEY)
+
     def act_for(self) -> None:
         """Of a gateway: be the user from now on whom it names.
 
@@ -90,7 +95,7 @@ class ServerCall(CallContext):
             PermissionDenied: it may not.
         """
         peer = self.identity
-        self.identity = self.connection.dispatch.acting.identity(peer, self._metadata(ACT_FOR_KEY))
+        self.identity = self.connection.dispatch.acting.identity(peer, self.acted_for)
         if self.identity is not peer:
             self.via = peer
 

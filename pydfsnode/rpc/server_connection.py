@@ -238,7 +238,7 @@ class ServerConnection(FramedConnection):
         try:
             call.act_for()
         except PermissionDenied as error:
-            self.dispatch.refused_to_act(call.identity, call.route, self.peer)
+            self.dispatch.refused_to_act(call.identity, call.acted_for, call.route, self.peer)
             self._telemetry.failed(call.route.path, error)
             self._refuse(call.stream_id, flags, error)
             return False

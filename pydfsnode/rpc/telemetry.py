@@ -10,6 +10,7 @@ from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
 from pydfsnode.obs.trace import parse_traceparent
 from pydfsnode.rpc.context import CallContext
+from pydfsnode.rpc.methods import USER
 from pydfsnode.runtime.clock import Clock, SystemClock
 from pydfsnode.security.identity import Identity
 from pydfsnode.security.refusals import refusal_reason
@@ -22,7 +23,8 @@ LINES_PER_S = 50
 class Denial(NamedTuple):
     """A connection (`cmd` "connect") or call that was refused before its handler ran.
 
-    `user` and `role` are "" when nobody knows who it was; `method` is what was called.
+    `user` and `role` are "" when nobody knows who it was; `method` is what was called, `via` the
+    node that wanted to act for the user, as "gateway/g1".
     """
 
     cmd: str
@@ -33,6 +35,7 @@ class Denial(NamedTuple):
     role: str = ""
     method: str | None = None
     detail: str = ""
+    via: str = ""
 
 
 class Denials:
@@ -127,16 +130,24 @@ class ServerTelemetry:
         )  # fmt: skip
         self.denials.tell(Denial("connect", peer, self.transport, reason, detail=error.message))
 
-    def refused_call(self, identity: Identity, path: str, peer: str, reason: str = "role") -> None:
-        """Count and log a call that the peer's role may not make (INV-WHO)."""
+    def refused_call(
+        self, identity: Identity, path: str, peer: str, reason: str = "role", named: str = ""
+    ) -> None:
+        """Count and log a call that the peer may not make (INV-WHO).
+
+        Args:
+            named: the user whom it wanted to act for; "": it wanted to act as itself.
+        """
         metrics().counter("rpc_refused_peers_total", reason, self.transport).inc()
         self._lines.warn(
             "refused a call", peer=peer, transport=self.transport, reason=reason,
-            identity=identity.uri, method=path,
+            identity=identity.uri, method=path, **({"acting_for": named} if named else {}),
         )  # fmt: skip
-        self.denials.tell(
-            Denial("call", peer, self.transport, reason, identity.name, identity.role, path)
-        )
+        denial = Denial("call", peer, self.transport, reason, identity.name, identity.role, path)
+        if named:
+            via = f"{identity.role}/{identity.name}"
+            denial = denial._replace(user=named, role=USER, via=via)
+        self.denials.tell(denial)
 
     def too_many(self, peer: str) -> None:
         """Count and log a connection refused because there are CONNECTIONS_MAX already."""

@@ -48,9 +48,11 @@ def test_both_are_named(tmp_path: Path) -> None:
             run(open_as(cluster, tls, "root"))
 
         search = ("audit", "search", "--data-dir", cluster.data_dir("m1"))
-        refused = (*search, "--user", "g1", "--outcome", "may_not_act_for")
+        refused = (*search, "--user", "root", "--via", "gateway/g1", "--denied")
         wait_until("all is written", lambda: bool(cluster.json(*refused)))
-        (record,) = cluster.json(*search, "--via", "gateway/g1")
+        (denied,) = cluster.json(*refused)
+        assert (denied["role"], denied["outcome"]) == ("user", "may_not_act_for")
+        (record,) = cluster.json(*search, "--via", "gateway/g1", "--outcome", "ok")
         assert (record["user"], record["role"], record["src"]) == ("alice", "user", "/shared")
         (trail,) = Path(f"{cluster.data_dir('m1')}-audit").iterdir()
         worded = "\tugi=alice (auth:PROXY) via gateway/g1 (auth:TLS)\tip=/127.0.0.1\tcmd=open\t"

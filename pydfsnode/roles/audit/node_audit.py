@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from pydfsnode.roles.audit.checkpointing import Checkpointing
 from pydfsnode.roles.audit.recording import Recording
+from pydfsnode.roles.audit.trail_watch import TrailWatch
 from pydfsnode.roles.base import Node
 from pydfsnode.rpc.audit_calls import Ask
 from pydfsnode.security.audit.file_writer import Rotation
@@ -66,6 +67,7 @@ class NodeAudit(Generic[R]):
             policy.checkpoint_seconds,
         )  # fmt: skip
         node.supervisor.spawn("audit checkpoints", checkpointing.run())
+        node.supervisor.spawn("audit watch", TrailWatch(lambda: self.problem).run())
 
     def stop(self) -> None:
         """Record what waits, and the end."""

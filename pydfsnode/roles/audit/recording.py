@@ -40,7 +40,7 @@ class Recording:
             self._strangers += 1
             if self._strangers > STRANGERS_PER_S:
                 return
-        who = Who(denial.user, denial.role, denial.peer, denial.transport)
+        who = Who(denial.user, denial.role, denial.peer, denial.transport, via=denial.via)
         what = What(denial.cmd, denial.method, None, False, denial.reason, denial.detail[:500])
         self._trail.append(SECURITY, who, [what], is_urgent=self._strangers <= 1)
 

@@ -62,7 +62,7 @@ class NodeState:
     Sizes in bytes; incarnation is random per start; epoch is the highest whose older orders have
     all ended; queued are orders that wait or run; signals: how its disks do, None: not measured;
     scrub: how far the background verification is, None: there is none; sealing: which keys its
-    chunks need.
+    chunks need; audit_problem: why its audit trail cannot be written, "" when it can.
     """
 
     listen: str
@@ -78,6 +78,7 @@ class NodeState:
     signals: DiskSignals | None = None
     scrub: ScrubProgress | None = None
     sealing: ChunkSealing = UNKNOWN_SEALING
+    audit_problem: str = ""
 
 
 class MasterLink:
@@ -122,6 +123,7 @@ class MasterLink:
         self._heard = heard
         self._cursor = ReportCursor(index, first_report)
         self._done: deque[Done] = deque(maxlen=DONE_MAX)
+        self._orders_seq = 0
         self._wake = asyncio.Event()
 
     @property
@@ -166,6 +168,7 @@ class MasterLink:
         batch = self._cursor.next_batch(state.epoch)
         done = list(self._done)
         request = _request(state, batch)
+        request.orders_seq = self._orders_seq
         request.corrupt.extend(self._index.corrupt()[:CORRUPT_MAX])
         request.done.extend(
             pb.CommandDone(chunk_id=d.chunk_id, ok=d.ok, reason=d.reason, kind=d.kind) for d in done
@@ -218,6 +221,8 @@ class MasterLink:
             command = _command(order, answer.epoch)
             if command is not None:
                 self._commands.submit(command)
+        if answer.orders_seq:  # an old leader numbers none
+            self._orders_seq = answer.orders_seq
 
     def _note_reached(self, reached: bool, reason: str) -> None:
         if reached and not self.is_reached:
@@ -248,7 +253,7 @@ def _request(state: NodeState, batch: Batch) -> pb.HeartbeatRequest:
 
 
 def _load(state: NodeState) -> pb.ServerLoad:
-    load = pb.ServerLoad(queued=state.queued, disks=state.disks)
+    load = pb.ServerLoad(queued=state.queued, disks=state.disks, audit_problem=state.audit_problem)
     signals = state.signals
     if signals is not None:
         load.write_p50_us, load.write_p99_us = signals.write_p50_us, signals.write_p99_us

@@ -219,6 +219,7 @@ class ChunkserverRole:
             signals=self._store.signals(),
             scrub=self._scrubber.progress if config.scrub_period_days else None,
             sealing=self._resealer.state,
+            audit_problem=self._audit.problem,
         )
 
     def _page(self) -> object:

@@ -6,16 +6,16 @@ Every master keeps the tables, so that a new leader knows locations at once; onl
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from pydfsnode import limits
 from pydfsnode.errors import ClusterError
 from pydfsnode.fleet.fsck import Examiner
 from pydfsnode.fleet.health import Load
+from pydfsnode.fleet.order_queues import Order, OrderQueues
 from pydfsnode.fleet.placement import Wish, choose_targets
-from pydfsnode.fleet.repair import Copy, Delete, RepairPlanner, RepairRates
+from pydfsnode.fleet.repair import Copy, RepairPlanner, RepairRates
 from pydfsnode.fleet.replicas import CORRUPT, ReplicaMap
 from pydfsnode.fleet.reports import Replica, ReplicaReports
 from pydfsnode.fleet.servers import DEAD, DECOMMISSIONED, Server, ServerTable
@@ -39,8 +39,9 @@ SWEEP_INTERVAL_MS = 20
 class Heartbeat:
     """What a chunkserver tells; `copied` are (chunk id, succeeded) of copies that ended.
 
-    `epoch` is the highest that it knew when it collected these changes (INV-FENCE). `load` is None
-    from those that are too old to tell.
+    `epoch` is the highest that it knew when it collected these changes (INV-FENCE). `orders_seq` is
+    the number of the last answer that it took orders from. `load` and `orders_seq` are None from
+    those that are too old to tell.
     """
 
     node_id: str
@@ -58,6 +59,15 @@ class Heartbeat:
     corrupt: list[int]
     copied: list[tuple[int, bool]]
     load: Load | None = None
+    orders_seq: int | None = None
+
+
+class Answer(NamedTuple):
+    """To a heartbeat: whether a full report is wanted, orders, and the number of this answer."""
+
+    full_wanted: bool
+    orders: list[Order]
+    orders_seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +126,7 @@ class Fleet:
             namespace, self._servers, self._replicas, self._reports, self._planner, now_ms
         )
         """What operators order; also says when repair may begin."""
-        self._orders: dict[str, deque[Copy | Delete]] = {}
+        self._orders = OrderQueues()
         self._led_term = -1
         self._known = known
         self._known_changed = False
@@ -127,8 +137,8 @@ class Fleet:
 
     # ---- what chunkservers tell
 
-    def heartbeat(self, beat: Heartbeat, led_term: int | None) -> tuple[bool, list[Copy | Delete]]:
-        """Take a heartbeat; return whether a full report is wanted, and orders.
+    def heartbeat(self, beat: Heartbeat, led_term: int | None) -> Answer:
+        """Take a heartbeat; return what to answer.
 
         Args:
             led_term: the term that this master leads, None when it does not lead. Orders leave only
@@ -140,7 +150,7 @@ class Fleet:
         now_ms = self._clock.monotonic_ms()
         before = self._servers.get(beat.node_id)
         if before is not None and before.incarnation != beat.incarnation:
-            self._restarted(beat.node_id)
+            self._void_orders(beat.node_id)
         is_new = self._servers.heartbeat(
             beat.node_id, now_ms, beat.listen, beat.rack, beat.used_bytes, beat.free_bytes,
             beat.chunks, beat.streams, beat.incarnation, beat.load,
@@ -158,11 +168,24 @@ class Fleet:
         for chunk_id, succeeded in beat.copied:
             self._planner.copy_done(chunk_id, beat.node_id, succeeded)
             self.operations.copy_done(chunk_id, beat.node_id, succeeded, now_ms)
-        return full_wanted, self._take_orders(beat.node_id, led_term)
+        lost = self._orders.lost(beat.node_id, beat.orders_seq)
+        if lost:
+            _log.info("orders lost with an answer", chunkserver=beat.node_id, orders=len(lost))
+            self._lost(lost)
+        return Answer(full_wanted, *self._take_orders(beat, led_term))
 
-    def _restarted(self, node_id: str) -> None:
-        """A new process knows no orders of the old one: nobody waits for those any more."""
-        self._orders.pop(node_id, None)
+    def _lost(self, orders: Iterable[Order]) -> None:
+        """Nobody was told of these: whether they are still right is decided by the next plan."""
+        for order in orders:
+            self._planner.lost(order)
+            self.operations.lost(order)
+
+    def _void_orders(self, node_id: str) -> None:
+        """It is another process, which knows none of them, or silent: nobody waits any more.
+
+        Who comes back gets none that was decided on before: what it rests on may be gone.
+        """
+        self._orders.drop(node_id)
         self._planner.restarted(node_id)
         self.operations.restarted(node_id)
 
@@ -333,6 +356,7 @@ class Fleet:
             _log.warning("chunkserver silent", chunkserver=node_id)
             self._known_changed = True
             self._replicas.server_dead(node_id)
+            self._void_orders(node_id)
         self._miss_awaited(now_ms)
         for node_id, condition in self._servers.review(now_ms):
             _log.info("chunkserver health", chunkserver=node_id, condition=condition)
@@ -372,7 +396,7 @@ class Fleet:
             self._planner.new_epoch(driver.term)
             self.operations.new_epoch()
         if not self.operations.may_order:
-            self._orders.clear()
+            self._lost(self._orders.withdraw())
             return
         now_ms = self._clock.monotonic_ms()
         orders = [
@@ -380,18 +404,16 @@ class Fleet:
             *self._planner.plan(now_ms, self._namespace.is_garbage, self._pick),
         ]
         for order in orders:
-            self._orders.setdefault(order.node_id, deque()).append(order)
+            self._orders.add(order)
 
-    def _take_orders(self, node_id: str, led_term: int | None) -> list[Copy | Delete]:
-        queue = self._orders.get(node_id)
-        if not queue or led_term is None or led_term != self._led_term:
-            return []
-        count = min(len(queue), limits.COMMANDS_PER_HEARTBEAT_MAX)
-        taken = [queue.popleft() for _ in range(count)]
+    def _take_orders(self, beat: Heartbeat, led_term: int | None) -> tuple[list[Order], int]:
+        if led_term is None or led_term != self._led_term:
+            return [], 0
+        taken, number = self._orders.take(beat.node_id, beat.orders_seq)
         for order in taken:
             kind = "replicate" if isinstance(order, Copy) else "delete"
             metrics().counter("fleet_commands_total", kind).inc()
-        return taken
+        return taken, number
 
 
 def _stays(server: Server) -> bool:

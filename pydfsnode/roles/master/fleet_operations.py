@@ -153,6 +153,11 @@ class FleetOperations:
         """*node_id* says that its copy of *chunk_id* ended."""
         self._relocations.done(chunk_id, node_id, ok, now_ms)
 
+    def lost(self, order: Copy | Delete) -> None:
+        """The server was never told of *order*."""
+        if isinstance(order, Copy):
+            self._relocations.lost(order.chunk_id, order.node_id)
+
     def restarted(self, node_id: str) -> None:
         """*node_id* was started anew."""
         self._relocations.restarted(node_id)

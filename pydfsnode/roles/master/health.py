@@ -50,6 +50,8 @@ class Condition:
     changing: bool = False
     audit_problem: str = ""
     """Why the leader cannot write its audit trail."""
+    audit_failing: Sequence[tuple[str, str]] = ()
+    """Live chunkservers that cannot write theirs, and why."""
     kek_with_data: str = ""
     """The leader's KEK file, when it lies on a disk of the data that it opens."""
 
@@ -219,6 +221,8 @@ def _chunkservers(condition: Condition) -> list[Check]:
         )
     if condition.failed_disks:
         found.append(_failed_disks(condition))
+    if condition.audit_failing:
+        found.append(_audit_failing(condition))
     if condition.poor_chunkservers:
         found.append(
             Check(
@@ -241,6 +245,17 @@ def _failed_disks(condition: Condition) -> Check:
         f"{'; '.join(servers)} failed: not used any more, what was there is made again elsewhere",
         "its log ('a disk failed') and its page /chunks/state name the directory: replace the "
         "disk, or take it out of data_dirs, and restart that chunkserver",
+    )
+
+
+def _audit_failing(condition: Condition) -> Check:
+    servers = "; ".join(f"{name}: {problem}" for name, problem in condition.audit_failing)
+    return Check(
+        "CHUNKSERVER_AUDIT_FAILING",
+        WARN,
+        f"audit trails of chunkservers cannot be written: {servers}",
+        "make room there; until then records wait in memory, and with fail_closed what would be "
+        "recorded is refused (docs/audit.md)",
     )
 
 

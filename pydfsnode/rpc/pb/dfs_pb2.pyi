@@ -3441,6 +3441,7 @@ class HeartbeatRequest(google.protobuf.message.Message):
     CORRUPT_FIELD_NUMBER: builtins.int
     EPOCH_FIELD_NUMBER: builtins.int
     LOAD_FIELD_NUMBER: builtins.int
+    ORDERS_SEQ_FIELD_NUMBER: builtins.int
     listen: builtins.str
     rack: builtins.str
     used_bytes: builtins.int
@@ -3453,6 +3454,8 @@ class HeartbeatRequest(google.protobuf.message.Message):
     """of the last incremental report contained here; gaps force a full one"""
     epoch: builtins.int
     """highest known when these changes were collected, older orders ended"""
+    orders_seq: builtins.int
+    """of this master's last answer that it took orders from, 0: of none yet; absent: from an old chunkserver"""
     @property
     def added(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ReplicaReport]: ...
     @property
@@ -3484,9 +3487,11 @@ class HeartbeatRequest(google.protobuf.message.Message):
         corrupt: collections.abc.Iterable[builtins.int] | None = ...,
         epoch: builtins.int = ...,
         load: Global___ServerLoad | None = ...,
+        orders_seq: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["load", b"load"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["active_streams", b"active_streams", "added", b"added", "chunk_count", b"chunk_count", "corrupt", b"corrupt", "done", b"done", "epoch", b"epoch", "free_bytes", b"free_bytes", "incarnation", b"incarnation", "listen", b"listen", "load", b"load", "rack", b"rack", "removed", b"removed", "report_seq", b"report_seq", "used_bytes", b"used_bytes"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_orders_seq", b"_orders_seq", "load", b"load", "orders_seq", b"orders_seq"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_orders_seq", b"_orders_seq", "active_streams", b"active_streams", "added", b"added", "chunk_count", b"chunk_count", "corrupt", b"corrupt", "done", b"done", "epoch", b"epoch", "free_bytes", b"free_bytes", "incarnation", b"incarnation", "listen", b"listen", "load", b"load", "orders_seq", b"orders_seq", "rack", b"rack", "removed", b"removed", "report_seq", b"report_seq", "used_bytes", b"used_bytes"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_orders_seq", b"_orders_seq"]) -> typing.Literal["orders_seq"] | None: ...
 
 Global___HeartbeatRequest: typing_extensions.TypeAlias = HeartbeatRequest
 
@@ -3506,6 +3511,7 @@ class ServerLoad(google.protobuf.message.Message):
     FAILED_DISKS_FIELD_NUMBER: builtins.int
     SCRUB_FIELD_NUMBER: builtins.int
     SEALING_FIELD_NUMBER: builtins.int
+    AUDIT_PROBLEM_FIELD_NUMBER: builtins.int
     queued: builtins.int
     """orders that wait or run"""
     write_p50_us: builtins.int
@@ -3517,6 +3523,8 @@ class ServerLoad(google.protobuf.message.Message):
     disks: builtins.int
     failed_disks: builtins.int
     """read-only ones too"""
+    audit_problem: builtins.str
+    """why its audit trail cannot be written; "": it can"""
     @property
     def scrub(self) -> Global___ScrubState:
         """absent: it does not verify in the background"""
@@ -3536,9 +3544,10 @@ class ServerLoad(google.protobuf.message.Message):
         failed_disks: builtins.int = ...,
         scrub: Global___ScrubState | None = ...,
         sealing: Global___ChunkSealState | None = ...,
+        audit_problem: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["scrub", b"scrub", "sealing", b"sealing"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["disk_errors", b"disk_errors", "disks", b"disks", "failed_disks", b"failed_disks", "queued", b"queued", "read_p50_us", b"read_p50_us", "read_p99_us", b"read_p99_us", "scrub", b"scrub", "sealing", b"sealing", "write_p50_us", b"write_p50_us", "write_p99_us", b"write_p99_us"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["audit_problem", b"audit_problem", "disk_errors", b"disk_errors", "disks", b"disks", "failed_disks", b"failed_disks", "queued", b"queued", "read_p50_us", b"read_p50_us", "read_p99_us", b"read_p99_us", "scrub", b"scrub", "sealing", b"sealing", "write_p50_us", b"write_p50_us", "write_p99_us", b"write_p99_us"]) -> None: ...
 
 Global___ServerLoad: typing_extensions.TypeAlias = ServerLoad
 
@@ -3640,6 +3649,7 @@ class HeartbeatResponse(google.protobuf.message.Message):
     CHUNK_KEY_EPOCH_FIELD_NUMBER: builtins.int
     SEAL_CHUNKS_FIELD_NUMBER: builtins.int
     OLDEST_CHUNK_KEY_EPOCH_FIELD_NUMBER: builtins.int
+    ORDERS_SEQ_FIELD_NUMBER: builtins.int
     epoch: builtins.int
     """the Raft term of the answering master"""
     is_leader: builtins.bool
@@ -3651,6 +3661,8 @@ class HeartbeatResponse(google.protobuf.message.Message):
     """from a leader: chunks without a choice of their own are sealed at rest"""
     oldest_chunk_key_epoch: builtins.int
     """older keys were destroyed"""
+    orders_seq: builtins.int
+    """number of this answer, higher each time; 0: it has no commands"""
     @property
     def commands(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Command]: ...
     @property
@@ -3668,8 +3680,9 @@ class HeartbeatResponse(google.protobuf.message.Message):
         chunk_key_epoch: builtins.int = ...,
         seal_chunks: builtins.bool = ...,
         oldest_chunk_key_epoch: builtins.int = ...,
+        orders_seq: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunk_key_epoch", b"chunk_key_epoch", "commands", b"commands", "epoch", b"epoch", "full_report_wanted", b"full_report_wanted", "is_leader", b"is_leader", "masters", b"masters", "oldest_chunk_key_epoch", b"oldest_chunk_key_epoch", "seal_chunks", b"seal_chunks"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk_key_epoch", b"chunk_key_epoch", "commands", b"commands", "epoch", b"epoch", "full_report_wanted", b"full_report_wanted", "is_leader", b"is_leader", "masters", b"masters", "oldest_chunk_key_epoch", b"oldest_chunk_key_epoch", "orders_seq", b"orders_seq", "seal_chunks", b"seal_chunks"]) -> None: ...
 
 Global___HeartbeatResponse: typing_extensions.TypeAlias = HeartbeatResponse
 

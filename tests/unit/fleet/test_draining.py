@@ -36,6 +36,27 @@ def test_a_leaving_server_is_emptied_and_every_chunk_keeps_its_replicas() -> Non
         assert len({RACKS[name] for name in world.holders(chunk_id)}) == 3
 
 
+def test_moves_that_were_not_told_are_ordered_again_at_once() -> None:
+    world = filled()
+    world.set_states(c1="decommissioning")
+    obey, told = world._obey, set[int]()
+
+    def lose_first(order: Copy | Delete) -> None:
+        if order.chunk_id in told:
+            obey(order)
+            return
+        told.add(order.chunk_id)
+        world.planner.lost(order)
+        if isinstance(order, Copy):
+            world.relocations.lost(order.chunk_id, order.node_id)
+
+    world._obey = lose_first  # type: ignore[method-assign]
+    world.run(60)
+    assert told
+    assert world.held["c1"] == {}
+    assert world.whole()
+
+
 def test_nothing_new_goes_to_a_server_that_leaves() -> None:
     world = filled(chunks=0)
     world.set_states(c1="decommissioning", c2="maintenance")

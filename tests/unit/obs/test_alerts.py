@@ -10,6 +10,7 @@ import pytest
 from pydfsnode.obs.metrics import LABELS, PREFIX, ROWS
 
 RULES = Path(__file__).parents[3] / "deploy" / "prometheus" / "alerts.yml"
+DOCUMENTED = Path(__file__).parents[3] / "docs" / "operations.md"
 ASKED = re.findall(rf"{PREFIX}(\w+)(?:{{(\w+)=~?\"([^\"]*)\"}})?", RULES.read_text())
 
 
@@ -26,7 +27,12 @@ def test_a_rule_asks_for_what_is_there(name: str, label: str, values: str) -> No
 def test_every_rule_says_what_to_do() -> None:
     alerts = re.split(r"\n +- alert: ", RULES.read_text())[1:]
     assert len(alerts) >= 3
-    assert {name for name, _, _ in ASKED} >= {"certificate_expires_seconds"}
+    asked = {name for name, _, _ in ASKED}
+    assert asked >= {
+        "certificate_expires_seconds", "audit_failing_boolean", "audit_dropped_total",
+    }  # fmt: skip
+    documented = DOCUMENTED.read_text()
     for alert in alerts:
+        assert f"`{alert.split()[0]}`" in documented
         for part in ("expr: ", "severity: ", "summary: ", "description: "):
             assert part in alert

@@ -11,6 +11,7 @@ from pydfsnode.rpc.acting import ACT_FOR_KEY, Acting
 from pydfsnode.rpc.channel import FramedChannel
 from pydfsnode.rpc.context import CallContext
 from pydfsnode.rpc.pb import dfs_pb2
+from pydfsnode.rpc.telemetry import Denial
 from pydfsnode.security.identity import Identity
 from tests.unit.rpc.harness import STAT, Wire, counter
 
@@ -60,14 +61,29 @@ async def test_it_is_the_user_for_the_handlers(served: tuple[Wire, str, Seen]) -
     assert {(call.identity, call.via) for call in seen.calls} == {(GATEWAY, None)}
 
 
-@pytest.mark.parametrize("name", ["carol", "root", "../bob", "bob ", "*", "x" * 500])
-async def test_nobody_else_is_acted_for(served: tuple[Wire, str, Seen], name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "is_told"),
+    [
+        ("carol", True), ("root", True), ("../bob", False), ("bob ", False), ("*", False),
+        ("x" * 500, False),
+    ],
+)  # fmt: skip
+async def test_nobody_else_is_acted_for(
+    served: tuple[Wire, str, Seen], name: str, is_told: bool
+) -> None:
+    """Who was named is told, for the audit trail, unless it is no name."""
     wire, address, seen = served
+    told: list[Denial] = []
+    wire.server.dispatch.telemetry.denials.listener = told.append
     before = counter("rpc_refused_peers_total", "may_not_act_for", wire.transport)
     with pytest.raises(PermissionDenied, match="may not act for"):
         await ask(wire, address, "gw1", name)
     assert not seen.calls
     assert counter("rpc_refused_peers_total", "may_not_act_for", wire.transport) == before + 1
+    (denial,) = told
+    assert (denial.cmd, denial.reason, denial.method) == ("call", "may_not_act_for", STAT)
+    expected = (name, "user", "gateway/gw1") if is_told else ("gw1", "gateway", "")
+    assert (denial.user, denial.role, denial.via) == expected
 
 
 @pytest.mark.parametrize("who", ["alice", "root"])

@@ -195,6 +195,11 @@ class ClusterService:
                 for s in servers
                 if s.state == "live" and s.load.failed_disks
             ],
+            audit_failing=[
+                (s.node_id, s.load.audit_problem)
+                for s in servers
+                if s.state == "live" and s.load.audit_problem
+            ],
             poor_chunkservers=[
                 (s.node_id, ", ".join(s.reasons))
                 for s in servers

@@ -18,6 +18,10 @@ from pydfsnode.runtime.clock import Clock
 from pydfsnode.runtime.raft_driver import RaftDriver
 from pydfsnode.security.capability import LONG_LIFE_MS, Operation
 
+ORDERS_SEQ_MAX = 1 << 63
+"""No answer had a higher number; one that a server makes up must leave room for the next."""
+PROBLEM_CHARACTERS_MAX = 200
+
 
 class FleetService:
     """Heartbeats and full reports. A report is believed only of the sender's own replicas."""
@@ -46,18 +50,17 @@ class FleetService:
     ) -> pb.HeartbeatResponse:
         """Note that a chunkserver lives and what changed on it; the leader answers with work."""
         leads, term = self._driver.is_leader, self._driver.term
-        full_wanted, orders = self._fleet.heartbeat(
-            _heartbeat(request, call), term if leads else None
-        )
+        answer = self._fleet.heartbeat(_heartbeat(request, call), term if leads else None)
         return pb.HeartbeatResponse(
             epoch=term,
             is_leader=leads,
-            full_report_wanted=full_wanted,
-            commands=[self._command(order, call.identity.name) for order in orders],
+            full_report_wanted=answer.full_wanted,
+            commands=[self._command(order, call.identity.name) for order in answer.orders],
             masters=self._masters(),
             chunk_key_epoch=self._namespace.tree.administration.chunk_key_epoch,
             seal_chunks=leads and self._seal_chunks,
             oldest_chunk_key_epoch=self._namespace.tree.administration.oldest_chunk_key_epoch,
+            orders_seq=answer.orders_seq,
         )
 
     async def full_report(
@@ -139,6 +142,9 @@ def _heartbeat(request: pb.HeartbeatRequest, call: CallContext) -> Heartbeat:
         corrupt=list(request.corrupt),
         copied=[(d.chunk_id, d.ok) for d in request.done if d.kind == "replicate"],
         load=_load(request.load) if request.HasField("load") else None,
+        orders_seq=(
+            min(request.orders_seq, ORDERS_SEQ_MAX) if request.HasField("orders_seq") else None
+        ),
     )
 
 
@@ -154,6 +160,7 @@ def _load(load: pb.ServerLoad) -> Load:
         failed_disks=load.failed_disks,
         scrub=_scrub(load.scrub) if load.HasField("scrub") else None,
         sealing=ChunkSealing(*(getattr(load.sealing, name) for name in ChunkSealing._fields)),
+        audit_problem=load.audit_problem[:PROBLEM_CHARACTERS_MAX],
     )
 
 

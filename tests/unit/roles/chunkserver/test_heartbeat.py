@@ -64,6 +64,8 @@ class FakeMaster:
         answer = pb.HeartbeatResponse()
         answer.CopyFrom(self.answer)
         answer.full_report_wanted = wanted
+        if not answer.commands:
+            answer.orders_seq = 0
         del self.answer.commands[:]
         return answer
 
@@ -248,15 +250,40 @@ async def test_the_leader_is_obeyed_and_every_master_hears_the_result(
     assert 2 in node.expected()
 
 
+async def test_which_orders_were_taken_is_told_each_master_of_its_own_answers(
+    node: Node, masters: list[FakeMaster]
+) -> None:
+    await node.add(1, 2, 3)
+    await _until(lambda: masters[0].reports.is_complete("c1"))
+    await _until(lambda: masters[0].held == node.expected())
+    assert masters[0].beats[0].HasField("orders_seq")
+    assert masters[0].beats[-1].orders_seq == 0
+    masters[0].loses_answers = 1
+    masters[0].answer.orders_seq = 6
+    masters[0].answer.commands.append(_delete(1))
+    await _until(lambda: not masters[0].loses_answers)
+    masters[0].answer.orders_seq = 7
+    masters[0].answer.commands.append(_delete(2))
+    await _until(lambda: masters[0].beats[-1].orders_seq == 7)
+    assert {beat.orders_seq for beat in masters[0].beats} == {0, 7}
+    await _until(lambda: set(node.expected()) == {1, 3})
+    beats = len(masters[0].beats)
+    await _until(lambda: len(masters[0].beats) > beats + 3)
+    assert masters[0].beats[-1].orders_seq == 7
+    assert {beat.orders_seq for master in masters[1:] for beat in master.beats} == {0}
+
+
 async def test_a_master_that_does_not_lead_is_not_obeyed(
     node: Node, masters: list[FakeMaster]
 ) -> None:
     await node.add(1)
     masters[1].answer.is_leader = False
+    masters[1].answer.orders_seq = 5
     masters[1].answer.commands.append(_delete(1))
     await _until(lambda: not masters[1].answer.commands)
     beats = len(masters[1].beats)
     await _until(lambda: len(masters[1].beats) > beats + 3)
+    assert masters[1].beats[-1].orders_seq == 0
     assert node.commands.waiting == 0
     assert 1 in node.expected()
 

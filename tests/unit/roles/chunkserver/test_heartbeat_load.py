@@ -27,6 +27,11 @@ def test_a_node_that_measures_nothing_says_that_it_has_a_disk() -> None:
     assert (request.load.disks, request.load.write_p99_us) == (1, 0)
 
 
+def test_an_audit_trail_that_cannot_be_written_is_told() -> None:
+    state = NodeState("h:1", "", 0, 1, 0, 0, 7, 1, audit_problem="/a: No space left on device")
+    assert _request(state, EMPTY).load.audit_problem == "/a: No space left on device"
+
+
 def test_how_far_the_verification_is_is_told_when_there_is_one() -> None:
     progress = ScrubProgress(1, 2, 3, 4, 5, 6, 7)
     request = _request(NodeState("h:1", "", 0, 1, 0, 0, 7, 1, scrub=progress), EMPTY)

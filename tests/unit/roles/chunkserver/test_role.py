@@ -142,6 +142,16 @@ async def test_it_is_ready_when_a_leader_answers_and_shows_its_state(running: Ru
     assert running.role.health()["status"] == "ok"
 
 
+async def test_an_audit_trail_that_cannot_be_written_is_said(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trail = running.role._audit._trail
+    assert running.role._state().audit_problem == ""
+    monkeypatch.setattr(trail._writer, "problem", "/a: No space left on device")
+    assert running.role._state().audit_problem == "/a: No space left on device"
+    assert running.role.health()["status"] == "degraded"
+
+
 async def test_the_epoch_of_the_masters_fences_writers(running: Running) -> None:
     await _until(lambda: running.page()["epoch"] == 3)
     with pytest.raises(PipelineBroken) as broken:

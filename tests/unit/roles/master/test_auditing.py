@@ -193,7 +193,10 @@ def test_refused_peers_are_recorded_and_a_flood_is_counted(bench: AuditBench) ->
     bench.now_ms = 1000
     bench.auditing.denied(denial)
     bench.auditing.denied(Denial("call", "h:1", "grpc", "role", "eve", "user", "/x/Y"))
-    found = bench.records()
+    refused = Denial("call", "h:1", "grpc", "may_not_act_for", "bob", "user", "/x/Y")
+    bench.auditing.denied(refused._replace(via="gateway/g1"))
+    *found, acting = bench.records()
+    assert (acting.user, acting.role, acting.via) == ("bob", "user", "gateway/g1")
     assert len(found) == STRANGERS_PER_S + 3
     assert json.loads(found[-3].detail) == {"more": 50}
     assert (found[0].outcome, found[0].allowed, found[0].ip) == ("expired", False, "10.0.0.9")

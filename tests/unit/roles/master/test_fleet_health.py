@@ -9,6 +9,7 @@ import pytest
 from pydfsnode.meta.state import Namespace
 from pydfsnode.roles.master.allocation import FAILED_WRITERS_MAX, Allocation, _host_of
 from pydfsnode.roles.master.fleet import Fleet
+from pydfsnode.roles.master.service.fleet import PROBLEM_CHARACTERS_MAX
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.runtime.clock import ManualClock
 from tests.support.masters import Master
@@ -47,6 +48,28 @@ async def test_status_shows_score_reasons_and_load(master: Master) -> None:
     assert (slow.write_p99_ms, slow.read_p99_ms) == (2500.0, 7.0)
     (finding,) = [check for check in status.checks if check.code == "CHUNKSERVER_AVOIDED"]
     assert finding.message.startswith("c3: 2 disk errors lately, ")
+
+
+async def test_status_names_chunkservers_that_cannot_write_their_audit_trail(
+    master: Master,
+) -> None:
+    full = "/a: No space left on device"
+    await master.heartbeat("c1", load=pb.ServerLoad(disks=1, audit_problem=full))
+    await master.heartbeat("c2", load=USUAL)
+    await master.heartbeat("c3", load=pb.ServerLoad(disks=1, audit_problem="x" * 1000))
+
+    async def found() -> list[str]:
+        status = await master.call(STATUS, pb.ClusterStatusRequest())
+        return [c.message for c in status.checks if c.code == "CHUNKSERVER_AUDIT_FAILING"]
+
+    (message,) = await found()
+    assert f"c1: {full}; c3: {'x' * PROBLEM_CHARACTERS_MAX}" in message
+    assert len(message) < 400
+    await master.heartbeat("c1", load=USUAL)
+    master.clock.ahead_ms += 10_000
+    await master.heartbeat("c2", load=USUAL)
+    await master.role._fleet.step(master.role._driver)
+    assert await found() == [], "c1 can, and c3 is not heard from"
 
 
 async def test_readers_are_told_racks(master: Master) -> None:

@@ -42,6 +42,7 @@ def test_a_healthy_cluster_has_no_findings() -> None:
             WARN,
         ),
         ({"audit_problem": "/a: No space left on device"}, "AUDIT_FAILING", ERROR),
+        ({"audit_failing": [("c1", "/a: full")]}, "CHUNKSERVER_AUDIT_FAILING", WARN),
         ({"kek_with_data": "/m1/kek.hex"}, "KEK_WITH_DATA", NOTE),
         ({"fsync": "batch"}, "FSYNC_UNSAFE", WARN),
         ({"live_chunkservers": 0}, "NO_CHUNKSERVERS", ERROR),
