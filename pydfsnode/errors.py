@@ -255,6 +255,12 @@ class StaleRead(ClusterError):
     retry = Retry.OTHER_NODE
 
 
+class KeyNeeded(Overloaded):
+    """A new file needs a key that the leader did not draw: its directory was changed meanwhile."""
+
+    code = 3018
+
+
 class ReadOnly(ClusterError):
     """The masters take no changes by configuration."""
 

@@ -9,6 +9,7 @@ from pydfsnode.meta.ops import (
     AddJoinToken,
     AnyOp,
     DropChunkKeys,
+    ForgetKeys,
     MarkAudit,
     RenewLease,
     RevokeCertificates,
@@ -25,7 +26,7 @@ _IN_SAFE_MODE = frozenset(
     {
         RenewLease, SetBalance, SetDuty, SetSafeMode,
         RevokeCertificates, AddJoinToken, UseJoinToken, SetAuthority, AddChunkKey,
-        MarkAudit, DropChunkKeys,
+        MarkAudit, DropChunkKeys, ForgetKeys,
     }
 )  # fmt: skip
 """What changes no file: writers stay alive, operators go on."""
@@ -35,6 +36,9 @@ def apply(tree: Tree, op: AnyOp) -> Outcome:
     """The outcome of *op*. `Rejected` means that nothing changed: rules check before they touch.
 
     An error that is not a DomainError is a defect and ends the node (INV-STOP).
+
+    Raises:
+        KeyNeeded: nothing changed, and nothing is to be remembered: it may come again with a key.
     """
     if tree.administration.is_read_only and type(op) not in _IN_SAFE_MODE:
         return rejected(

@@ -215,6 +215,8 @@ class History:
         else:
             self.index.drop_inode(past_id)
         tree = self._tree
+        if not left and tree.table.get(inode.inode_id) is None:
+            tree.forget_key(inode.inode_id)
         for chunk_id, version, length, _ in inode.chunks[left:]:
             if tree.replication_of(chunk_id) < inode.replication:
                 tree.release_chunk(chunk_id, version, length)

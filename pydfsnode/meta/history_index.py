@@ -213,6 +213,15 @@ class HistoryIndex:
         """Whether a past file has the chunk."""
         return chunk_id in self._holders
 
+    def sees(self, inode_id: int) -> bool:
+        """Whether a snapshot sees the inode as it was once, or waits to be purged."""
+        return inode_id in self._versions
+
+    def past_inode_of(self, chunk_id: int) -> int:
+        """The id of the inode that had the chunk; 0: none that a snapshot sees."""
+        past_ids = _get(self._holders, chunk_id)
+        return self.inodes.rows[past_ids[0]].inode_id if past_ids else 0
+
     def first_holder(self, chunk_id: int) -> int:
         """The id of the first of the past files that hold a chunk."""
         return _get(self._holders, chunk_id)[0]

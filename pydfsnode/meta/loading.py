@@ -8,6 +8,7 @@ from pydfsnode._fast import InodeTable
 from pydfsnode.errors import CorruptionError
 from pydfsnode.ids import ROOT_INODE_ID
 from pydfsnode.meta import rows
+from pydfsnode.meta.file_keys import TABLE_FILE_KEY, seals_by_file
 from pydfsnode.meta.history_rows import TABLE_SNAPSHOT
 from pydfsnode.meta.id_spans import IdSpans
 from pydfsnode.meta.inodes import HAS_ACL, HAS_EXTRAS, HAS_SNAPSHOTS, IS_OPEN
@@ -87,6 +88,7 @@ class Loader:
         self._derive(head)
         tree.history.finish_load()
         self._check_flags(HAS_SNAPSHOTS, tree.history.index.of_directory, TABLE_SNAPSHOT)
+        self._check_keys()
         for inode_id in detached:
             if inode_id not in tree.doomed.rows:
                 raise rows.broken(
@@ -104,6 +106,14 @@ class Loader:
                 f"inode {inode_id} lacks its row of table {table}: the state table is damaged; "
                 "restore this master from its peers"
             )
+
+    def _check_keys(self) -> None:
+        """Raise CorruptionError when a key is of no file that is there or that a snapshot sees."""
+        tree = self._tree
+        for inode_id in tree.file_keys.keys.rows:
+            file = tree.table.get(inode_id)
+            if not (tree.history.index.sees(inode_id) if file is None else file.is_file):
+                raise rows.broken(TABLE_FILE_KEY, rows.KEY.pack(inode_id), "belongs to no file")
 
     def _is_last_chunk(self, inode_id: int, chunk_id: int) -> bool:
         table = self._tree.table
@@ -126,6 +136,13 @@ class Loader:
                 raise rows.broken(
                     rows.TABLE_OPEN, rows.KEY.pack(inode_id), "continues a chunk that is another's"
                 )
+        tree.file_keys.keyed_directories = sum(
+            1
+            for inode_id, extras in tree.extras.rows.items()
+            if seals_by_file(extras)
+            and (inode := tree.table.get(inode_id)) is not None
+            and inode.is_directory
+        )
         tree.quota_count = sum(
             1 for extras in tree.extras.rows.values() if extras.names_max or extras.bytes_max
         )

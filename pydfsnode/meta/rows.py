@@ -13,6 +13,7 @@ import msgspec
 from pydfsnode.errors import CorruptionError
 from pydfsnode.meta.administration import TABLE_CHUNK_KEY, TABLE_DUTY, TABLE_MODE
 from pydfsnode.meta.audit_marks import TABLE_AUDIT_MARK
+from pydfsnode.meta.file_keys import TABLE_FILE_KEY, TABLE_FORGETTING
 from pydfsnode.meta.history import TABLES as HISTORY_TABLES
 from pydfsnode.meta.inodes import Natural
 from pydfsnode.meta.sessions import Dormant, Remembered
@@ -31,7 +32,7 @@ TABLE_SESSION = 19
 TABLES = (
     TABLE_HEAD, TABLE_BLOCK, TABLE_PAGE, TABLE_SESSION, TABLE_OPEN, TABLE_EXTRAS, TABLE_DOOMED,
     *HISTORY_TABLES, TABLE_DUTY, TABLE_MODE, TABLE_AUTHORITY, TABLE_REVOKED, TABLE_JOIN_TOKEN,
-    TABLE_CHUNK_KEY, TABLE_AUDIT_MARK,
+    TABLE_CHUNK_KEY, TABLE_AUDIT_MARK, TABLE_FILE_KEY, TABLE_FORGETTING,
 )  # fmt: skip
 """What is read at a start; contents of small files (`inline.TABLE_INLINE`) stay on disk."""
 HEAD_KEY = bytes(8)

@@ -1,20 +1,21 @@
-"""Whether the chunks of a file are sealed at rest, where its directories say so."""
+"""Whether the chunks of a file are sealed at rest, where directories say so, and its own key."""
 
 from __future__ import annotations
 
 from pydfsnode._fast import Inode
 from pydfsnode.ids import ROOT_INODE_ID
+from pydfsnode.meta.file_keys import BY_FILE, SEAL_XATTR
 from pydfsnode.meta.tree import Tree
 
-SEAL_XATTR = "trusted.seal"
-"""Of a directory: for every chunk that is begun or copied below, unless one nearer says else."""
-BY_DEFAULT, SEALED, PLAIN = 0, 1, 2
+__all__ = ["BY_DEFAULT", "CHOICES", "FILE", "PLAIN", "SEALED", "SEAL_XATTR"]
+
+BY_DEFAULT, SEALED, PLAIN, FILE = 0, 1, 2, 3
 """As `SealChoice` of the schema."""
-CHOICES = {b"on": SEALED, b"off": PLAIN}
+CHOICES = {b"on": SEALED, b"off": PLAIN, BY_FILE: FILE}
 
 
-def seal_choice(tree: Tree, inode: Inode | None) -> int:
-    """What the nearest directory above *inode* says; BY_DEFAULT: none does, or it is nowhere."""
+def directory_choice(tree: Tree, inode: Inode | None) -> int:
+    """What *inode*, or the nearest directory above, says; BY_DEFAULT: none does."""
     while inode is not None:
         extras = tree.extras.get(inode.inode_id) if inode.is_directory else None
         if extras is not None:
@@ -24,3 +25,29 @@ def seal_choice(tree: Tree, inode: Inode | None) -> int:
         # Above the root there is the root itself.
         inode = tree.table.parent(inode) if inode.inode_id != ROOT_INODE_ID else None
     return BY_DEFAULT
+
+
+def seal_choice(tree: Tree, inode: Inode | None) -> int:
+    """How the chunks of the file *inode* lie; BY_DEFAULT: nothing says so, or it is nowhere.
+
+    FILE: it has a key of its own, wherever it lies now. A file that was made elsewhere, or before
+    its directory chose that, has none: its chunks are SEALED there.
+    """
+    if inode is not None and tree.file_keys.get(inode.inode_id) is not None:
+        return FILE
+    choice = directory_choice(tree, inode)
+    return SEALED if choice == FILE else choice
+
+
+def chunk_seal_choice(tree: Tree, chunk_id: int) -> int:
+    """As `seal_choice`, for the file that holds a chunk or held it when a snapshot was made."""
+    inode_id = tree.inode_of_chunk(chunk_id)
+    if inode_id and tree.file_keys.get(inode_id) is not None:
+        return FILE
+    return seal_choice(tree, tree.table.get(inode_id) if inode_id else None)
+
+
+def key_of_chunk(tree: Tree, chunk_id: int) -> bytes | None:
+    """The key of the file that holds a chunk; None: it has none, or nothing holds the chunk."""
+    inode_id = tree.inode_of_chunk(chunk_id)
+    return tree.file_keys.get(inode_id) if inode_id else None

@@ -21,7 +21,7 @@ DIGEST_EVERY = 1024
 """Log entries in an interval of `digest_interval`."""
 
 
-DIGEST_SCHEME = b"\x02"
+DIGEST_SCHEME = b"\x03"
 """First byte of each digest: what goes into them. Of masters with another one none is compared:
 count it up with every change to digests or rows, so that a rolling upgrade stops nobody.
 """
@@ -58,11 +58,11 @@ class Namespace:
             tree.clock_ms = op.at_ms
         try:
             known: Outcome | None = self.sessions.admit(op, index, tree.clock_ms)
+            if known is not None:
+                return known
+            outcome = apply(tree, op)
         except (DomainError, Overloaded) as error:
-            return rejected(error)
-        if known is not None:
-            return known
-        outcome = apply(tree, op)
+            return rejected(error)  # not remembered: the same operation may come again
         self.sessions.remember(op, index, tree.clock_ms, outcome)
         return outcome
 

@@ -25,6 +25,7 @@ from pydfsnode.meta.administration import Administration
 from pydfsnode.meta.allowance import Allowance
 from pydfsnode.meta.audit_marks import AuditMarks
 from pydfsnode.meta.caller import SUPERGROUP, SUPERUSER
+from pydfsnode.meta.file_keys import FileKeys, seals_by_file
 from pydfsnode.meta.history import History
 from pydfsnode.meta.id_spans import IdSpans
 from pydfsnode.meta.inline import InlineContents
@@ -68,6 +69,7 @@ class Tree(Looking):
         self.open_files: Table[OpenFile] = Table(TABLE_OPEN, OpenFile)
         self.extras: Table[Extras] = Table(TABLE_EXTRAS, Extras)
         self.doomed: Table[Doomed] = Table(TABLE_DOOMED, Doomed)
+        self.file_keys = FileKeys()
         self.inline = InlineContents()
         self.touched = Touched()
         self.history = History(self)
@@ -89,12 +91,13 @@ class Tree(Looking):
     def tables(self) -> tuple[AnyTable, ...]:
         """Every table of rare rows."""
         decided = (*self.administration.tables, *self.trust.tables, *self.audit_marks.tables)
-        return (*self.tables_by_inode, *self.history.tables, *decided)
+        rest = (*decided, *self.file_keys.tables)
+        return (*self.tables_by_inode, *self.history.tables, *rest)
 
     @property
     def tables_by_inode(self) -> tuple[AnyTable, ...]:
         """Those of them whose keys are ids of inodes."""
-        return (self.open_files, self.extras, self.doomed)
+        return (self.open_files, self.extras, self.doomed, self.file_keys.keys)
 
     # ---- entries
 
@@ -217,11 +220,17 @@ class Tree(Looking):
                 self.drop_open_chunk(inode)
                 self.open_files.drop(inode_id)
             self._release_chunks(inode, inode.chunk_count)
+            self.forget_key(inode_id)
         if flags & HAS_EXTRAS:
             self.set_extras(inode, None)
         self.touched.inode(inode_id)
         self.table.discard(inode)
         self.spans.drop(inode_id)
+
+    def forget_key(self, inode_id: int) -> None:
+        """A file is gone, or what a snapshot saw of it: if both are, its key goes too."""
+        if self.file_keys.keys.rows and not self.history.index.sees(inode_id):
+            self.file_keys.drop(inode_id, self.clock_ms)
 
     # ---- attributes
 
@@ -252,6 +261,8 @@ class Tree(Looking):
         had = before is not None and (before.names_max or before.bytes_max)
         has = extras is not None and (extras.names_max or extras.bytes_max)
         self.quota_count += bool(has) - bool(had)
+        if inode.is_directory:
+            self.file_keys.keyed_directories += seals_by_file(extras) - seals_by_file(before)
         if extras is None or extras == Extras():
             self.extras.drop(inode.inode_id)
             inode.flags &= ~HAS_EXTRAS
@@ -298,6 +309,11 @@ class Tree(Looking):
             if found == chunk_id:
                 return Chunk(chunk_id, inode_id, version, length, crc, True)
         raise InvariantViolation(f"file {inode_id} does not hold its chunk {chunk_id}")
+
+    def inode_of_chunk(self, chunk_id: int) -> int:
+        """The id of the file that holds the chunk, or held it for a snapshot; 0: there is none."""
+        inode_id: int = self.open_chunks.get(chunk_id, 0) or self.table.holder_of(chunk_id)
+        return inode_id or self.history.index.past_inode_of(chunk_id)
 
     def add_chunk(self, file: Inode, targets: tuple[str, ...], replaces: int = 0) -> Chunk:
         """Begin a chunk behind the others of the open *file*, which writes none now.

@@ -44,6 +44,8 @@ XATTRS = [
     "user.a",
     "user.a",
     "user.b",
+    "trusted.seal",
+    "trusted.seal",
     "trusted.c",
     "trusted.trash.origin",
     "user.",
@@ -162,6 +164,12 @@ class OpDraw:
 
     def create_inline(self) -> Any:
         return *self.create(), self.choose.of(INLINE)
+
+    def create_keyed(self) -> Any:
+        key = bytes([self.choose.below(256)]) * self.choose.of([32, 32, 32, 31])
+        targets = self.choose.of([("c1", "c2"), ("c3",), (), ("c1", "c1")])
+        content = self.choose.of(INLINE) if self.one_in(3) else None
+        return *self.create(), key, targets, content
 
     def delete(self) -> Any:
         """Mostly by somebody whom permissions bind."""
@@ -311,8 +319,11 @@ class OpDraw:
         return self.existing(), self.choose.of(times), self.choose.of(times)
 
     def set_xattr(self) -> Any:
+        name = self.choose.of(XATTRS)
         value = self.choose.of([b"", b"v", b"/a/b", b"\xff", b"x" * 9000])
-        return self.existing(), self.choose.of(XATTRS), value, self.one_in(4), self.one_in(4)
+        if name == "trusted.seal":
+            value = self.choose.of([b"file", b"file", b"off", b"perhaps"])
+        return self.existing(), name, value, self.one_in(4), self.one_in(4)
 
     def remove_xattr(self) -> Any:
         return self.place(lambda node: node.xattrs), self.choose.of(XATTRS)
@@ -399,6 +410,9 @@ class OpDraw:
     def drop_chunk_keys(self) -> Any:
         below = self.model.chunk_key_epoch + self.choose.of([0, 0, -1, -2, 1])
         return Drawn(1, self.operator(), (below,))
+
+    def forget_keys(self) -> Any:
+        return Drawn(1, self.operator(), (self.model.forget_orders + self.choose.of([1, 1, 0, 2]),))
 
     def mark_audit(self) -> Any:
         node, trail = self.choose.of(["m1", "m2", "m2", ""]), self.choose.of("ab") * 16

@@ -19,6 +19,7 @@ from pydfsnode.meta.find import find
 from pydfsnode.meta.inline import TABLE_INLINE, inline_key
 from pydfsnode.meta.results import Applied, Outcome, Rejected, WantedChunk
 from pydfsnode.meta.rolling_digest import WINDOW_MS, WINDOWS_MAX
+from pydfsnode.meta.sealing import key_of_chunk
 from pydfsnode.meta.sessions import SessionBounds
 from pydfsnode.meta.snapshot_diff import diff
 from pydfsnode.meta.state import Namespace
@@ -80,12 +81,13 @@ class MetaSteps:
         op = KINDS[kind](client, seq, 1, self.clock, user, *told(kind, fields))
         was_purging = self.namespace.tree.history.is_purging
         outcome = self.send(op)
-        self.asked.append((op, outcome))
         refused, expected = "", None
         try:
             expected = self.model.apply(kind, client, user, self.clock, fields)
         except Refused as refusal:
             refused = refusal.name
+        if refused != "KeyNeeded":  # of which nothing is remembered
+            self.asked.append((op, outcome))
         if refused:
             assert isinstance(outcome, Rejected), f"{op} should be refused: {refused}"
             assert type(outcome.error()).__name__ == refused, f"{op} was refused: {outcome}"
@@ -286,10 +288,23 @@ class MetaSteps:
         assert (balance and (balance.since_ms, balance.user, told)) == model.balance
         assert found.chunk_keys == model.chunk_keys
         assert found.chunk_key_epoch == model.chunk_key_epoch
+        assert self.namespace.tree.file_keys.forgetting.orders == model.forget_orders
+        self.check_file_keys()
         marks = self.namespace.tree.audit_marks.newest
         assert {t: msgspec.structs.astuple(row)[2:] for t, row in marks.items()} == (
             model.audit_marks
         )
+
+    def check_file_keys(self) -> None:
+        """Every file that is there or in a snapshot has its key, and no other has one."""
+        tree, expected = self.namespace.tree, self.model.file_keys()
+        found = {inode_id: row.key for inode_id, row in tree.file_keys.keys.rows.items()}
+        assert found == expected if self.is_settled else found.items() >= expected.items()
+        assert tree.file_keys.forgetting.removed == self.model.keys_made - len(found)
+        for node in self.model.everything():
+            for chunk_id, version, _ in node.chunks:
+                if version:
+                    assert (key_of_chunk(tree, chunk_id) or b"") == node.key
 
     def check_chunks(self) -> None:
         """What chunkservers and the state table are told to keep is what files need."""

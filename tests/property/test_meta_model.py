@@ -27,7 +27,7 @@ WEIGHTS = {
     "CreateInline": 6, "Append": 3, "Truncate": 3, "SetMode": 3, "SetAcl": 7, "SetOwner": 3,
     "Reclaim": 2, "MoveToTrash": 3, "RestoreTrash": 3, "SetQuota": 4, "Concat": 6, "SetXattr": 2,
     "CreateSnapshot": 4, "DeleteSnapshot": 3, "RenameSnapshot": 2, "SetReplication": 2,
-    "CompleteInline": 2,
+    "CompleteInline": 2, "CreateKeyed": 8, "RemoveXattr": 2,
 }  # fmt: skip
 """How often a walk takes each operation; others once."""
 COMMON = {"Mkdirs", "Create", "AllocateChunk", "Complete", "Rename", "CreateInline"}

@@ -39,12 +39,17 @@ class NamespaceModel(Snapshots, Trash, Administration, Trust):
         self.clock = max(self.clock, at_ms)
         self.client = client
         rule = re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
+        was_heard = True
         try:
             if self.safe_mode and kind not in IN_SAFE_MODE:
                 raise Refused("SafeMode")
             return getattr(self, rule)(user_of(user), *fields)
+        except Refused as refused:
+            was_heard = refused.name != "KeyNeeded"  # of which nothing is remembered
+            raise
         finally:
-            self.heard[client] = self.clock
+            if was_heard:
+                self.heard[client] = self.clock
 
     def ask(self, question: str, path: str, user: str, *more: Any) -> Any:
         """The answer to one of QUESTIONS."""
@@ -68,6 +73,10 @@ class NamespaceModel(Snapshots, Trash, Administration, Trust):
                     more = max(node.replication, found.get(chunk_id, (0, 0, 0))[2])
                     found[chunk_id] = version, len(content), more
         return found
+
+    def file_keys(self) -> dict[int, bytes]:
+        """By inode, of what is there now or in a snapshot."""
+        return {node.id: node.key for node in self.everything() if node.key}
 
     def open_files(self) -> list[Node]:
         """What somebody writes."""

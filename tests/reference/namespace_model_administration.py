@@ -12,7 +12,7 @@ STATES = {"in service", "decommissioning", "decommissioned", "maintenance"}
 IN_SAFE_MODE = {
     "RenewLease", "SetBalance", "SetDuty", "SetSafeMode",
     "RevokeCertificates", "AddJoinToken", "UseJoinToken", "SetAuthority",
-    "AddChunkKey", "DropChunkKeys", "MarkAudit",
+    "AddChunkKey", "DropChunkKeys", "MarkAudit", "ForgetKeys",
 }  # fmt: skip
 
 
@@ -25,7 +25,7 @@ class Order(NamedTuple):
 
 
 class Administration(Trees):
-    """Operations 34-36, 44-46. `duties`: by chunkserver, its state and a maintenance's end."""
+    """Operations 34-36, 44-46, 49. `duties`: by chunkserver, its state and a maintenance's end."""
 
     def __init__(self, dropped_at_once_max: int) -> None:
         super().__init__(dropped_at_once_max)
@@ -33,6 +33,7 @@ class Administration(Trees):
         self.safe_mode: Order | None = None
         self.balance: Order | None = None
         self.chunk_keys: dict[int, bytes] = {}
+        self.forget_orders = 0
         self.audit_marks: dict[tuple[str, str], tuple[object, ...]] = {}
 
     @property
@@ -50,6 +51,11 @@ class Administration(Trees):
         refuse_unless(user.is_super, "AccessDenied")
         refuse_unless(0 < below <= self.chunk_key_epoch, "InvalidArgument")
         self.chunk_keys = {e: key for e, key in self.chunk_keys.items() if e >= below}
+
+    def forget_keys(self, user: User, order: int) -> None:
+        refuse_unless(user.is_super, "AccessDenied")
+        refuse_unless(0 < order <= self.forget_orders + 1, "InvalidArgument")
+        self.forget_orders = max(self.forget_orders, order)
 
     def mark_audit(
         self, user: User, node: str, trail: str, record: int, sha256: str, made_ms: int,

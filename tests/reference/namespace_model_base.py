@@ -68,6 +68,7 @@ class Node:
         self.children: dict[str, Node] = {}
         self.names_max = self.bytes_max = 0
         self.replication = self.chunk_bytes = 0
+        self.key = b""
         self.chunks: list[Chunk] = []
         self.holder: int | None = None
         self.reopened = False

@@ -271,6 +271,7 @@ class Files(Trees):
         return self.view(file, target)
 
     def _require_joinable(self, file: Node) -> None:
+        refuse_unless(not file.key, "NotSupported")
         refuse_unless(file.holder is None, "FileUnderConstruction")
         refuse_unless(not file.inline, "InvalidArgument")
 

@@ -26,7 +26,12 @@ SOFT_LEASE_MS = 60_000
 
 
 class Trees(Base):
-    """Operations 1, 2, 6, 7, 8, 23 and 47, and the questions about directories."""
+    """Operations 1, 2, 6, 7, 8, 23, 47 and 48, and the questions about directories.
+
+    `keys_made` counts the files that got a key of their own.
+    """
+
+    keys_made = 0
 
     # ---- questions
 
@@ -135,6 +140,27 @@ class Trees(Base):
         self.set_inline(file, content)
         return self.view(file, path)
 
+    def create_keyed(
+        self, user: User, path: str, replication: int, chunk_bytes: int, mode: int,
+        overwrite: bool, create_parents: bool, key: bytes, targets: Sequence[str],
+        content: bytes | None,
+    ) -> dict[str, Any]:  # fmt: skip
+        refuse_unless(len(key) == 32, "InvalidArgument")
+        self._drawn = key
+        try:
+            layout = user, path, replication, chunk_bytes, mode, overwrite, create_parents
+            if content is not None:
+                return self.create_inline(*layout, content)
+            return self.create_chunked(*layout, targets) if targets else self.create(*layout)
+        finally:
+            self._drawn = b""
+
+    _drawn = b""
+
+    def _wants_key(self, chain: list[Node]) -> bool:
+        said = [node.xattrs.get("trusted.seal") for node in chain]
+        return [choice for choice in said if choice in (b"on", b"off", b"file")][-1:] == [b"file"]
+
     def set_inline(self, file: Node, content: bytes) -> None:
         raise NotImplementedError
 
@@ -151,6 +177,8 @@ class Trees(Base):
             refuse_unless(create_parents or len(missing) == 1, "NotFound")
             self._require_makeable(chain, user)
             self.require_quota(chain, len(missing), size * replication)
+            wants_key = self._wants_key(chain)
+            refuse_unless(self._drawn or not wants_key, "KeyNeeded")
             parent = self._make(chain[-1], missing[:-1], 0o755, user)
         else:
             found = chain[-1]
@@ -158,9 +186,14 @@ class Trees(Base):
             parent = chain[-2]
             more = size * replication - len(found.content) * found.replication
             self.require_quota(chain[:-1], 0, more)
+            wants_key = self._wants_key(chain[:-1])
+            refuse_unless(self._drawn or not wants_key, "KeyNeeded")
             self.drop(parent, found)
         file = self.add(parent, names_of(path)[-1], True, mode or 0o644, user.name)
         file.replication, file.chunk_bytes = replication, chunk_bytes
+        if wants_key:
+            file.key = self._drawn
+            self.keys_made += 1
         return file
 
     def _require_overwritable(self, chain: list[Node], user: User, overwrite: bool) -> None:

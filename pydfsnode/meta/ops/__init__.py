@@ -18,6 +18,7 @@ from pydfsnode.meta.ops import (
     create,
     create_chunked,
     create_inline,
+    create_keyed,
     create_snapshot,
     delete,
     delete_snapshot,
@@ -25,6 +26,7 @@ from pydfsnode.meta.ops import (
     empty_trash,
     expire_leases,
     finish_recovery,
+    forget_keys,
     mark_audit,
     mkdirs,
     move_to_trash,
@@ -65,6 +67,7 @@ from pydfsnode.meta.ops.concat import Concat
 from pydfsnode.meta.ops.create import Create
 from pydfsnode.meta.ops.create_chunked import CreateChunked
 from pydfsnode.meta.ops.create_inline import CreateInline
+from pydfsnode.meta.ops.create_keyed import CreateKeyed
 from pydfsnode.meta.ops.create_snapshot import CreateSnapshot
 from pydfsnode.meta.ops.delete import Delete
 from pydfsnode.meta.ops.delete_snapshot import DeleteSnapshot
@@ -72,6 +75,7 @@ from pydfsnode.meta.ops.drop_chunk_keys import DropChunkKeys
 from pydfsnode.meta.ops.empty_trash import EmptyTrash
 from pydfsnode.meta.ops.expire_leases import ExpireLeases
 from pydfsnode.meta.ops.finish_recovery import FinishRecovery
+from pydfsnode.meta.ops.forget_keys import ForgetKeys
 from pydfsnode.meta.ops.mark_audit import MarkAudit
 from pydfsnode.meta.ops.mkdirs import Mkdirs
 from pydfsnode.meta.ops.move_to_trash import MoveToTrash
@@ -148,6 +152,8 @@ AnyOp = (
     | MarkAudit
     | DropChunkKeys
     | CreateChunked
+    | CreateKeyed
+    | ForgetKeys
 )
 
 OPS: dict[int, type[Op]] = {
@@ -196,6 +202,8 @@ OPS: dict[int, type[Op]] = {
     45: MarkAudit,
     46: DropChunkKeys,
     47: CreateChunked,
+    48: CreateKeyed,
+    49: ForgetKeys,
 }
 """Tag in the log to type; a tag is never reused."""
 
@@ -245,6 +253,8 @@ RULES: dict[type[Op], Callable[[Tree, Any], Result]] = {
     MarkAudit: mark_audit.apply,
     DropChunkKeys: drop_chunk_keys.apply,
     CreateChunked: create_chunked.apply,
+    CreateKeyed: create_keyed.apply,
+    ForgetKeys: forget_keys.apply,
 }
 
 __all__ = [
@@ -263,6 +273,7 @@ __all__ = [
     "Create",
     "CreateChunked",
     "CreateInline",
+    "CreateKeyed",
     "CreateSnapshot",
     "Delete",
     "DeleteSnapshot",
@@ -270,6 +281,7 @@ __all__ = [
     "EmptyTrash",
     "ExpireLeases",
     "FinishRecovery",
+    "ForgetKeys",
     "MarkAudit",
     "Mkdirs",
     "MoveToTrash",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydfsnode import limits
 from pydfsnode._fast import Inode
-from pydfsnode.errors import FileUnderConstruction, InvalidArgument
+from pydfsnode.errors import FileUnderConstruction, InvalidArgument, NotSupported
 from pydfsnode.meta import paths
 from pydfsnode.meta.access import READ, WRITE
 from pydfsnode.meta.caller import Caller
@@ -29,12 +29,13 @@ def apply(tree: Tree, op: Concat) -> FileView:
         FileUnderConstruction: one of them is being written.
         InvalidArgument: no source, too many, one twice, in another directory, with larger chunks,
             or a file that is stored with its inode.
+        NotSupported: one of them has a key of its own.
         AccessDenied, QuotaExceeded.
     """
     caller = tree.caller(op.user)
     target = tree.walk_file(op.target, caller)
     tree.require(target, caller, WRITE, op.target)
-    _require_joinable(target, op.target)
+    _require_joinable(tree, target, op.target)
     if not 1 <= len(op.sources) <= limits.CONCAT_SOURCES_MAX:
         raise InvalidArgument(
             f"1 to {limits.CONCAT_SOURCES_MAX} files are joined to another, not {len(op.sources)}",
@@ -73,7 +74,7 @@ def _source(tree: Tree, path: str, target: Inode, parent: Inode, caller: Caller)
         )
     tree.require(source, caller, READ, path)
     tree.require_removable(parent, source, caller, path)
-    _require_joinable(source, path)
+    _require_joinable(tree, source, path)
     if source.chunk_bytes > target.chunk_bytes:
         raise InvalidArgument(
             f"{paths.shown(path)} has chunks of up to {source.chunk_bytes} bytes, larger than the "
@@ -83,7 +84,13 @@ def _source(tree: Tree, path: str, target: Inode, parent: Inode, caller: Caller)
     return source
 
 
-def _require_joinable(file: Inode, path: str) -> None:
+def _require_joinable(tree: Tree, file: Inode, path: str) -> None:
+    if tree.file_keys.get(file.inode_id) is not None:
+        raise NotSupported(
+            f"{paths.shown(path)} has a key of its own, which ends with it: its chunks cannot "
+            "become those of another file; copy the contents instead",
+            path=path,
+        )
     if file.flags & IS_OPEN:
         raise FileUnderConstruction(
             f"{paths.shown(path)} is being written: close it, or recover its lease", path=path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydfsnode import limits
 from pydfsnode._fast import Inode
-from pydfsnode.errors import AlreadyExists, InvalidArgument, IsADirectory
+from pydfsnode.errors import AlreadyExists, InvalidArgument, IsADirectory, KeyNeeded
 from pydfsnode.meta import paths
 from pydfsnode.meta.access import EXECUTE, WRITE
 from pydfsnode.meta.caller import Caller
@@ -12,6 +12,7 @@ from pydfsnode.meta.looking import new_name
 from pydfsnode.meta.ops import mkdirs
 from pydfsnode.meta.ops.base import Op
 from pydfsnode.meta.results import FileView
+from pydfsnode.meta.sealing import FILE, directory_choice
 from pydfsnode.meta.tree import Tree
 
 MODE_DEFAULT = 0o644
@@ -47,19 +48,21 @@ def apply(tree: Tree, op: Create) -> FileView:
 
 def make_file(
     tree: Tree, op: Op, path: str, replication: int, chunk_bytes: int, mode: int, overwrite: bool,
-    create_parents: bool, size: int,
+    create_parents: bool, size: int, file_key: bytes = b"",
 ) -> Inode:  # fmt: skip
     """The new, empty, closed file.
 
     Args:
         op: whose caller makes it.
         size: what it will hold at once, for the quota.
+        file_key: its own, used if its directory wants that each file has one.
 
     Raises:
         InvalidPath, InvalidArgument: path, mode, replication or chunk size.
         NotFound, NotADirectory: the parent is missing, or a file is in the way.
         IsADirectory, AlreadyExists: what lies there already.
         AccessDenied, QuotaExceeded.
+        KeyNeeded: its directory wants a key, and there is none.
     """
     mode = mkdirs.checked_mode(mode) or MODE_DEFAULT
     check_layout(replication, chunk_bytes)
@@ -69,6 +72,7 @@ def make_file(
         parent = _parent_of_replaced(tree, found, path, overwrite, caller)
         name = found.name
         tree.require_quota(parent, 0, size * replication - found.size * found.replication)
+        is_keyed = _takes_key(tree, parent, path, file_key)
         tree.remove(found)
     else:
         name = new_name(path)
@@ -76,10 +80,26 @@ def make_file(
             tree, found, path, missing, caller, missing if create_parents else 1
         )
         tree.require_quota(parent, missing, size * replication)
+        is_keyed = _takes_key(tree, parent, path, file_key)
         if missing > 1:
             above = paths.parse(path)[-missing:-1]
             parent = mkdirs.make(tree, parent, above, mkdirs.MODE_DEFAULT, caller.user)
-    return mkdirs.inherit_file(tree, parent, name, mode, caller.user, replication, chunk_bytes)
+    made = mkdirs.inherit_file(tree, parent, name, mode, caller.user, replication, chunk_bytes)
+    if is_keyed:
+        tree.file_keys.put(made.inode_id, file_key)
+    return made
+
+
+def _takes_key(tree: Tree, parent: Inode, path: str, file_key: bytes) -> bool:
+    """Whether a new file in *parent* has a key of its own. Raises KeyNeeded."""
+    if not tree.file_keys.keyed_directories or directory_choice(tree, parent) != FILE:
+        return False
+    if not file_key:
+        raise KeyNeeded(
+            f"{paths.shown(path)}: its directory has just been told to give each file a key of its "
+            "own: ask again", path=path, retry_after_ms=50,
+        )  # fmt: skip
+    return True
 
 
 def _parent_of_replaced(

@@ -22,7 +22,8 @@ USERS = ["root", "root", "root", "alice:eng", "bob:eng,ops"]
 MIB = 1 << 20
 WEIGHTS = {
     "Mkdirs": 4, "Create": 6, "AllocateChunk": 8, "Complete": 5, "Rename": 3, "CreateInline": 3,
-    "Append": 2, "Truncate": 2, "CreateSnapshot": 2, "DeleteSnapshot": 2,
+    "Append": 2, "Truncate": 2, "CreateSnapshot": 2, "DeleteSnapshot": 2, "CreateKeyed": 5,
+    "SetXattr": 2, "ForgetKeys": 2, "SetAuthority": 2,
 }  # fmt: skip
 """How often each operation comes; others once."""
 
@@ -104,6 +105,7 @@ class Stream:
             "Delete": (path, flags[0]),
             "Rename": (path, self._path(), flags[0]),
             "CreateInline": (*layout, rng.randbytes(rng.randrange(9))),
+            "CreateKeyed": (*layout, rng.randbytes(32), targets, rng.choice([b"in", None])),
             "Append": (path,),
             "Truncate": (held if flags[0] else path, rng.randrange(2) * rng.randrange(200), None),
             "Concat": (path, (path.rpartition("/")[0] + "/" + rng.choice("abcd"),)),
@@ -111,7 +113,12 @@ class Stream:
             "SetOwner": (path, rng.choice(["alice", "bob"]), rng.choice(["eng", ""])),
             "SetMode": (path, rng.randrange(0o2000) | 0o700),
             "SetTimes": (path, rng.randrange(-1, 99), rng.randrange(-1, 99)),
-            "SetXattr": (path, f"user.{rng.randrange(3)}", rng.randbytes(3), False, False),
+            "SetXattr": rng.choice(
+                [
+                    (path, f"user.{rng.randrange(3)}", rng.randbytes(3), False, False),
+                    (path, "trusted.seal", rng.choice([b"file", b"file", b"on"]), False, False),
+                ]
+            ),
             "RemoveXattr": (path, f"user.{rng.randrange(3)}"),
             "SetAcl": (path, (rng.choice(["user:bob:r-x", "default:group:eng:rwx"]),), "modify"),
             "SetQuota": (path, rng.choice([0, 0, 30]), rng.choice([0, 0, 30 * MIB])),
@@ -152,6 +159,7 @@ class Stream:
             "UseJoinToken": (f"{rng.randrange(3):016x}", "1" * 64, f"{rng.randrange(2):064x}"),
             "AddChunkKey": (rng.randrange(1, 4), bytes([rng.randrange(256)]) * 32),
             "DropChunkKeys": (rng.randrange(4),),
+            "ForgetKeys": (rng.randrange(1, 4),),
             "MarkAudit": (
                 "n",
                 f"{rng.randrange(3):016x}",

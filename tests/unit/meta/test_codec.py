@@ -57,6 +57,14 @@ FIELDS: dict[str, tuple[int, list[tuple[Any, ...]]]] = {
     "AddChunkKey": (44, [(1, bytes(range(32)))]),
     "CreateChunked": (47, [("/a/f", 3, 1 << 26, 0o600, True, True, ("c1", "c2"))]),
     "DropChunkKeys": (46, [(3,)]),
+    "ForgetKeys": (49, [(3,)]),
+    "CreateKeyed": (
+        48,
+        [
+            ("/a/f", 3, 1 << 26, 0o600, True, True, b"k" * 32),
+            ("/a/f", 3, 1 << 26, 0o600, True, True, b"k" * 32, ("c1", "c2"), b"in"),
+        ],
+    ),
     "MarkAudit": (45, [("n", "1" * 16, 9, "2" * 64, 7, "3" * 16, "pem")]),
     "SetAuthority": (43, [("drop",), ("trust", Signer("r", "c", "k")), ("renew", None, ("u",))]),
 }
