@@ -354,6 +354,12 @@ class SealBroken(SecurityError):
     code = 6004
 
 
+class FileKeyMissing(KeyUnavailable):
+    """A chunk needs the key of its file, which the masters have to be asked for first."""
+
+    code = 6014
+
+
 class CertificateInvalid(SecurityError):
     code = 6005
 

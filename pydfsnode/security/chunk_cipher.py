@@ -1,6 +1,7 @@
 """Seals the blocks of one chunk at rest with AES-256-GCM, each block by itself.
 
     chunk key = HKDF-SHA256(key of the epoch, salt of the chunk, "pydfsnode chunk 1\\0" | chunk id)
+                of a file with a key of its own: of (key of the epoch | key of the file), and "2"
     nonce     = u32 LE number of the sealing | 8 zero bytes
 
 Every chunk has a random salt and thus a key of its own. A number is used once under that key: one
@@ -37,6 +38,7 @@ _BLOCK_AAD = struct.Struct("<18sQQ")
 _BLOCK_MAGIC = b"pydfsnode block 1\0"
 _INFO = struct.Struct("<18sQ")
 _INFO_MAGIC = b"pydfsnode chunk 1\0"
+_KEYED_INFO_MAGIC = b"pydfsnode chunk 2\0"
 
 Bytes = bytes | bytearray | memoryview
 
@@ -53,10 +55,14 @@ class SealHead(NamedTuple):
 class ChunkCipher:
     """One chunk's key. Not for several threads at once while it seals; any may open."""
 
-    def __init__(self, head: SealHead, chunk_id: int, epoch_key: bytes) -> None:
+    def __init__(
+        self, head: SealHead, chunk_id: int, epoch_key: bytes, file_key: bytes = b""
+    ) -> None:
         self.head = head
+        self.is_keyed = bool(file_key)
+        """Whether the key of its file is needed too."""
         self._chunk_id = chunk_id
-        self._algorithm = AES(chunk_key(epoch_key, head.salt, chunk_id))
+        self._algorithm = AES(chunk_key(epoch_key, head.salt, chunk_id, file_key))
         self._numbers = itertools.count(1)
 
     def seal_block(self, block: int, plain: Bytes, into: memoryview) -> bytes:
@@ -114,10 +120,14 @@ class ChunkCipher:
             ) from None
 
 
-def chunk_key(epoch_key: bytes, salt: bytes, chunk_id: int) -> bytes:
-    """The key of one chunk, as RFC 5869 derives 32 bytes with SHA-256."""
-    extracted = hmac.digest(salt, epoch_key, hashlib.sha256)
-    return hmac.digest(extracted, _INFO.pack(_INFO_MAGIC, chunk_id) + b"\x01", hashlib.sha256)
+def chunk_key(epoch_key: bytes, salt: bytes, chunk_id: int, file_key: bytes = b"") -> bytes:
+    """The key of one chunk, as RFC 5869 derives 32 bytes with SHA-256.
+
+    *file_key* is that of its file, if it has one of its own.
+    """
+    extracted = hmac.digest(salt, epoch_key + file_key, hashlib.sha256)
+    magic = _KEYED_INFO_MAGIC if file_key else _INFO_MAGIC
+    return hmac.digest(extracted, _INFO.pack(magic, chunk_id) + b"\x01", hashlib.sha256)
 
 
 def key_id(epoch_key: bytes) -> bytes:

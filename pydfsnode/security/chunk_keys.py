@@ -18,13 +18,21 @@ from pydfsnode.security.chunk_cipher import (
     SealHead,
     key_id,
 )
+from pydfsnode.security.file_keys import FileKeys, missing
 
 
 class ChunkKeys:
     """Any thread may use it."""
 
-    def __init__(self, new_salt: Callable[[], bytes] = lambda: os.urandom(SALT_BYTES)) -> None:
+    def __init__(
+        self,
+        new_salt: Callable[[], bytes] = lambda: os.urandom(SALT_BYTES),
+        seconds: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """*seconds* is a clock that only goes forward: keys of files are kept for minutes."""
         self._new_salt = new_salt
+        self.files = FileKeys(seconds)
+        """Those of files that have one of their own."""
         self._lock = threading.Lock()
         self._keys: dict[int, tuple[bytes, bytes]] = {}
         self._epoch = 0
@@ -72,18 +80,23 @@ class ChunkKeys:
                 self._keys = {epoch: (key, key_id(key)) for epoch, key in keys.items()}
                 self._epoch = max(keys, default=0)
 
-    def for_new(self, chunk_id: int) -> ChunkCipher:
+    def for_new(self, chunk_id: int, is_keyed: bool = False) -> ChunkCipher:
         """What seals a new chunk, or one that is written anew.
+
+        Args:
+            is_keyed: with the key of its file too.
 
         Raises:
             KeyUnavailable: the masters gave no key yet.
+            FileKeyMissing: that of the file is to be asked for first.
         """
+        file_key = self._of_file(chunk_id) if is_keyed else b""
         with self._lock:  # with `learn`: nobody begins with the old key after the new one is here
             epoch = self._epoch
             found = self._keys.get(epoch)
             if found is not None:
                 head = SealHead(epoch, found[1], self._new_salt())
-                cipher = ChunkCipher(head, chunk_id, found[0])
+                cipher = ChunkCipher(head, chunk_id, found[0], file_key)
                 self._sealing.add(cipher)
                 return cipher
         raise KeyUnavailable(
@@ -92,11 +105,12 @@ class ChunkKeys:
             chunk_id=chunk_id,
         )
 
-    def for_sealed(self, chunk_id: int, head: SealHead) -> ChunkCipher:
-        """What opens a chunk that is sealed as *head* says.
+    def for_sealed(self, chunk_id: int, head: SealHead, is_keyed: bool = False) -> ChunkCipher:
+        """What opens a chunk that is sealed as *head* says, if *is_keyed* with its file's key too.
 
         Raises:
             KeyUnavailable: that key is not here. The chunk is as good as before.
+            FileKeyMissing: that of the file is to be asked for first.
         """
         found = self._keys.get(head.epoch)
         if found is None or found[1] != head.key_id:
@@ -109,7 +123,14 @@ class ChunkKeys:
                 chunk_id=chunk_id,
                 epoch=head.epoch,
             )
-        return ChunkCipher(head, chunk_id, found[0])
+        file_key = self._of_file(chunk_id) if is_keyed else b""
+        return ChunkCipher(head, chunk_id, found[0], file_key)
+
+    def _of_file(self, chunk_id: int) -> bytes:
+        found = self.files.get(chunk_id)
+        if found is None:
+            raise missing(chunk_id)
+        return found
 
 
 NO_KEYS = ChunkKeys()

@@ -36,7 +36,7 @@ class ChunkFileReader:
 
         Raises:
             FileNotFoundError: it is gone.
-            KeyUnavailable: what it is sealed with is not among *keys*.
+            KeyUnavailable, FileKeyMissing: what it is sealed with is not among *keys*.
             CorruptionError: its tail is damaged or it cannot be read.
             StorageError: this process has no descriptor or memory left for it.
         """
@@ -81,6 +81,11 @@ class ChunkFileReader:
     def seal_epoch(self) -> int | None:
         """The epoch of the key that it is sealed with; None: it is plain."""
         return None if self._sealing is None else self._sealing.cipher.head.epoch
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether it is sealed with the key of its file too."""
+        return self._sealing is not None and self._sealing.cipher.is_keyed
 
     def read(self, offset: int, length: int, *, past_cache: bool = False) -> memoryview:
         """The bytes of a range inside the chunk, each block of it verified (INV-SUM).

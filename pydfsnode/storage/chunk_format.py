@@ -15,6 +15,8 @@ from pydfsnode.limits import BLOCK_BYTES
 MAGIC = b"PDFSCHNK"
 FORMAT_VERSION = 1
 FORMAT_SEALED = 3
+FORMAT_KEYED = 4
+"""Sealed, with the key of its file too."""
 CHECKSUM_BYTES = 4
 
 _FOOTER = struct.Struct("<8sIIQQQII")
@@ -90,6 +92,12 @@ def decode_tail(tail: bytes, chunk_id: int, version: int, length: int) -> Tail:
         raise _broken(chunk_id, f"its tail has {len(tail)} bytes, not {tail_bytes(length)}")
     whole = check_footer(FORMAT_VERSION, tail, chunk_id, version, length)
     return Tail(whole, tail[:-FOOTER_BYTES])
+
+
+def form_of(tail: bytes) -> int:
+    """The format that the footer at the end of *tail* names, unchecked; 0: there is none."""
+    footer = tail[-FOOTER_BYTES:]
+    return int(_FOOTER.unpack(footer)[1]) if len(footer) == FOOTER_BYTES else 0
 
 
 def check_footer(form: int, tail: bytes, chunk_id: int, version: int, length: int) -> int:

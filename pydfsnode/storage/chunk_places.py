@@ -19,7 +19,7 @@ from pydfsnode.storage.chunk_file import FULL, disk_full, durability_failure, sy
 from pydfsnode.storage.chunk_file_reader import ChunkFileReader
 from pydfsnode.storage.chunk_index import ChunkIndex, Replica
 from pydfsnode.storage.chunk_layout import FoundFile
-from pydfsnode.storage.segment_format import CHUNK, SEALED, Entry
+from pydfsnode.storage.segment_format import ALL_SEALED, CHUNK, SEALED, Entry
 from pydfsnode.storage.segments import FoundRecord
 
 _log = get_logger("storage.chunk_places")
@@ -64,7 +64,7 @@ class ChunkPlaces:
                 self.index.mark_corrupt(replica)
         for number, entry, is_damaged in records:
             replica = Replica(entry.chunk_id, entry.version, entry.length)
-            place = Place(disk, number, entry.offset, entry.kind == SEALED)
+            place = Place(disk, number, entry.offset, entry.kind in ALL_SEALED)
             if self._adopt(replica, place) and is_damaged:
                 self.index.mark_corrupt(replica)
 

@@ -75,10 +75,8 @@ class ChunkReplicas:
 
     def compactions(self) -> list[Compaction]:
         """One for each disk."""
-        return [
-            Compaction(disk, self.disks, self.places, self._locks.one, self._keys)
-            for disk in self.disks.live
-        ]
+        parts = self.disks, self.places, self._locks.one, self._keys
+        return [Compaction(disk, *parts) for disk in self.disks.live]
 
     def free_bytes(self) -> int:
         """See `DiskSet.free_bytes`."""
@@ -96,15 +94,16 @@ class ChunkReplicas:
     # ---- writing
 
     def create(
-        self, chunk_id: int, version: int, bytes_expected: int, is_sealed: bool = False
-    ) -> ChunkFileWriter:
+        self, chunk_id: int, version: int, bytes_expected: int, is_sealed: bool = False,
+        is_keyed: bool = False,
+    ) -> ChunkFileWriter:  # fmt: skip
         """Begin a chunk for which *bytes_expected* are set aside until it is finished or dropped.
 
         Args:
-            is_sealed: it is sealed at rest, with the newest key.
+            is_sealed: at rest, with the newest key; is_keyed: with its file's too.
 
         Raises:
-            KeyUnavailable: it is to be sealed and there is no key yet.
+            KeyUnavailable, FileKeyMissing: it is to be sealed and there is no key yet.
             StaleChunkVersion: a newer version is here (INV-FENCE).
             AlreadyExists: this version is here, or is being written.
             DiskFull: there is no room; nothing was begun.
@@ -118,17 +117,17 @@ class ChunkReplicas:
         file_bytes = bytes_expected + _tail_bytes(bytes_expected, is_sealed)
         with self._creating:  # no two are promised the same room
             disk = self.disks.choose(file_bytes)
-            writer = self._new_writer(disk, chunk_id, version, is_sealed)
+            writer = self._new_writer(disk, chunk_id, version, is_sealed, is_keyed)
             replaced = self.growing.add(Growing(writer, disk, file_bytes))
         if replaced is not None:
             replaced.discard(f"version {version} is being written")
         return writer
 
     def _new_writer(
-        self, disk: ChunkDisk, chunk_id: int, version: int, is_sealed: bool
+        self, disk: ChunkDisk, chunk_id: int, version: int, is_sealed: bool, is_keyed: bool
     ) -> ChunkFileWriter:
         path = disk.layout.tmp_path(chunk_id, version)
-        cipher = self._keys.for_new(chunk_id) if is_sealed else None
+        cipher = self._keys.for_new(chunk_id, is_keyed) if is_sealed else None
         return ChunkFileWriter(path, chunk_id, version, self._held, cipher)
 
     def resume(
@@ -359,17 +358,18 @@ class ChunkReplicas:
     def _copy(self, held: Replica, is_sealed: bool) -> tuple[ChunkFileWriter, ChunkDisk]:
         """A verified copy: the finished file must stay whole until the sealed one is durable."""
         disk = self.disks.choose(held.length + _tail_bytes(held.length, is_sealed))
-        copy = self._new_writer(disk, held.chunk_id, held.version, is_sealed)
-        try:
-            with self.reader(held) as reader:
+        with self.reader(held) as reader:
+            is_keyed = reader.is_keyed
+            copy = self._new_writer(disk, held.chunk_id, held.version, is_sealed, is_keyed)
+            try:
                 for offset in range(0, held.length, limits.PACKET_BYTES):
                     size = min(limits.PACKET_BYTES, held.length - offset)
                     view = self.read(reader, held, offset, size)
                     with self.disks.using(disk):
                         copy.append([view])
-        except PydfsError:
-            copy.discard("its source cannot be read")  # nothing when the copy itself failed
-            raise
+            except PydfsError:
+                copy.discard("its source cannot be read")  # nothing when the copy itself failed
+                raise
         return copy, disk
 
     # ---- reading and deleting

@@ -7,10 +7,11 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar, TypeVarTuple
+from typing import TypeVar, TypeVarTuple
 
 from pydfsnode import limits
 from pydfsnode.errors import (
+    FileKeyMissing,
     InvalidArgument,
     InvariantViolation,
     ReplicaNotFound,
@@ -26,6 +27,7 @@ from pydfsnode.storage.chunk_file_writer import ChunkFileWriter
 from pydfsnode.storage.chunk_index import ChunkIndex, Replica
 from pydfsnode.storage.chunk_packer import ChunkPacker
 from pydfsnode.storage.chunk_replicas import ChunkReplicas
+from pydfsnode.storage.disk_signals import DiskSignals, signals_of
 from pydfsnode.storage.disk_threads import DiskThreads
 from pydfsnode.storage.first_touch import FirstTouch
 from pydfsnode.storage.open_chunk import ChunkState, OpenChunk, Packet
@@ -34,6 +36,8 @@ from pydfsnode.storage.segment_compaction import Compaction
 
 READS_AHEAD_MAX = 24
 """While more chunks are read at once, no packet is read ahead: the others keep the disk busy."""
+KEYS_AHEAD = 256
+"""Chunks with ids from one on whose files' keys are asked for together."""
 CHECK_WAIT_S = 5.0
 """A look at an idle disk that takes longer is not waited for."""
 BROKEN_CHUNK_KEPT_MS = 600_000  # limits.py candidate
@@ -43,18 +47,6 @@ BROKEN_CHUNKS_MAX = 1024  # limits.py candidate
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 _log = get_logger("storage.chunk_store")
-
-
-class DiskSignals(NamedTuple):
-    """How the disks of a node do: percentiles of the last 10 to 20 s, of the slowest disk."""
-
-    read_p50_us: int
-    read_p99_us: int
-    write_p50_us: int
-    write_p99_us: int
-    failed_disks: int
-    read_errors: int
-    """Reads that a disk refused, since the start."""
 
 
 class ChunkStore:
@@ -73,6 +65,7 @@ class ChunkStore:
         self._replicas = ChunkReplicas(
             disks, self._note_change, self._seconds, self._end, pack_bytes_max, keys
         )
+        self._file_keys = keys.files
         self._packer = ChunkPacker(
             self._replicas.growing,
             lambda disk, batch: self.start(disk, self._replicas.finish_all, batch),
@@ -145,18 +138,7 @@ class ChunkStore:
 
     def signals(self) -> DiskSignals:
         """How the disks do, the slowest counting."""
-        now = self._seconds()
-        live = self._replicas.disks.live
-        reads = [disk.latency.reads.view(now) for disk in live]
-        writes = [disk.latency.writes.view(now) for disk in live]
-        return DiskSignals(
-            max((view.p50_us for view in reads), default=0),
-            max((view.p99_us for view in reads), default=0),
-            max((view.p50_us for view in writes), default=0),
-            max((view.p99_us for view in writes), default=0),
-            len(self._replicas.disks.failed),
-            sum(disk.read_errors for disk in self._replicas.disks.all),
-        )
+        return signals_of(self._replicas.disks, self._seconds())
 
     def compactions(self) -> list[Compaction]:
         """What frees the room of deleted small chunks, one for each disk; to be `run`."""
@@ -204,10 +186,11 @@ class ChunkStore:
         bytes_expected: int = limits.CHUNK_BYTES_MAX,
         *,
         is_sealed: bool = False,
+        is_keyed: bool = False,
     ) -> OpenChunk:
         """Begin a chunk; raises as `ChunkReplicas.create`."""
         self._refuse_after_failure()
-        writer = self._replicas.create(chunk_id, version, bytes_expected, is_sealed)
+        writer = self._replicas.create(chunk_id, version, bytes_expected, is_sealed, is_keyed)
         return self._enter(OpenChunk(self, writer))
 
     async def resume(
@@ -260,6 +243,7 @@ class ChunkStore:
         """Remove a chunk up to *version*; see `ChunkReplicas.delete`."""
         disk = self._replicas.disk_of(chunk_id)
         await self.run_on(disk, self._replicas.delete, chunk_id, version)
+        self._file_keys.drop(chunk_id)
         self._revoke(chunk_id, version)
 
     async def append(self, writer: ChunkFileWriter, buffers: Sequence[memoryview | bytes]) -> None:
@@ -368,7 +352,11 @@ class ChunkStore:
         self._reads += 1
         try:
             while offset < end:
-                packet = await (ahead or self.start(disk, reading.next))
+                try:
+                    packet = await (ahead or self.start(disk, reading.next))
+                except FileKeyMissing:  # of the first packet: nothing is open yet
+                    await self._have_file_key(chunk_id)
+                    continue
                 offset += len(packet.data)
                 ahead = None
                 if offset < end and self._reads <= READS_AHEAD_MAX:
@@ -417,7 +405,17 @@ class ChunkStore:
     async def run_on(self, disk: ChunkDisk | None, work: Callable[[*Args], T], *args: *Args) -> T:
         """`run`, in a thread of *disk*: StorageError when that does not answer."""
         # Shielded, or work that still waits for a thread would not be done at all.
+        try:
+            return await asyncio.shield(self.start(disk, work, *args))
+        except FileKeyMissing as missing:  # which is seen before anything was done
+            await self._have_file_key(int(missing.fields["chunk_id"]))
         return await asyncio.shield(self.start(disk, work, *args))
+
+    async def _have_file_key(self, chunk_id: int) -> None:
+        """Get it from the masters, and those of the next chunks: who walks wants them soon."""
+        following = range(chunk_id + 1, chunk_id + KEYS_AHEAD)
+        index = self._replicas.index
+        await self._file_keys.have(chunk_id, (i for i in following if index.get(i) is not None))
 
     def _disk_of(self, writer: ChunkFileWriter) -> ChunkDisk | None:
         return self._replicas.growing.disk(writer)

@@ -10,7 +10,7 @@ import threading
 
 from pydfsnode import limits
 from pydfsnode._fast import crc32c
-from pydfsnode.errors import CorruptionError, Unavailable
+from pydfsnode.errors import CorruptionError, FileKeyMissing, Unavailable
 from pydfsnode.obs.log import get_logger
 from pydfsnode.obs.metrics import metrics
 from pydfsnode.storage.chunk_file_reader import ChunkFileReader
@@ -49,12 +49,15 @@ class RangeRead:
             CorruptionError: a block, or the tail of the file, is bad; the replica is marked.
             KeyUnavailable, ReplicaNotFound, StorageError: as `ChunkReplicas.reader` and `read`.
             Unavailable: it was closed.
+            FileKeyMissing: get that, then call it again.
         """
         with self._lock:
             if self.closed:
                 raise Unavailable(f"chunk {self._held.chunk_id}: this read was given up")
             try:
                 packet = self._read()
+            except FileKeyMissing:
+                raise  # nothing is open: it can be asked for once more
             except BaseException:
                 self._close()
                 raise

@@ -1,4 +1,4 @@
-"""What a chunk that is sealed at rest has beside its blocks: key, tags, checksums (format 3).
+"""What a chunk that is sealed at rest has beside its blocks: key, tags, checksums (formats 3, 4).
 
     head       key epoch u32 | key id 8 | salt 16
     seals      of each block: number u32 | tag 16
@@ -7,7 +7,7 @@
 Blocks are sealed in place, so data of a sealed chunk has the offsets and sizes of the plain data.
 The checksums are sealed, as they would tell whose content is equal. Their seal binds chunk,
 version, length and every block's seal: of a chunk that is cut, renamed or put together from two
-they do not open.
+they do not open. In format 4 the key of its file is needed too; the bytes are the same.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def data_bytes(file_bytes: int) -> int | None:
 def encode_tail(sealing: Sealing, chunk_id: int, version: int, length: int, tail: Tail) -> bytes:
     """What follows the sealed blocks in a chunk file."""
     found = encode_sealing(sealing, chunk_id, version, length, tail)
-    return chunk_format.encode_trailer(chunk_format.FORMAT_SEALED, found, chunk_id, version, length)
+    form = chunk_format.FORMAT_KEYED if sealing.cipher.is_keyed else chunk_format.FORMAT_SEALED
+    return chunk_format.encode_trailer(form, found, chunk_id, version, length)
 
 
 def decode_tail(
@@ -76,8 +77,10 @@ def decode_tail(
     Raises:
         KeyUnavailable, CorruptionError: as `decode_sealing`.
     """
-    chunk_format.check_footer(chunk_format.FORMAT_SEALED, found, chunk_id, version, length)
-    return decode_sealing(found[:-FOOTER_BYTES], keys, chunk_id, version, length)
+    is_keyed = chunk_format.form_of(found) == chunk_format.FORMAT_KEYED
+    form = chunk_format.FORMAT_KEYED if is_keyed else chunk_format.FORMAT_SEALED
+    chunk_format.check_footer(form, found, chunk_id, version, length)
+    return decode_sealing(found[:-FOOTER_BYTES], keys, chunk_id, version, length, is_keyed)
 
 
 def encode_sealing(sealing: Sealing, chunk_id: int, version: int, length: int, tail: Tail) -> bytes:
@@ -90,12 +93,13 @@ def encode_sealing(sealing: Sealing, chunk_id: int, version: int, length: int, t
 
 
 def decode_sealing(
-    found: bytes, keys: ChunkKeys, chunk_id: int, version: int, length: int
+    found: bytes, keys: ChunkKeys, chunk_id: int, version: int, length: int, is_keyed: bool = False
 ) -> tuple[Tail, Sealing]:
-    """The checksums, and what opens the blocks.
+    """The checksums, and what opens the blocks; if *is_keyed* with the key of its file too.
 
     Raises:
         KeyUnavailable: the key of its epoch is not here.
+        FileKeyMissing: that of its file is not.
         CorruptionError: it is of another chunk, version or length, or damaged.
     """
     if len(found) != sealing_bytes(length):
@@ -106,7 +110,7 @@ def decode_sealing(
     head = found[: _HEAD.size]
     stop = _HEAD.size + block_count(length) * SEAL_BYTES
     seals = found[_HEAD.size : stop]
-    cipher = keys.for_sealed(chunk_id, SealHead(*_HEAD.unpack(head)))
+    cipher = keys.for_sealed(chunk_id, SealHead(*_HEAD.unpack(head)), is_keyed)
     bound = _BOUND.pack(_BOUND_MAGIC, chunk_id, version, length) + head + seals
     try:
         sums = cipher.open_sums(bound, found[stop:])

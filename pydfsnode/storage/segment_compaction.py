@@ -25,8 +25,10 @@ from pydfsnode.storage.chunk_disk_set import DiskSet
 from pydfsnode.storage.chunk_index import Replica
 from pydfsnode.storage.chunk_places import ChunkPlaces, Place
 from pydfsnode.storage.segment_format import (
+    ALL_SEALED,
+    CHUNK,
     CHUNKS,
-    SEALED,
+    KEYED,
     TOMBSTONE,
     Entry,
     Record,
@@ -130,7 +132,7 @@ class Compaction:
 
     def _place(self, entry: Entry) -> Place:
         number = self._segment.name.number if self._segment is not None else 0
-        return Place(self._disk, number, entry.offset, entry.kind == SEALED)
+        return Place(self._disk, number, entry.offset, entry.kind in ALL_SEALED)
 
     def _read(self, entry: Entry) -> Record | None:
         """The chunk at *entry*, verified, if it lives."""
@@ -145,9 +147,11 @@ class Compaction:
             with self._places.reader(held, place) as reader:
                 data = reader.read(0, entry.length)
                 record = Record(entry.chunk_id, entry.version, entry.length, reader.tail, [data])
-                if entry.kind != SEALED:
+                if entry.kind == CHUNK:
                     return record
-                return seal_record(record, self._keys.for_new(entry.chunk_id))  # the newest key
+                # With the newest key.
+                cipher = self._keys.for_new(entry.chunk_id, entry.kind == KEYED)
+                return seal_record(record, cipher)
         except CorruptionError as error:
             _log.error("a packed chunk is corrupt", chunk_id=entry.chunk_id, error=str(error))
             metrics().counter("chunk_corrupt_total").inc()
@@ -165,7 +169,7 @@ class Compaction:
         for (entry, _), (number, copy) in zip(records, written, strict=True):
             held = Replica(entry.chunk_id, entry.version, entry.length)
             with self._stripe(entry.chunk_id):
-                place = Place(self._disk, number, copy.offset, copy.kind == SEALED)
+                place = Place(self._disk, number, copy.offset, copy.kind in ALL_SEALED)
                 if self._places.move(held, self._place(entry), place):
                     self._segments.moved(self._place(entry).segment, entry)
                 else:  # deleted or replaced meanwhile

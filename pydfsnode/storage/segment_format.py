@@ -21,7 +21,10 @@ CHUNK = 1
 TOMBSTONE = 2
 SEALED = 3
 """A chunk that is sealed at rest."""
-CHUNKS = (CHUNK, SEALED)
+KEYED = 4
+"""One that is sealed with the key of its file too."""
+ALL_SEALED = (SEALED, KEYED)
+CHUNKS = (CHUNK, *ALL_SEALED)
 RECORD_MAGIC = b"PREC"
 ALIGN = 8
 
@@ -70,11 +73,14 @@ class Record(NamedTuple):
     buffers: Sequence[memoryview | bytes | bytearray]
     sealing: bytes = b""
     sealed_crc32c: int = 0
+    is_keyed: bool = False
 
     @property
     def kind(self) -> int:
-        """CHUNK or SEALED."""
-        return SEALED if self.sealing else CHUNK
+        """CHUNK, SEALED or KEYED."""
+        if not self.sealing:
+            return CHUNK
+        return KEYED if self.is_keyed else SEALED
 
     @property
     def stored_tail(self) -> Tail:
@@ -91,7 +97,7 @@ def head_bytes(length: int, kind: int = CHUNK) -> int:
     """What comes before *length* bytes of data in a record."""
     if kind == TOMBSTONE:
         return RECORD_HEADER_BYTES
-    if kind == SEALED:
+    if kind in ALL_SEALED:
         return RECORD_HEADER_BYTES + sealing_bytes(length)
     return RECORD_HEADER_BYTES + block_count(length) * CHECKSUM_BYTES
 

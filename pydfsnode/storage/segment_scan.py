@@ -14,9 +14,9 @@ from pydfsnode.storage.chunk_file import read_all
 from pydfsnode.storage.chunk_format import Tail
 from pydfsnode.storage.segment_format import (
     ALIGN,
+    ALL_SEALED,
     FOOTER_BYTES,
     HEADER_BYTES,
-    SEALED,
     TOMBSTONE,
     Entry,
     SegmentName,
@@ -102,7 +102,7 @@ def _is_whole(entry: Entry, tail: Tail, data: memoryview) -> bool:
         return True
     if len(data) < entry.length:
         return False
-    if entry.kind == SEALED:
+    if entry.kind in ALL_SEALED:
         return crc32c(data) == tail.crc32c
     return verify_blocks(data, tail.checksums, BLOCK_BYTES) < 0
 

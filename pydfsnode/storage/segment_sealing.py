@@ -16,4 +16,6 @@ def seal_record(record: Record, cipher: ChunkCipher) -> Record:
     sealed, seals = seal_blocks(cipher, b"".join(record.buffers))
     chunk_id, version, length, tail, *_ = record
     sealing = encode_sealing(Sealing(cipher, seals), chunk_id, version, length, tail)
-    return record._replace(buffers=[sealed], sealing=sealing, sealed_crc32c=crc32c(sealed))
+    return record._replace(
+        buffers=[sealed], sealing=sealing, sealed_crc32c=crc32c(sealed), is_keyed=cipher.is_keyed
+    )

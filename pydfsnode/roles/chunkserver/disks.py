@@ -55,7 +55,7 @@ async def open_disks(config: NodeConfig, cluster_id: str) -> OpenedDisks:
                 _claim(disk, cluster_id, config.node_id, claims)
         if all(disk.failure for disk in disks):
             raise ConfigError(disks[0].failure)
-        keys = ChunkKeys()
+        keys = ChunkKeys(seconds=stopwatch_s)
         store = await ChunkStore.open_disks(disks, stopwatch_s, config.pack_bytes_max, keys)
         live = [disk.directory for disk in store.disks.live]
         epoch = EpochFile(*dict.fromkeys([own, *live]), on_failure=store.lose_disk)

@@ -21,7 +21,7 @@ from pydfsnode.roles.chunkserver.sealing import FetchKeys, Word
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.runtime.retry import CHUNKSERVER_TO_MASTER
 from pydfsnode.storage.chunk_index import ChunkIndex, Replica
-from pydfsnode.storage.chunk_store import DiskSignals
+from pydfsnode.storage.disk_signals import DiskSignals
 
 HEARTBEAT = "/pydfs.v1.Fleet/Heartbeat"
 FULL_REPORT = "/pydfs.v1.Fleet/FullReport"

@@ -6,7 +6,7 @@ from pydfsnode.roles.chunkserver.heartbeat import NodeState, _request
 from pydfsnode.roles.chunkserver.reports import Batch
 from pydfsnode.roles.chunkserver.scrub import ScrubProgress
 from pydfsnode.rpc.pb import dfs_pb2 as pb
-from pydfsnode.storage.chunk_store import DiskSignals
+from pydfsnode.storage.disk_signals import DiskSignals
 
 EMPTY = Batch(0, 0, [], [], 1)
 
