@@ -156,6 +156,9 @@ class NodeConfig(msgspec.Struct, forbid_unknown_fields=True):
     audit: AuditPolicy = msgspec.field(default_factory=AuditPolicy)
     seal_chunks: bool = True
     """Master: chunks lie encrypted on chunkservers, unless their directory says otherwise."""
+    forget_keys_after_ms: int = 21_600_000
+    """Master: after a file with a key of its own was deleted, all masters destroy within this time
+    what could still open it. Each time their stores are sealed anew."""
     certificate_days: int = 90
     """Master: how long certificates are valid that the masters sign."""
     replication: int = 3

@@ -1,4 +1,4 @@
-"""`fs seal`: whether what is written below a directory is sealed on the chunkservers' disks."""
+"""`fs seal`: how what is written below a directory lies on the chunkservers' disks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT = "default"
 
 @click.command(epilog="Example: pydfsnode fs seal /scratch off")
 @click.argument("path", metavar="DIR", type=ClusterPath())
-@click.argument("choice", type=click.Choice(["on", "off", DEFAULT]), required=False)
+@click.argument("choice", type=click.Choice(["on", "off", "file", DEFAULT]), required=False)
 @json_option
 @client_config_option
 def seal(path: str, choice: str | None, as_json: bool) -> None:
@@ -29,6 +29,9 @@ def seal(path: str, choice: str | None, as_json: bool) -> None:
     It holds for what is written from then on, and for the copies that repair makes, unless a
     directory further down has its own choice. Default: as the directory above, at the top as the
     masters' seal_chunks says.
+
+    With 'file' each file that is made from then on has a key of its own, too: some hours after it
+    was deleted nobody can open what is left of it anywhere.
     """
 
     async def work(fs: AsyncFileSystem) -> str:

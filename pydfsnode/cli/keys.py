@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pydfsnode.cli.durations import shown_time
 from pydfsnode.cli.lazy import Lazy, lazy_group
 from pydfsnode.cli.options import client_config_option, json_option
 from pydfsnode.cli.output import print_json, print_table
@@ -89,6 +90,7 @@ def _show(state: KeyState, as_json: bool) -> None:
         return
     epochs = _numbers(state.chunk_key_epochs)
     click.echo(f"Rotation {state.rotation}; the masters hold the chunk keys of epoch {epochs}.")
+    _show_files(state)
     click.echo()
     print_table(
         ["MASTER", "ROTATION", "DATA KEYS", "KEK", "KEK FROM", "STATE"],
@@ -107,6 +109,18 @@ def _show(state: KeyState, as_json: bool) -> None:
             for s in state.chunkservers
         ],
     )  # fmt: skip
+
+
+def _show_files(state: KeyState) -> None:
+    files = state.files
+    if not files.held and not files.removed:
+        return
+    click.echo(f"Files with a key of their own: {files.held:,}.")
+    if files.waiting:
+        due = shown_time(files.due_ms)
+        click.echo(f"Keys of deleted ones: {files.waiting:,}, to be forgotten from {due} on.")
+    if state.forgetting and files.orders:
+        click.echo(f"Keys of deleted files are being forgotten by {', '.join(state.forgetting)}.")
 
 
 def _numbers(epochs: list[int]) -> str:

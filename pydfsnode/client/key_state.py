@@ -19,6 +19,8 @@ class MasterKeys:
     rows_stale: int
     rows_resealed: int
     problem: str
+    forgot: int = 0
+    """The order to forget keys of files that it carried out last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,18 @@ class ChunkserverKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class FileKeyState:
+    """Of files with a key of their own; see the schema."""
+
+    held: int = 0
+    removed: int = 0
+    waiting: int = 0
+    due_ms: int = 0
+    orders: int = 0
+    ordered_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class KeyState:
     """`rotation` counts the rotations: it is the newest epoch of the chunks' keys."""
 
@@ -41,6 +55,12 @@ class KeyState:
     chunk_key_epochs: list[int]
     masters: list[MasterKeys]
     chunkservers: list[ChunkserverKeys]
+    files: FileKeyState = FileKeyState()
+
+    @property
+    def forgetting(self) -> list[str]:
+        """Who may still open what belonged to deleted files, though it was told to forget it."""
+        return [master.id for master in self.masters if master.forgot < self.files.orders]
 
     @property
     def behind(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydfsnode.client.key_state import ChunkserverKeys, KeyState, MasterKeys
+from pydfsnode.client.key_state import ChunkserverKeys, FileKeyState, KeyState, MasterKeys
 from pydfsnode.client.wire_asking import Asking, Router
 from pydfsnode.rpc.pb import dfs_pb2 as pb
 from pydfsnode.rpc.schema import rpc_of
@@ -47,7 +47,7 @@ def _state(answer: Any) -> KeyState:
         [
             MasterKeys(
                 m.id, m.rotation, list(m.epochs), m.kek_source, m.kek_id, m.phase, m.rows_seen,
-                m.rows_stale, m.rows_resealed, m.problem,
+                m.rows_stale, m.rows_resealed, m.problem, m.forgot,
             )
             for m in answer.masters
         ],
@@ -58,4 +58,8 @@ def _state(answer: Any) -> KeyState:
             )
             for s in answer.chunkservers
         ],
+        FileKeyState(
+            answer.files.held, answer.files.removed, answer.files.waiting, answer.files.due_ms,
+            answer.files.orders, answer.files.ordered_ms,
+        ),
     )  # fmt: skip

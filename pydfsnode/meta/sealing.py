@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pydfsnode._fast import Inode
+from pydfsnode.errors import InvalidPath
 from pydfsnode.ids import ROOT_INODE_ID
+from pydfsnode.meta import paths
 from pydfsnode.meta.file_keys import BY_FILE, SEAL_XATTR
 from pydfsnode.meta.tree import Tree
 
@@ -45,6 +47,24 @@ def chunk_seal_choice(tree: Tree, chunk_id: int) -> int:
     if inode_id and tree.file_keys.get(inode_id) is not None:
         return FILE
     return seal_choice(tree, tree.table.get(inode_id) if inode_id else None)
+
+
+def wants_key(tree: Tree, path: str) -> bool:
+    """Whether a file that is made at *path* gets a key of its own, as things are now."""
+    if not tree.file_keys.keyed_directories:
+        return False
+    try:
+        names = paths.parse(path)
+    except InvalidPath:
+        return False
+    inode = tree.table.get(ROOT_INODE_ID)
+    for name in names[:-1]:
+        assert inode is not None
+        below = tree.table.child(inode, name)
+        if below is None or not below.is_directory:
+            break
+        inode = below
+    return directory_choice(tree, inode) == FILE
 
 
 def key_of_chunk(tree: Tree, chunk_id: int) -> bytes | None:

@@ -159,6 +159,8 @@ TABLE: tuple[Row, ...] = (
     _gauge("namespace_files", "Files."),
     _gauge("namespace_directories", "Directories."),
     _gauge("namespace_chunks", "Chunks of all files."),
+    _gauge("namespace_file_keys_count", "Files with a key of their own."),
+    _gauge("namespace_file_keys_waiting_count", "Keys of deleted files not yet to be forgotten."),
     _counter("namespace_reads_total", "Reads, by the consistency asked for.", "mode"),
     _counter("namespace_operations_total", "Log entries applied, retries too.", "op", "outcome"),
     # chunks of a chunkserver

@@ -151,6 +151,8 @@ _TABLE = (
            30_000, limits.MESSAGE_BYTES_MAX),
     Method("pydfs.v1.Fleet", "ChunkKeys", frozenset({MASTER}), frozenset({CHUNKSERVER}), True,
            5_000, 64 * limits.KIB),
+    Method("pydfs.v1.Fleet", "FileKeys", frozenset({MASTER}), frozenset({CHUNKSERVER}), True,
+           5_000, 64 * limits.KIB),
     _chunk("WriteChunk", Shape.BIDIRECTIONAL, callers=CLIENTS | {CHUNKSERVER}, idempotent=False,
            raw_request=True),
     _chunk("ReadChunk", Shape.SERVER_STREAM, callers=CLIENTS | {CHUNKSERVER}, idempotent=True,

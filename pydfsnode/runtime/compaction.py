@@ -29,6 +29,11 @@ class Compaction:
     def __init__(self, policy: CompactionPolicy) -> None:
         self._policy = policy
         self._pins: dict[int, tuple[int, int]] = {}
+        self._unwanted = 0
+
+    def drop(self, through: int) -> None:
+        """The log up to *through* holds what must go: drop that too, however short it is."""
+        self._unwanted = max(self._unwanted, through)
 
     def pin(self, stream: int, index: int, now_ms: int) -> None:
         """A transfer of the state at *index* begins: its receiver continues from there."""
@@ -53,13 +58,14 @@ class Compaction:
         """
         policy = self._policy
         entries = last_index - first_index + 1
-        if entries <= policy.log_entries_max and log_bytes <= policy.log_bytes_max:
-            return first_index - 1
-        keep = policy.keep_entries
-        if entries > 0 and log_bytes > policy.log_bytes_max:
-            # Large entries: the tail must not be what fills the disk.
-            keep = min(keep, entries * policy.log_bytes_max // (2 * log_bytes))
-        through = min(state_index, last_index - keep)
+        through = min(self._unwanted, state_index, last_index)
+        if entries > policy.log_entries_max or log_bytes > policy.log_bytes_max:
+            keep = policy.keep_entries
+            if entries > 0 and log_bytes > policy.log_bytes_max:
+                # Large entries: the tail must not be what fills the disk.
+                keep = min(keep, entries * policy.log_bytes_max // (2 * log_bytes))
+            through = max(through, min(state_index, last_index - keep))
+        through = max(through, first_index - 1)
         for index, seen_ms in self._pins.values():
             if now_ms - seen_ms <= PIN_MS_MAX:
                 through = min(through, index)

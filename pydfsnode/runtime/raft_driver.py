@@ -183,6 +183,10 @@ class RaftDriver(RaftTurn):
         self._wake()
         return installed
 
+    def drop_log(self, through: int) -> None:
+        """Drop the log up to *through* as soon as the state on disk holds it; in the background."""
+        self._compaction.drop(through)
+
     def run_on_log(self, job: Callable[[], T]) -> asyncio.Future[T]:
         """Run *job* on the storage thread; its error is the future's.
 

@@ -32,6 +32,7 @@ class KeyringFile(msgspec.Struct, frozen=True):
 
     `wrapped_kek` is what a command made of the KEK, in hex; "": the KEK is in a file or the
     environment. `rotation` is the replicated rotation that was followed last; 0: none.
+    `forgotten`: the last order to forget keys of files for which a new data key was taken.
     """
 
     format: int
@@ -41,6 +42,7 @@ class KeyringFile(msgspec.Struct, frozen=True):
     keys: list[WrappedKey]
     wrapped_kek: str = ""
     rotation: int = 0
+    forgotten: int = 0
 
 
 def kek_id_of(kek: bytes) -> str:

@@ -116,6 +116,11 @@ class Keyring:
         return self._stored.rotation
 
     @property
+    def forgotten(self) -> int:
+        """The last order to forget keys of files for which a new data key was taken; 0: none."""
+        return self._stored.forgotten
+
+    @property
     def kek(self) -> tuple[str, str]:
         """(where the KEK comes from, its id), for people."""
         return self._source.name, self._stored.kek_id
@@ -172,20 +177,21 @@ class Keyring:
                 epoch=epoch,
             ) from None
 
-    def rotate(self, rotation: int | None = None) -> int:
+    def rotate(self, rotation: int | None = None, forgotten: int | None = None) -> int:
         """Seal from now on with a new key, which is on disk before it is used; returns its epoch.
 
         Records of earlier epochs can still be unsealed.
 
         Args:
             rotation: what `rotation` says from now on.
+            forgotten: the same of `forgotten`.
 
         Raises:
             StorageError: the keyring cannot be written; the old key stays in use.
         """
         with self._changing:
             epoch = max(self._keys) + 1
-            self._store({**self._keys, epoch: os.urandom(KEY_BYTES)}, rotation)
+            self._store({**self._keys, epoch: os.urandom(KEY_BYTES)}, rotation, forgotten)
             self._use(epoch)
             return epoch
 
@@ -232,11 +238,15 @@ class Keyring:
         store_keyring(self._path, stored)
         self._stored, self._kek = stored, kek
 
-    def _store(self, keys: dict[int, bytes], rotation: int | None = None) -> None:
+    def _store(
+        self, keys: dict[int, bytes], rotation: int | None = None, forgotten: int | None = None
+    ) -> None:
         """Hold exactly *keys*, when that is on disk."""
         stored = self._stored
         if rotation is not None:
             stored = msgspec.structs.replace(stored, rotation=rotation)
+        if forgotten is not None:
+            stored = msgspec.structs.replace(stored, forgotten=forgotten)
         stored = wrapped_all(stored, self._kek.key, keys)
         store_keyring(self._path, stored)
         self._stored, self._keys = stored, dict(keys)

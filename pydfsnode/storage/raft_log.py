@@ -455,6 +455,13 @@ class RaftLog:
             self._write_batch(self._store.seal_rows([(TABLE_STAGE, b"", None)]), False)
         return self._dead.purge_some()
 
+    def is_dropped(self, through: int) -> bool:
+        """Whether no entry up to *through* is here any more, nor a state that another replaced.
+
+        Removes some of the latter, as `purge_some`, which says what it raises.
+        """
+        return self._bounds.first_index > through and not self.purge_some()
+
     def close(self) -> None:
         """Close the store and the mark; may be called twice."""
         if self._mark is not None:

@@ -31,13 +31,15 @@ async def begin_chunk(
     connect: Connect,
     *,
     is_sealed: bool = False,
+    is_keyed: bool = False,
     capability: bytes = b"",
     chunk_bytes: int = limits.CHUNK_BYTES_MAX,
 ) -> OpenChunk:
     """The chunk, with the bytes of *base* written.
 
     Args:
-        is_sealed: it is sealed at rest; one that grows here already stays as it is.
+        is_sealed: it is sealed at rest, if is_keyed with the key of its file too; one that grows
+            here already stays as it is.
         capability: of the writer of this chunk.
         chunk_bytes: room that is set aside for it.
 
@@ -47,7 +49,7 @@ async def begin_chunk(
         ChunkUnavailable, CorruptionError: nobody had the base whole.
     """
     if base is None:
-        return store.create(chunk_id, version, chunk_bytes, is_sealed=is_sealed)
+        return store.create(chunk_id, version, chunk_bytes, is_sealed=is_sealed, is_keyed=is_keyed)
     if base.length <= 0 or (base.chunk_id == chunk_id and base.version >= version):
         raise InvalidArgument(
             f"chunk {chunk_id} version {version} cannot begin with {base.length} bytes of chunk "
@@ -57,7 +59,7 @@ async def begin_chunk(
         resumed = await store.resume(chunk_id, version, base.length, chunk_bytes)
         if resumed is not None:
             return resumed
-    chunk = store.create(chunk_id, version, chunk_bytes, is_sealed=is_sealed)
+    chunk = store.create(chunk_id, version, chunk_bytes, is_sealed=is_sealed, is_keyed=is_keyed)
     try:
         own = _own(store, base)
         same = base.chunk_id == chunk_id

@@ -148,8 +148,10 @@ class CommandRunner:
             capability=command.capability,
         )  # fmt: skip
         sealing = self._sealing
-        is_sealed = sealing is not None and await sealing.is_sealed(command.seal)
-        await replicate(self._store, wanted, self._connect, is_sealed)
+        form = (False, False)
+        if sealing is not None:
+            form = await sealing.form(command.chunk_id, command.seal)
+        await replicate(self._store, wanted, self._connect, *form)
 
     def _end(self, command: Command, ok: bool, reason: str, result: str) -> None:
         self._known.discard((command.kind, command.chunk_id, command.version))

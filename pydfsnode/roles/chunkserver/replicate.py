@@ -13,8 +13,9 @@ _log = get_logger("chunkserver.replicate")
 
 
 async def replicate(
-    store: ChunkStore, wanted: ChunkLocation, connect: Connect, is_sealed: bool = False
-) -> None:
+    store: ChunkStore, wanted: ChunkLocation, connect: Connect, is_sealed: bool = False,
+    is_keyed: bool = False,
+) -> None:  # fmt: skip
     """Pull the chunk from one of `wanted.replicas` and store it; on return it is durable here.
 
     Every packet is verified, and the whole against `wanted.crc32c` (0: not known) before it counts.
@@ -25,7 +26,9 @@ async def replicate(
         StaleChunkVersion, DiskFull, StorageError: it cannot be stored here.
     """
     try:
-        chunk = store.create(wanted.chunk_id, wanted.version, wanted.length, is_sealed=is_sealed)
+        chunk = store.create(
+            wanted.chunk_id, wanted.version, wanted.length, is_sealed=is_sealed, is_keyed=is_keyed
+        )
     except AlreadyExists:
         store.find(wanted.chunk_id, wanted.version)
         return

@@ -21,6 +21,7 @@ from pydfsnode.roles.chunkserver.auditing import ChunkAuditing
 from pydfsnode.roles.chunkserver.commands import CommandRunner, Done
 from pydfsnode.roles.chunkserver.compact import compact
 from pydfsnode.roles.chunkserver.disks import OpenedDisks, open_disks
+from pydfsnode.roles.chunkserver.file_keys import FileKeyAsker
 from pydfsnode.roles.chunkserver.heartbeat import Asker, MasterLink, NodeState
 from pydfsnode.roles.chunkserver.known_masters import KnownMasters
 from pydfsnode.roles.chunkserver.master_links import MasterLinks
@@ -78,6 +79,7 @@ class ChunkserverRole:
             store, Path(config.data_dir), config.scrub_period_days, node.clock
         )
         self._resealer = Resealer(store, keys, on_resealed=self._audit.auditing.resealed)
+        keys.files.bind(FileKeyAsker(self.ask_leader).fetch)
         store.on_change(self._links.wake)
         self._export_gauges()
 
@@ -164,6 +166,7 @@ class ChunkserverRole:
         while True:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             await self._store.check_disks()
+            self._sealing.keys.files.sweep()
             swept = self._store.sweep(self._node.clock.monotonic_ms())
             if swept:
                 _log.info("broken chunks given up", count=swept)

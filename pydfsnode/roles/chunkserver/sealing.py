@@ -14,7 +14,7 @@ from pydfsnode.errors import KeyUnavailable
 from pydfsnode.obs.log import get_logger
 from pydfsnode.security.chunk_keys import ChunkKeys
 
-SEAL_DEFAULT, SEAL_ON, SEAL_OFF = 0, 1, 2
+SEAL_DEFAULT, SEAL_ON, SEAL_OFF, SEAL_FILE = 0, 1, 2, 3
 """As `SealChoice` of the schema."""
 WAIT_S = 5.0
 """How long a write waits for the first word of a leader."""
@@ -100,9 +100,21 @@ class Sealing:
             ) from None
         return decided
 
+    async def form(self, chunk_id: int, choice: int) -> tuple[bool, bool]:
+        """How a new chunk is to lie: (sealed, with the key of its file too), which then is here.
+
+        Raises:
+            KeyUnavailable: as `is_sealed`; or the masters do not give the key of its file.
+        """
+        is_sealed, is_keyed = await self.is_sealed(choice), choice == SEAL_FILE
+        if is_keyed:
+            await self.keys.files.have(chunk_id)
+        return is_sealed, is_keyed
+
     def _decide(self, choice: int) -> bool | None:
-        if choice == SEAL_OFF or (choice != SEAL_ON and self.by_default is False):
+        is_chosen = choice in (SEAL_ON, SEAL_FILE)
+        if choice == SEAL_OFF or (not is_chosen and self.by_default is False):
             return False
-        if choice != SEAL_ON and self.by_default is None:
+        if not is_chosen and self.by_default is None:
             return None
         return True if self.keys.epoch else None

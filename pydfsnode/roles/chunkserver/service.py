@@ -87,10 +87,12 @@ class ChunkService:
 
         with self.writes:
             sealing = self._sealing
-            is_sealed = sealing is not None and await sealing.is_sealed(opening.seal)
+            is_sealed = is_keyed = False
+            if sealing is not None:
+                is_sealed, is_keyed = await sealing.form(opening.chunk_id, opening.seal)
             chunk = await begin_chunk(
                 self._store, opening.chunk_id, opening.version, base, self._connect,
-                is_sealed=is_sealed, capability=opening.capability,
+                is_sealed=is_sealed, is_keyed=is_keyed, capability=opening.capability,
                 chunk_bytes=_room_bytes(opening),
             )  # fmt: skip
             try:

@@ -193,8 +193,8 @@ NOT_RECORDED = frozenset(
     for path in (
         "Namespace/Batch", "Cluster/Status", "Cluster/Members", "Raft/Hello",
         "Raft/InstallSnapshot", "Raft/Stream", "Fleet/Heartbeat", "Fleet/FullReport",
-        "Fleet/ChunkKeys", "Security/FollowTrust", "Security/RecordAuditCheckpoint", "Node/Ping",
-        "Keys/OwnKeys", "Node/Links",
+        "Fleet/ChunkKeys", "Fleet/FileKeys", "Security/FollowTrust",
+        "Security/RecordAuditCheckpoint", "Node/Ping", "Keys/OwnKeys", "Node/Links",
     )
 )  # fmt: skip
 """What nodes say to each other all the time; a batch by its items. Refusals of all are recorded."""

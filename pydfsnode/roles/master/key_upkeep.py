@@ -1,4 +1,7 @@
-"""A master's own data keys: follows replicated rotations, seals its store anew, destroys old keys.
+"""A master's own data keys: follows replicated orders, seals its store anew, destroys old keys.
+
+An order is a rotation, or to forget for good what was deleted with keys of files: for that the log
+must not hold it any more either, as what is there is sealed anew with the new key.
 
 All of it in the background and in small steps, beside the log's own writes. Nothing is remembered
 but the keyring itself: after a crash a walk over the rows finds what is left to do.
@@ -9,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from pydfsnode.client.key_state import MasterKeys
 from pydfsnode.errors import InvariantViolation, PydfsError
@@ -26,6 +29,8 @@ STEP_ROWS, STEP_BYTES = 128, 256 * 1024
 PAUSE_SHARE = 4
 """A step is followed by a pause of so many times what it took."""
 PAUSE_S_MIN = 0.01
+LOG_PAUSE_S = 2.0
+"""Before the log is dropped up to an order: others that are just behind still read from it."""
 
 _log = get_logger("roles.master.keys")
 
@@ -39,6 +44,20 @@ class StorageThread(Protocol):
         """Run *job* where the log is written, and hand its result back."""
         ...
 
+    def drop_log(self, through: int) -> None:
+        """Drop the log up to *through* soon."""
+        ...
+
+
+class Order(NamedTuple):
+    """The last order to forget keys of files, and an index at which it was applied here."""
+
+    number: int
+    applied_index: int
+
+
+NO_ORDER = Order(0, 0)
+
 
 class KeyUpkeep:
     """See the module; `run` is a task of the node.
@@ -46,6 +65,7 @@ class KeyUpkeep:
     Args of the constructor:
         rotation: the newest replicated rotation, as applied here; 0: there was none.
         seconds: a clock that only goes forward.
+        forgetting: the newest replicated order to forget, as applied here.
     """
 
     def __init__(
@@ -58,7 +78,10 @@ class KeyUpkeep:
         rotation: Callable[[], int],
         seconds: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        forgetting: Callable[[], Order] = lambda: NO_ORDER,
     ) -> None:
+        self._forgetting = forgetting
+        self._order, self._order_s = NO_ORDER, 0.0
         self._node_id = node_id
         self._keyring = keyring
         self._store = store
@@ -73,10 +96,15 @@ class KeyUpkeep:
 
     def state(self) -> MasterKeys:
         """How it stands."""
-        source, kek_id = self._keyring.kek
+        keyring, phase = self._keyring, self._phase
+        source, kek_id = keyring.kek
+        is_sealing = len(keyring.epochs) > 1
+        if not phase and self._forgetting().number > keyring.forgotten:
+            phase = "waiting for the log"
         return MasterKeys(
-            self._node_id, self._keyring.rotation, self._keyring.epochs, source, kek_id,
-            self._phase, self._rows_seen, self._rows_stale, self._rows_resealed, self._problem,
+            self._node_id, keyring.rotation, keyring.epochs, source, kek_id, phase,
+            self._rows_seen, self._rows_stale, self._rows_resealed, self._problem,
+            max(0, keyring.forgotten - is_sealing),
         )  # fmt: skip
 
     async def rotate_kek(self) -> None:
@@ -113,6 +141,10 @@ class KeyUpkeep:
             await self._follow()
 
     async def _follow(self) -> None:
+        await self._follow_rotation()
+        await self._follow_forgetting()
+
+    async def _follow_rotation(self) -> None:
         wanted, followed = self._rotation(), self._keyring.rotation
         if wanted <= followed:
             return
@@ -122,6 +154,27 @@ class KeyUpkeep:
         # On the storage thread: whatever it seals afterwards is sealed with the new key.
         epoch = await self._thread.run_on_log(lambda: self._keyring.rotate(wanted))
         _log.info("data key rotated", epoch=epoch, rotation=wanted)
+
+    async def _follow_forgetting(self) -> None:
+        """Take a new data key once nothing that is here holds what is to be forgotten."""
+        order = self._forgetting()
+        if order.number <= self._keyring.forgotten:
+            return
+        if order.number > self._order.number:
+            self._order, self._order_s = order, self._seconds()
+        if self._seconds() - self._order_s < LOG_PAUSE_S:
+            return
+        number, through = self._order
+        self._thread.drop_log(through)
+
+        def rotate() -> int:
+            if not self._log.is_dropped(through):
+                return 0
+            return self._keyring.rotate(forgotten=number)
+
+        epoch = await self._thread.run_on_log(rotate)
+        if epoch:
+            _log.info("data key rotated to forget keys of files", epoch=epoch, order=number)
 
     async def _walk(self) -> bool:
         """Seal anew what one walk finds; True when it found nothing, and old keys are gone."""

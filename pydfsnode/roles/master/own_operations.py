@@ -1,4 +1,4 @@
-"""What a master proposes by itself: the head of such an operation, and keys for chunks."""
+"""What a master proposes by itself: the head of such an operation, and keys that it draws."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 
 from pydfsnode.client.session import new_client_id
+from pydfsnode.meta import file_keys
 from pydfsnode.meta.caller import SUPERUSER
 from pydfsnode.meta.ops.add_chunk_key import KEY_BYTES
 from pydfsnode.roles.master.service.admission import Head
@@ -24,3 +25,8 @@ def head_of_one(wall_ms: int, new_id: Callable[[], int] = new_client_id) -> Head
 def new_chunk_key() -> bytes:
     """A key for chunkservers to seal with."""
     return secrets.token_bytes(KEY_BYTES)
+
+
+def new_file_key() -> bytes:
+    """A key for the chunks of one file."""
+    return secrets.token_bytes(file_keys.KEY_BYTES)

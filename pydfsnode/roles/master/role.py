@@ -27,7 +27,7 @@ from pydfsnode.roles.master.callers import Callers
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.fleet import Fleet
 from pydfsnode.roles.master.gauges import export_gauges
-from pydfsnode.roles.master.key_upkeep import KeyUpkeep
+from pydfsnode.roles.master.key_upkeep import KeyUpkeep, Order
 from pydfsnode.roles.master.known_chunkservers import KnownChunkservers
 from pydfsnode.roles.master.lease_recovery import LeaseRecovery
 from pydfsnode.roles.master.machine import NamespaceMachine
@@ -36,6 +36,7 @@ from pydfsnode.roles.master.membership import Membership
 from pydfsnode.roles.master.service.audit import AuditService
 from pydfsnode.roles.master.service.backup import BackupService
 from pydfsnode.roles.master.service.cluster import ClusterService
+from pydfsnode.roles.master.service.file_keys import FileKeysService
 from pydfsnode.roles.master.service.fleet import FleetService
 from pydfsnode.roles.master.service.fleet_orders import FleetOrders
 from pydfsnode.roles.master.service.keys import (
@@ -130,6 +131,7 @@ class MasterRole:
         self._upkeep = Upkeep(
             self._consensus, store.namespace, node.clock, node.supervisor,
             trash_keep_ms=config.trash_keep_minutes * 60_000,
+            forget_keys_after_ms=config.forget_keys_after_ms,
             fleet_wishes=self._fleet.operations.wishes,
             unneeded_keys_below=self._unneeded_keys_below,
             recover=self._recovery.finish,
@@ -221,6 +223,7 @@ class MasterRole:
                 seal_chunks=config.seal_chunks,
             ).handlers(),
             **self._keys_service(callers).handlers(),
+            **FileKeysService(consensus).handlers(),
             **NodeService(config.node_id, config.role, __version__, node.peers).handlers(),
             **RaftService(own, lambda: self._driver.configuration).handlers(),
             **SnapshotService(receiver).handlers(),
@@ -353,13 +356,18 @@ class MasterRole:
         return KeyUpkeep(
             self._node.config.node_id, store.keyring, store.sealed, store.log, self._driver,
             lambda: store.namespace.tree.administration.chunk_key_epoch,
-            lambda: clock.monotonic_ms() / 1000,
+            lambda: clock.monotonic_ms() / 1000, forgetting=self._forgetting,
         )  # fmt: skip
+
+    def _forgetting(self) -> Order:
+        namespace = self._store.namespace
+        return Order(namespace.tree.file_keys.forgetting.orders, namespace.applied_index)
 
     def _keys_service(self, callers: Callers) -> KeysService:
         return KeysService(
-            self._consensus, callers, self._keys, self._fleet, self._other_masters, self._ask_master
-        )
+            self._consensus, callers, self._keys, self._fleet, self._other_masters,
+            self._ask_master, self._node.config.forget_keys_after_ms,
+        )  # fmt: skip
 
     def _other_masters(self) -> list[str]:
         members = self._driver.configuration.members

@@ -26,6 +26,7 @@ from pydfsnode.meta.ops import (
     AnyOp,
     DropChunkKeys,
     ExpireLeases,
+    ForgetKeys,
     Reclaim,
     RollTrash,
 )
@@ -62,6 +63,7 @@ class Upkeep:
 
     Args of the constructor:
         trash_keep_ms: how long a checkpoint of the trash is kept; 0: for ever.
+        forget_keys_after_ms: how long keys of deleted files wait for the order to forget them.
         fleet_wishes: see `FleetOperations.wishes`.
         unneeded_keys_below: the epoch before which no key of chunks is needed; 0: that cannot be
             said.
@@ -76,6 +78,7 @@ class Upkeep:
         supervisor: Supervisor,
         *,
         trash_keep_ms: int,
+        forget_keys_after_ms: int = 21_600_000,
         fleet_wishes: Callable[[int], list[Wish]] = lambda wall_ms: [],
         unneeded_keys_below: Callable[[int], int] = lambda wall_ms: 0,
         recover: Callable[[int], Awaitable[object]],
@@ -89,6 +92,7 @@ class Upkeep:
         self._supervisor = supervisor
         self._trash_keep_ms = trash_keep_ms
         self._trash_roll_ms = min(TRASH_ROLL_MS, trash_keep_ms)
+        self._forget_keys_after_ms = forget_keys_after_ms
         self._fleet_wishes = fleet_wishes
         self._unneeded_keys_below = unneeded_keys_below
         self._recover = recover
@@ -128,6 +132,7 @@ class Upkeep:
                 self._looked_ms = self._clock.monotonic_ms()
                 await self._record_fleet()
                 await self._drop_chunk_keys()
+                await self._forget_keys()
                 if not is_read_only:
                     await self._expire_leases()
                     await self._roll_trash()
@@ -157,6 +162,14 @@ class Upkeep:
         if below:
             await self._propose(DropChunkKeys, Done, below)
             _log.info("old chunk keys destroyed", below=below)
+
+    async def _forget_keys(self) -> None:
+        waiting = self._namespace.tree.file_keys.forgetting
+        due_ms = waiting.since_ms + self._forget_keys_after_ms
+        if waiting.since_ms and self._consensus.wall_ms() >= due_ms:
+            await self._propose(ForgetKeys, Done, waiting.orders + 1)
+            count = waiting.removed - waiting.covered
+            _log.info("keys of deleted files are to be forgotten", files=count)
 
     @property
     def _is_reclaimable(self) -> bool:

@@ -52,13 +52,17 @@ class _SealChoiceEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     SEAL_DEFAULT: _SealChoice.ValueType  # 0
     SEAL_ON: _SealChoice.ValueType  # 1
     SEAL_OFF: _SealChoice.ValueType  # 2
+    SEAL_FILE: _SealChoice.ValueType  # 3
 
 class SealChoice(_SealChoice, metaclass=_SealChoiceEnumTypeWrapper):
-    """Whether a chunk is sealed at rest."""
+    """Whether a chunk is sealed at rest.
+    SEAL_FILE: with the key of its file too, which chunkservers ask the masters for.
+    """
 
 SEAL_DEFAULT: SealChoice.ValueType  # 0
 SEAL_ON: SealChoice.ValueType  # 1
 SEAL_OFF: SealChoice.ValueType  # 2
+SEAL_FILE: SealChoice.ValueType  # 3
 Global___SealChoice: typing_extensions.TypeAlias = SealChoice
 
 @typing.final
@@ -3771,6 +3775,58 @@ class ChunkKeysResponse(google.protobuf.message.Message):
 Global___ChunkKeysResponse: typing_extensions.TypeAlias = ChunkKeysResponse
 
 @typing.final
+class FileKeysRequest(google.protobuf.message.Message):
+    """Keys of the files that hold chunks; of chunks whose file has none, or that no file holds, there is none. Kept in memory only."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHUNK_IDS_FIELD_NUMBER: builtins.int
+    @property
+    def chunk_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        chunk_ids: collections.abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk_ids", b"chunk_ids"]) -> None: ...
+
+Global___FileKeysRequest: typing_extensions.TypeAlias = FileKeysRequest
+
+@typing.final
+class FileKey(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHUNK_ID_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    chunk_id: builtins.int
+    key: builtins.bytes
+    def __init__(
+        self,
+        *,
+        chunk_id: builtins.int = ...,
+        key: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk_id", b"chunk_id", "key", b"key"]) -> None: ...
+
+Global___FileKey: typing_extensions.TypeAlias = FileKey
+
+@typing.final
+class FileKeysResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: builtins.int
+    @property
+    def keys(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___FileKey]: ...
+    def __init__(
+        self,
+        *,
+        keys: collections.abc.Iterable[Global___FileKey] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["keys", b"keys"]) -> None: ...
+
+Global___FileKeysResponse: typing_extensions.TypeAlias = FileKeysResponse
+
+@typing.final
 class WriteChunkOpen(google.protobuf.message.Message):
     """---------------------------------------------------------------- chunk data"""
 
@@ -4748,6 +4804,7 @@ class KeyStateResponse(google.protobuf.message.Message):
     CHUNK_KEY_EPOCHS_FIELD_NUMBER: builtins.int
     MASTERS_FIELD_NUMBER: builtins.int
     CHUNKSERVERS_FIELD_NUMBER: builtins.int
+    FILES_FIELD_NUMBER: builtins.int
     rotation: builtins.int
     """the newest epoch of the chunks' keys; counts the rotations"""
     @property
@@ -4756,6 +4813,8 @@ class KeyStateResponse(google.protobuf.message.Message):
     def masters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___MasterKeyState]: ...
     @property
     def chunkservers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ChunkserverKeyState]: ...
+    @property
+    def files(self) -> Global___FileKeyState: ...
     def __init__(
         self,
         *,
@@ -4763,10 +4822,50 @@ class KeyStateResponse(google.protobuf.message.Message):
         chunk_key_epochs: collections.abc.Iterable[builtins.int] | None = ...,
         masters: collections.abc.Iterable[Global___MasterKeyState] | None = ...,
         chunkservers: collections.abc.Iterable[Global___ChunkserverKeyState] | None = ...,
+        files: Global___FileKeyState | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunk_key_epochs", b"chunk_key_epochs", "chunkservers", b"chunkservers", "masters", b"masters", "rotation", b"rotation"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["files", b"files"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["chunk_key_epochs", b"chunk_key_epochs", "chunkservers", b"chunkservers", "files", b"files", "masters", b"masters", "rotation", b"rotation"]) -> None: ...
 
 Global___KeyStateResponse: typing_extensions.TypeAlias = KeyStateResponse
+
+@typing.final
+class FileKeyState(google.protobuf.message.Message):
+    """Of files with a key of their own."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HELD_FIELD_NUMBER: builtins.int
+    REMOVED_FIELD_NUMBER: builtins.int
+    WAITING_FIELD_NUMBER: builtins.int
+    DUE_MS_FIELD_NUMBER: builtins.int
+    ORDERS_FIELD_NUMBER: builtins.int
+    ORDERED_MS_FIELD_NUMBER: builtins.int
+    held: builtins.int
+    """there are so many, those in the trash and in snapshots too"""
+    removed: builtins.int
+    """ever, as their files were deleted"""
+    waiting: builtins.int
+    """of them, not covered by an order to forget"""
+    due_ms: builtins.int
+    """when that is ordered, in ms since 1970; 0: nothing waits"""
+    orders: builtins.int
+    """orders to forget, so far"""
+    ordered_ms: builtins.int
+    """the last one"""
+    def __init__(
+        self,
+        *,
+        held: builtins.int = ...,
+        removed: builtins.int = ...,
+        waiting: builtins.int = ...,
+        due_ms: builtins.int = ...,
+        orders: builtins.int = ...,
+        ordered_ms: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["due_ms", b"due_ms", "held", b"held", "ordered_ms", b"ordered_ms", "orders", b"orders", "removed", b"removed", "waiting", b"waiting"]) -> None: ...
+
+Global___FileKeyState: typing_extensions.TypeAlias = FileKeyState
 
 @typing.final
 class MasterKeyState(google.protobuf.message.Message):
@@ -4782,13 +4881,14 @@ class MasterKeyState(google.protobuf.message.Message):
     ROWS_STALE_FIELD_NUMBER: builtins.int
     ROWS_RESEALED_FIELD_NUMBER: builtins.int
     PROBLEM_FIELD_NUMBER: builtins.int
+    FORGOT_FIELD_NUMBER: builtins.int
     id: builtins.str
     rotation: builtins.int
     """that it followed last"""
     kek_source: builtins.str
     kek_id: builtins.str
     phase: builtins.str
-    """"", "re-sealing", "verifying" or "waiting for readers" """
+    """"", "re-sealing", "waiting for the log" or "waiting for readers" """
     rows_seen: builtins.int
     """by the walk that runs or ran last"""
     rows_stale: builtins.int
@@ -4797,6 +4897,8 @@ class MasterKeyState(google.protobuf.message.Message):
     """since the start of its process"""
     problem: builtins.str
     """it did not answer, or the last try failed"""
+    forgot: builtins.int
+    """the order to forget keys of files that it carried out last"""
     @property
     def epochs(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
         """of the data keys that it holds; the highest one seals"""
@@ -4814,8 +4916,9 @@ class MasterKeyState(google.protobuf.message.Message):
         rows_stale: builtins.int = ...,
         rows_resealed: builtins.int = ...,
         problem: builtins.str = ...,
+        forgot: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["epochs", b"epochs", "id", b"id", "kek_id", b"kek_id", "kek_source", b"kek_source", "phase", b"phase", "problem", b"problem", "rotation", b"rotation", "rows_resealed", b"rows_resealed", "rows_seen", b"rows_seen", "rows_stale", b"rows_stale"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["epochs", b"epochs", "forgot", b"forgot", "id", b"id", "kek_id", b"kek_id", "kek_source", b"kek_source", "phase", b"phase", "problem", b"problem", "rotation", b"rotation", "rows_resealed", b"rows_resealed", "rows_seen", b"rows_seen", "rows_stale", b"rows_stale"]) -> None: ...
 
 Global___MasterKeyState: typing_extensions.TypeAlias = MasterKeyState
 

@@ -2459,6 +2459,11 @@ class FleetStub(object):
                 request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkKeysRequest.SerializeToString,
                 response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkKeysResponse.FromString,
                 _registered_method=True)
+        self.FileKeys = channel.unary_unary(
+                '/pydfs.v1.Fleet/FileKeys',
+                request_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FileKeysRequest.SerializeToString,
+                response_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FileKeysResponse.FromString,
+                _registered_method=True)
 
 
 class FleetServicer(object):
@@ -2482,6 +2487,12 @@ class FleetServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FileKeys(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FleetServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -2499,6 +2510,11 @@ def add_FleetServicer_to_server(servicer, server):
                     servicer.ChunkKeys,
                     request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkKeysRequest.FromString,
                     response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkKeysResponse.SerializeToString,
+            ),
+            'FileKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.FileKeys,
+                    request_deserializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FileKeysRequest.FromString,
+                    response_serializer=pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FileKeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2582,6 +2598,33 @@ class Fleet(object):
             '/pydfs.v1.Fleet/ChunkKeys',
             pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkKeysRequest.SerializeToString,
             pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.ChunkKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FileKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pydfs.v1.Fleet/FileKeys',
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FileKeysRequest.SerializeToString,
+            pydfsnode_dot_rpc_dot_pb_dot_dfs__pb2.FileKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -113,6 +113,7 @@ ALLOWED = {
         "/pydfs.v1.Fleet/Heartbeat",
         "/pydfs.v1.Fleet/FullReport",
         "/pydfs.v1.Fleet/ChunkKeys",
+        "/pydfs.v1.Fleet/FileKeys",
         "/pydfs.v1.Chunk/WriteChunk",
         "/pydfs.v1.Chunk/ReadChunk",
         "/pydfs.v1.Chunk/ChunkState",

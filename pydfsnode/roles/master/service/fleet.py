@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from pydfsnode.fleet.health import ChunkSealing, Load, Scrub
 from pydfsnode.fleet.repair import Copy, Delete
-from pydfsnode.meta.sealing import seal_choice
+from pydfsnode.meta.sealing import chunk_seal_choice
 from pydfsnode.meta.state import Namespace
 from pydfsnode.raft.configuration import member_name
 from pydfsnode.roles.master.capabilities import Capabilities
@@ -106,8 +106,6 @@ class FleetService:
                 kind=pb.Command.DELETE, chunk_id=order.chunk_id, version=order.version
             )
         chunk = self._namespace.chunk(order.chunk_id)
-        tree = self._namespace.tree
-        file = None if chunk is None else tree.table.get(chunk.inode_id)
         return pb.Command(
             kind=pb.Command.REPLICATE,
             chunk_id=order.chunk_id,
@@ -118,7 +116,7 @@ class FleetService:
                 pb.Address(node_id=node_id, listen=self._fleet.listen_of(node_id))
                 for node_id in order.sources
             ],
-            seal=pb.SealChoice.ValueType(seal_choice(tree, file)),
+            seal=pb.SealChoice.ValueType(chunk_seal_choice(self._namespace.tree, order.chunk_id)),
             capability=self._capabilities.for_user(server, LONG_LIFE_MS)(
                 order.chunk_id, order.version, Operation.READ
             ),

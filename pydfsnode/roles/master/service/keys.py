@@ -44,12 +44,14 @@ class KeysService:
     Args of the constructor:
         others: the ids of the other masters.
         ask: asks one of them.
+        forget_keys_after_ms: see the configuration.
     """
 
     def __init__(
         self, consensus: Consensus, callers: Callers, own: KeyUpkeep, fleet: Fleet,
-        others: Callable[[], list[str]], ask: AskMaster,
+        others: Callable[[], list[str]], ask: AskMaster, forget_keys_after_ms: int = 0,
     ) -> None:  # fmt: skip
+        self._forget_keys_after_ms = forget_keys_after_ms
         self._consensus = consensus
         self._admission = Admission(consensus, callers)
         self._own = own
@@ -114,7 +116,20 @@ class KeysService:
                 )
                 for server in self._fleet.chunkservers()
             ],
+            files=self._files(),
         )  # fmt: skip
+
+    def _files(self) -> pb.FileKeyState:
+        file_keys = self._consensus.namespace.tree.file_keys
+        held, told = len(file_keys.keys.rows), file_keys.forgetting
+        return pb.FileKeyState(
+            held=held,
+            removed=told.removed,
+            waiting=told.removed - told.covered,
+            due_ms=told.since_ms + self._forget_keys_after_ms if told.since_ms else 0,
+            orders=told.orders,
+            ordered_ms=told.ordered_ms,
+        )
 
     async def _of_own(self, rotate_kek: bool) -> pb.MasterKeyState:
         problem = ""

@@ -12,10 +12,12 @@ from pydfsnode.errors import DomainError, InvalidArgument, LeaseExpired
 from pydfsnode.meta import ops
 from pydfsnode.meta.leases import is_soft_expired
 from pydfsnode.meta.results import Appended, ChunkAllocated, Done, FileView, Removed
+from pydfsnode.meta.sealing import wants_key
 from pydfsnode.roles.master.allocation import Allocation
 from pydfsnode.roles.master.capabilities import Capabilities
 from pydfsnode.roles.master.consensus import Consensus
 from pydfsnode.roles.master.lease_recovery import LeaseRecovery
+from pydfsnode.roles.master.own_operations import new_file_key
 from pydfsnode.roles.master.service.admission import Admission
 from pydfsnode.roles.master.service.conversions import (
     Encoded,
@@ -102,6 +104,8 @@ class WritingHandlers:
         encode_stored = encoder(ops.CreateInline, *fields, (8, "bytes", 0))
 
         def encode(request: bytes, at_ms: int, user: str) -> tuple[int, bytes] | None:
+            if self._consensus.namespace.tree.file_keys.keyed_directories:
+                return None  # it may need a key: the handler sees to that
             stored = encode_stored(request, at_ms, user)
             if stored is None:
                 return encode_opened(request, at_ms, user)
@@ -121,15 +125,22 @@ class WritingHandlers:
             request.overwrite,
             request.create_parents,
         )
-        op: ops.Create | ops.CreateInline
+        content = None
         if request.HasField("content") and self._takes(len(request.content)):
-            op = ops.CreateInline(*fields, request.content)
+            content = request.content
         elif request.allocate:
             return await self._create_chunked(fields, call)
-        else:
-            op = ops.Create(*fields)
-        created = self._created(await self._propose(op, FileView))
+        created = self._created(await self._propose(self._new_file(fields, content), FileView))
         return cast(pb.CreateResponse, Encoded(pb.CreateResponse, created))
+
+    def _new_file(
+        self, fields: NewFile, content: bytes | None = None, targets: tuple[str, ...] = ()
+    ) -> ops.Create | ops.CreateInline | ops.CreateChunked | ops.CreateKeyed:
+        if wants_key(self._consensus.namespace.tree, fields[5]):
+            return ops.CreateKeyed(*fields, new_file_key(), targets, content)
+        if content is not None:
+            return ops.CreateInline(*fields, content)
+        return ops.CreateChunked(*fields, targets) if targets else ops.Create(*fields)
 
     def _created(self, view: FileView) -> bytes:
         return created_bytes(view, self._consensus.leader_hint)
@@ -144,8 +155,7 @@ class WritingHandlers:
         await self._capabilities.have_key(self._consensus)
         *_, replication, chunk_bytes, _, _, _ = fields
         targets = self._allocation.choose_first(replication, chunk_bytes, call.peer)
-        op = ops.CreateChunked(*fields, targets) if targets else ops.Create(*fields)
-        view = await self._propose(op, FileView)
+        view = await self._propose(self._new_file(fields, None, targets), FileView)
         response = pb.CreateResponse(leader_hint=self._consensus.leader_hint)
         fill(response.status, view)
         opened = self._consensus.namespace.tree.open_files.get(view.inode_id)
