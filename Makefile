@@ -113,7 +113,7 @@ integration: build $(VENV)/.datatools-stamp ## real processes of the executable
 # What `.ci/run` leaves to `make integration`, to stay within half an hour: what needs root or large
 # packages, and procedures whose parts have tests of their own.
 LONG := test_data_disks.py test_library_fsspec.py test_library_tools.py test_certs_rotation.py \
-    test_key_rotation.py test_security_docs.py
+    test_key_rotation.py test_security_docs.py test_forgotten_file.py
 integration-short: build ## the same without the longest
 	$(PYTEST) tests/integration -m 'not binary' $(LONG:%=--ignore=tests/integration/%)
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pydfsnode.cli import keys
-from pydfsnode.client.key_state import ChunkserverKeys, KeyState, MasterKeys
+from pydfsnode.client.key_state import ChunkserverKeys, FileKeyState, KeyState, MasterKeys
 
 M1 = MasterKeys("m1", 2, [2], "file /k", "ab12", "", 10, 0, 7, "")
 C1 = ChunkserverKeys("c1", True, 2, 0, 3, 2)
@@ -75,6 +75,16 @@ def test_status_says_who_is_done_and_how_far_the_others_are(cluster: Keys) -> No
     assert "re-sealing: 12,345 rows seen, 6 of them old, 7 sealed anew" in busy
     assert "re-sealing: 3 chunks done, 4 known left" in busy
     assert "1, 2" in busy
+
+
+def test_status_says_what_is_not_forgotten_yet(cluster: Keys) -> None:
+    assert "key of their own" not in invoke("status").output
+    files = FileKeyState(held=1234, removed=5, waiting=2, due_ms=1_700_000_000_000, orders=1)
+    cluster.states = [replace(DONE, files=files, masters=[M1, replace(M1, id="m2", forgot=1)])]
+    told = invoke("status").output
+    assert "Files with a key of their own: 1,234." in told
+    assert "Keys of deleted ones: 2, to be forgotten from 2023-11-1" in told
+    assert "being forgotten by m1." in told
 
 
 def test_status_as_json_has_every_number(cluster: Keys) -> None:

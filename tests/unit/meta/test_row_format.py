@@ -8,6 +8,7 @@ from pydfsnode.errors import CorruptionError
 from pydfsnode.meta import attributes, ops, queries, rows
 from pydfsnode.meta.administration import TABLE_CHUNK_KEY, TABLE_DUTY, TABLE_MODE
 from pydfsnode.meta.caller import NOBODY_ASKS
+from pydfsnode.meta.file_keys import SEAL_XATTR, TABLE_FILE_KEY, TABLE_FORGETTING
 from pydfsnode.meta.history_rows import TABLE_PAST_ENTRY, TABLE_PAST_INODE, TABLE_SNAPSHOT
 from pydfsnode.meta.inline import TABLE_INLINE, inline_key
 from pydfsnode.meta.results import Applied
@@ -30,6 +31,8 @@ NUMBERED = {
     TABLE_REVOKED: ("revoked certificate", 1),
     TABLE_JOIN_TOKEN: ("join token", 1),
     TABLE_CHUNK_KEY: ("chunk key", 1),
+    TABLE_FILE_KEY: ("file key", 5),
+    TABLE_FORGETTING: ("forgetting", 1),
 }
 """Table to the beginning of its vector and the number that is its key."""
 
@@ -66,6 +69,12 @@ class Made:
         self.apply(ops.RevokeCertificates, ("1f",), "lost")
         self.apply(ops.AddJoinToken, "0" * 16, "1" * 64, "chunkserver", "c4", ("h",), 99_000)
         self.apply(ops.AddChunkKey, 1, bytes(range(32)))
+        self.apply(ops.SetXattr, "/d", SEAL_XATTR, b"file")
+        layout = 3, CHUNK_BYTES, 0, False, False
+        self.apply(ops.CreateKeyed, "/d/k", *layout, bytes(range(32, 64)), (), b"k")
+        self.apply(ops.CreateKeyed, "/d/l", *layout, bytes(range(64, 96)), (), b"l")
+        self.apply(ops.Delete, "/d/l", False)
+        self.apply(ops.ForgetKeys, 1)
         self.drain()
 
 

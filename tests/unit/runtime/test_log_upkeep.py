@@ -41,6 +41,18 @@ def test_a_transfer_on_its_way_keeps_what_comes_after_it() -> None:
     assert through(compaction, last=2000, state=2000, now_ms=3 * PIN_MS_MAX) == 1900
 
 
+def test_what_must_go_goes_from_a_short_log_too_as_far_as_the_state_is_written() -> None:
+    compaction = Compaction(POLICY)
+    compaction.drop(300)
+    compaction.drop(200)
+    assert through(compaction, last=500, state=250) == 250
+    assert through(compaction, last=500, state=400) == 300
+    assert compaction.through(301, 500, 0, 400, 0) == 300  # nothing more
+    assert through(compaction, last=2000, state=2000) == 1900
+    compaction.pin(7, 100, now_ms=0)
+    assert through(compaction, last=500, state=400) == 100
+
+
 class Core:
     first_index = 1
     last_index = applied_index = durable_index = 20_000

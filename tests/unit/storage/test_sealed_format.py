@@ -21,14 +21,18 @@ KEY = bytes(range(32))
 SALT = bytes(range(16))
 SEGMENT_SALT = 0x1122334455667788
 CHUNK_ID, VERSION, CONTENT = 0x102, 3, b"abc"
+FILE_KEY = bytes(range(32, 64))
 PLAIN_FILE, PLAIN_SEGMENT, SEALED_FILE, SEALED_SEGMENT = (
     "## Test vector\n", "## Test vector of a segment\n", "sealed`, 127 bytes:", "264 bytes:",
 )  # fmt: skip
+KEYED_FILE, KEYED_SEGMENT = "file of format 4, 127 bytes:", "record of kind 4, 264 bytes:"
 PLACES = {
     PLAIN_FILE: "chunks/02/0000000000000102.3",
     PLAIN_SEGMENT: "segments/0000000000000005.seg",
     SEALED_FILE: "chunks/02/0000000000000102.3.sealed",
     SEALED_SEGMENT: "segments/0000000000000006.seg",
+    KEYED_FILE: "chunks/02/0000000000000102.3.sealed",
+    KEYED_SEGMENT: "segments/0000000000000006.seg",
 }
 """Where each vector begins in the text, and where it lies on a disk."""
 
@@ -54,6 +58,7 @@ def keys_of_one() -> ChunkKeys:
     """Those of the vectors."""
     keys = ChunkKeys(lambda: SALT)
     keys.learn({1: KEY})
+    keys.files.put({CHUNK_ID: FILE_KEY})
     return keys
 
 
@@ -68,13 +73,23 @@ def test_golden_files_of_every_format_are_read(tmp_path: Path, start: str) -> No
     assert place.read_bytes() == golden(start)
 
 
-@pytest.mark.parametrize(("start", "pack"), [(SEALED_FILE, 0), (SEALED_SEGMENT, 1000)])
-def test_what_is_written_sealed_is_the_golden_file(tmp_path: Path, start: str, pack: int) -> None:
+@pytest.mark.parametrize(
+    ("start", "pack", "keyed"),
+    [
+        (SEALED_FILE, 0, False),
+        (SEALED_SEGMENT, 1000, False),
+        (KEYED_FILE, 0, True),
+        (KEYED_SEGMENT, 1000, True),
+    ],
+)
+def test_what_is_written_sealed_is_the_golden_file(
+    tmp_path: Path, start: str, pack: int, keyed: bool
+) -> None:
     held = opened(tmp_path, keys_of_one(), pack)
     (disk,) = held.disks.live
     disk.segments._new_salt = lambda: SEGMENT_SALT
     disk.segments._next_number = 6
-    writer = held.create(CHUNK_ID, VERSION, len(CONTENT), True)
+    writer = held.create(CHUNK_ID, VERSION, len(CONTENT), True, keyed)
     held.append(writer, [CONTENT])
     held.finish(writer)
     held.close()
@@ -86,6 +101,10 @@ def test_the_key_of_a_chunk_is_derived_as_rfc_5869_says() -> None:
     derived = HKDF(SHA256(), 32, SALT, info).derive(KEY)
     assert chunk_key(KEY, SALT, CHUNK_ID) == derived
     assert derived.hex().startswith("f02c632415b382e7")
+    info = b"pydfsnode chunk 2\0" + CHUNK_ID.to_bytes(8, "little")
+    derived = HKDF(SHA256(), 32, SALT, info).derive(KEY + FILE_KEY)
+    assert chunk_key(KEY, SALT, CHUNK_ID, FILE_KEY) == derived
+    assert derived.hex().startswith("d5435a91a7a123ae")
 
 
 def test_a_block_opens_only_in_its_place_with_its_seal() -> None:

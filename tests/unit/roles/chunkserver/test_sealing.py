@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from pydfsnode.errors import KeyUnavailable, Unavailable
+from pydfsnode.errors import KeyUnavailable, MalformedMessage, Unavailable
 from pydfsnode.meta import sealing as meta
 from pydfsnode.roles.chunkserver import sealing as module
+from pydfsnode.roles.chunkserver.file_keys import FILE_KEYS, FileKeyAsker
 from pydfsnode.roles.chunkserver.heartbeat import CHUNK_KEYS, HEARTBEAT, MasterLink, NodeState
 from pydfsnode.roles.chunkserver.sealing import Sealing, Word
 from pydfsnode.rpc.pb import dfs_pb2 as pb
@@ -160,3 +161,37 @@ def test_the_choices_are_those_of_the_schema() -> None:
     names = (module.SEAL_DEFAULT, module.SEAL_ON, module.SEAL_OFF)
     assert names == (pb.SEAL_DEFAULT, pb.SEAL_ON, pb.SEAL_OFF)
     assert names == (meta.BY_DEFAULT, meta.SEALED, meta.PLAIN)
+
+
+async def test_a_file_with_a_key_of_its_own_is_sealed_with_it(sealing: Sealing) -> None:
+    asked: list[list[int]] = []
+
+    async def fetch(chunk_ids: list[int]) -> Mapping[int, bytes]:
+        asked.append(chunk_ids)
+        return {7: b"f" * 32}
+
+    sealing.keys.files.bind(fetch)
+    await sealing.heard(beat(seals=False), FakeMaster(b"k" * 32).fetch)
+    assert await sealing.form(7, pb.SEAL_FILE) == (True, True)
+    assert sealing.keys.for_new(7, is_keyed=True).is_keyed
+    assert await sealing.form(8, ON) == (True, False)
+    assert await sealing.form(8, OFF) == (False, False)
+    assert asked == [[7]]
+    with pytest.raises(KeyUnavailable, match="its file was deleted"):
+        await sealing.form(8, pb.SEAL_FILE)
+
+
+async def test_keys_of_files_are_asked_of_the_leader() -> None:
+    class Leader:
+        answer: object = pb.FileKeysResponse(keys=[pb.FileKey(chunk_id=7, key=b"f" * 32)])
+
+        async def ask(self, path: str, request: Any, *, timeout_ms: int) -> Any:
+            assert (path, list(request.chunk_ids)) == (FILE_KEYS, [7, 8])
+            return self.answer
+
+    leader = Leader()
+    asker = FileKeyAsker(leader.ask)
+    assert await asker.fetch([7, 8]) == {7: b"f" * 32}
+    leader.answer = pb.ChunkKeysResponse()
+    with pytest.raises(MalformedMessage):
+        await asker.fetch([7, 8])

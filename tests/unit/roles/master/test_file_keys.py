@@ -76,9 +76,9 @@ async def test_files_of_a_batch_get_keys_too(keyed: Master) -> None:
 
 
 async def test_chunkservers_get_the_keys_of_their_chunks(keyed: Master) -> None:
-    inode_id, chunk_id = await written(keyed, "/d/f")
+    status, chunk_id = await written(keyed, "/d/f")
     _, plain_id = await written(keyed, "/plain")
-    assert await asked(keyed, chunk_id, plain_id, 999) == {chunk_id: keys(keyed)[inode_id]}
+    assert await asked(keyed, chunk_id, plain_id, 999) == {chunk_id: keys(keyed)[status.inode_id]}
     many = range(limits.FILE_KEYS_PER_ASK_MAX + 1)
     with pytest.raises(InvalidArgument):
         await asked(keyed, *many)
@@ -109,7 +109,10 @@ async def test_the_state_of_keys_says_how_many_there_are_and_what_waits(keyed: M
     assert (files.held, files.removed, files.waiting, files.orders) == (1, 1, 1, 0)
     due_ms = files.due_ms
     assert 0 < due_ms - keyed.clock.wall_ms() <= keyed.config.forget_keys_after_ms
-    keyed.clock.ahead_ms += keyed.config.forget_keys_after_ms + 5_000
+    await keyed.role._upkeep.step()
+    assert keyed.role._store.namespace.tree.file_keys.forgetting.orders == 0
+    keyed.role._upkeep._forget_keys_after_ms = 4_000
+    keyed.clock.ahead_ms += 5_000
     await keyed.role._upkeep.step()
     files = (await keyed.call("/pydfs.v1.Keys/State", pb.KeyStateRequest())).files
     assert (files.held, files.removed, files.waiting, files.orders) == (1, 1, 0, 1)

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import pytest
 
-from pydfsnode.errors import StorageError
+from pydfsnode.errors import SealBroken, StorageError
 from pydfsnode.roles.master import key_upkeep
-from pydfsnode.roles.master.key_upkeep import KeyUpkeep
+from pydfsnode.roles.master.key_upkeep import LOG_PAUSE_S, KeyUpkeep, Order
 from pydfsnode.security.keyring import Keyring
 from pydfsnode.storage.durable_mark import DurableMark
 from pydfsnode.storage.leveldb import LevelDb
@@ -34,6 +34,10 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.rotation = 1
+        self.order = Order(0, 0)
+        self.now_s = 0.0
+        self.drops: list[int] = []
+        self.drops_at_once = True
         self.jobs = 0
         self.stop_after = -1
         self.pauses = 0
@@ -46,7 +50,7 @@ class World:
         self.log = RaftLog.open(self.store, DurableMark(self.directory / "mark"))
         self.upkeep = KeyUpkeep(
             "m1", self.keyring, self.store, self.log, self, lambda: self.rotation,
-            lambda: 0.0, self._pause,
+            lambda: self.now_s, self._pause, lambda: self.order,
         )  # fmt: skip
 
     def restart(self) -> None:
@@ -57,6 +61,11 @@ class World:
         first = self.log.bounds.last_index + 1
         rows = [(TABLE, numbered_key(n), b"row %d" % n) for n in range(first, first + count)]
         self.log.write(group(first, [1] * count), rows, True, first + count - 1)
+
+    def drop_log(self, through: int) -> None:
+        self.drops.append(through)
+        if self.drops_at_once:
+            self.log.compact(through, b"base")
 
     def run_on_log(self, job: Callable[[], T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -203,3 +212,76 @@ async def test_the_kek_changes_beside_it(world: World) -> None:
     before = world.keyring.kek
     await world.upkeep.rotate_kek()
     assert world.upkeep.state().kek_id == world.keyring.kek[1] != before[1]
+
+
+def raw(world: World) -> dict[bytes, bytes]:
+    """Every record as it lies on the disk."""
+    return dict(world.store.kv.scan(b"", b"\xff"))
+
+
+async def test_an_order_to_forget_gives_a_new_data_key_once_the_log_is_dropped(
+    world: World,
+) -> None:
+    before = raw(world)
+    world.order, world.drops_at_once = Order(1, 200), False
+    await world.upkeep.step()
+    assert (world.drops, world.keyring.epochs) == ([], [1])  # others may just be behind
+    assert world.upkeep.state().phase == "waiting for the log"
+    world.now_s = LOG_PAUSE_S
+    for _ in range(2):
+        await world.upkeep.step()
+    assert (world.drops, world.keyring.epochs) == ([200, 200], [1])
+    world.log.compact(199, b"base")
+    await world.upkeep.step()
+    assert world.keyring.epochs == [1]
+    assert (world.upkeep.state().forgot, world.keyring.forgotten) == (0, 0)
+    world.drops_at_once = True
+    await world.upkeep.step()
+    assert (world.keyring.epochs, world.keyring.forgotten) == ([2], 1)
+    assert world.upkeep.state().forgot == 1
+    assert world.keyring.rotation == 1
+    assert world.log.bounds.first_index == 201
+    for disk_key in before:  # old bytes on the disk: no key that there is opens them
+        with pytest.raises(SealBroken, match="key epoch 1"):
+            world.keyring.unseal(b"", before[disk_key])
+    world.restart()
+    await world.upkeep.step()
+    assert world.keyring.epochs == [2]
+
+
+async def test_a_state_that_was_replaced_is_removed_before_the_key_changes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter([True, True, False])
+    monkeypatch.setattr(world.log, "purge_some", lambda: next(left))
+    world.order = Order(1, 200)
+    await world.upkeep.step()
+    world.now_s = LOG_PAUSE_S
+    for _ in range(2):
+        await world.upkeep.step()
+        assert world.keyring.epochs == [1]
+    await world.upkeep.step()
+    assert world.keyring.epochs == [2]
+
+
+async def test_until_the_old_key_is_destroyed_nothing_is_said_to_be_forgotten(
+    world: World,
+) -> None:
+    world.order = Order(1, 200)
+    await world.upkeep.step()
+    world.now_s = LOG_PAUSE_S
+    told: list[int] = []
+    world.on_pause = lambda _: told.append(world.upkeep.state().forgot)
+    await world.upkeep.step()
+    assert set(told) == {0}
+    assert world.upkeep.state().forgot == 1
+
+
+async def test_a_newer_order_while_the_log_is_waited_for_takes_its_place(world: World) -> None:
+    world.order = Order(1, 200)
+    await world.upkeep.step()
+    world.order = Order(2, 250)
+    await world.upkeep.step()
+    world.now_s = LOG_PAUSE_S
+    await world.upkeep.step()
+    assert (world.drops[0], world.keyring.forgotten, world.keyring.epochs) == (250, 2, [2])
