@@ -131,7 +131,7 @@ class FileKeys:
                     self.put(await self._fetched(chunk_ids))
                 except PydfsError as error:
                     failure = KeyUnavailable(
-                        "the key of a file cannot be asked for now; see that this server reaches "
+                        "the key of its file cannot be had now; see that this server reaches "
                         f"a leading master: {error}",
                         chunk_id=chunk_ids[0],
                     )
