@@ -145,6 +145,7 @@ def _loaded(mark: DurableMark) -> str:
 CHUNK_BYTES = 2 * limits.BLOCK_BYTES + 5
 _KEYS = ChunkKeys(lambda: bytes(16))
 _KEYS.learn({1: b"k" * 32})
+_KEYS.files.put({7: b"f" * 32})
 
 
 def _tail() -> chunk_format.Tail:
@@ -152,8 +153,8 @@ def _tail() -> chunk_format.Tail:
     return chunk_format.Tail(chunk_format.fold_checksums(checksums, CHUNK_BYTES), checksums)
 
 
-def _sealing() -> sealed_chunk.Sealing:
-    cipher = _KEYS.for_new(7)
+def _sealing(is_keyed: bool = False) -> sealed_chunk.Sealing:
+    cipher = _KEYS.for_new(7, is_keyed)
     _, seals = sealed_chunk.seal_blocks(cipher, bytes(CHUNK_BYTES))
     return sealed_chunk.Sealing(cipher, seals)
 
@@ -237,6 +238,13 @@ _CHUNKS = [
         "sealed chunk tails",
         lambda given: sealed_chunk.decode_tail(given, _KEYS, 7, 1, CHUNK_BYTES),
         sealed_chunk.encode_tail(_sealing(), 7, 1, CHUNK_BYTES, _tail()),
+        (*_DAMAGED, errors.KeyUnavailable),
+        _footer_mended,
+    ),
+    Decoder(
+        "keyed chunk tails",
+        lambda given: sealed_chunk.decode_tail(given, _KEYS, 7, 1, CHUNK_BYTES),
+        sealed_chunk.encode_tail(_sealing(is_keyed=True), 7, 1, CHUNK_BYTES, _tail()),
         (*_DAMAGED, errors.KeyUnavailable),
         _footer_mended,
     ),

@@ -22,6 +22,7 @@ from pydfsnode.errors import (
     WrongCluster,
 )
 from pydfsnode.meta.administration import SAFE_MODE
+from pydfsnode.meta.file_keys import SEAL_XATTR
 from pydfsnode.meta.state import Namespace
 from pydfsnode.roles.master import restore as restoring
 from pydfsnode.roles.master.backup_file import BackupContent, inspect_backup
@@ -161,6 +162,22 @@ async def test_ids_go_beyond_all_that_were_given_out_and_nothing_else_changes(
     assert after.tree.next_chunk_id == after.tree.next_inode_id == first_free_id(LATER_MS)
     assert after.tree.administration.mode(SAFE_MODE) is not None
     assert undone(after, before).state_hash() == before.state_hash()
+
+
+async def test_keys_of_files_are_in_a_backup_and_come_back(master: Master, tmp_path: Path) -> None:
+    """So a backup that is kept keeps the files readable that it knows."""
+    request = pb.SetXattrRequest(op=master.op(), path="/kept", name=SEAL_XATTR, value=b"file")
+    await master.namespace("SetXattr", request)
+    await master.namespace("Create", pb.CreateRequest(op=master.op(), path="/kept/f"))
+    before = dict(master.role._store.namespace.tree.file_keys.keys.rows)
+    content = await backup(master)
+    await master.namespace("Delete", pb.DeleteRequest(op=master.op(), path="/kept/f"))
+    config = moved(master, tmp_path)
+    restored(config, content, kek_of(master))
+    found = stored(config).tree.file_keys
+    assert found.keys.rows == before
+    assert len(before) == found.keyed_directories == 1
+    assert not any(row.key in content for row in before.values())
 
 
 def undone(after: Namespace, before: Namespace) -> Namespace:
