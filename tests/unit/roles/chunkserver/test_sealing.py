@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
-from pydfsnode.errors import KeyUnavailable, MalformedMessage, Unavailable
+from pydfsnode.errors import KeyUnavailable, MalformedMessage, NotLeader, Unavailable
 from pydfsnode.meta import sealing as meta
+from pydfsnode.roles.chunkserver import file_keys
 from pydfsnode.roles.chunkserver import sealing as module
 from pydfsnode.roles.chunkserver.file_keys import FILE_KEYS, FileKeyAsker
 from pydfsnode.roles.chunkserver.heartbeat import CHUNK_KEYS, HEARTBEAT, MasterLink, NodeState
@@ -181,12 +182,19 @@ async def test_a_file_with_a_key_of_its_own_is_sealed_with_it(sealing: Sealing) 
         await sealing.form(8, pb.SEAL_FILE)
 
 
-async def test_keys_of_files_are_asked_of_the_leader() -> None:
+async def test_keys_of_files_are_asked_of_the_leader_who_may_be_elected_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(file_keys, "PAUSE_S", 0.0)
+
     class Leader:
         answer: object = pb.FileKeysResponse(keys=[pb.FileKey(chunk_id=7, key=b"f" * 32)])
+        failures: ClassVar[list[Exception]] = [Unavailable("nobody leads"), NotLeader("not I")]
 
         async def ask(self, path: str, request: Any, *, timeout_ms: int) -> Any:
             assert (path, list(request.chunk_ids)) == (FILE_KEYS, [7, 8])
+            if self.failures:
+                raise self.failures.pop(0)
             return self.answer
 
     leader = Leader()
@@ -194,4 +202,8 @@ async def test_keys_of_files_are_asked_of_the_leader() -> None:
     assert await asker.fetch([7, 8]) == {7: b"f" * 32}
     leader.answer = pb.ChunkKeysResponse()
     with pytest.raises(MalformedMessage):
+        await asker.fetch([7, 8])
+    monkeypatch.setattr(file_keys, "WAIT_S", 0.01)
+    leader.failures.extend([Unavailable("nobody leads")] * 100_000)
+    with pytest.raises(Unavailable, match="no leading master answered"):
         await asker.fetch([7, 8])
