@@ -296,13 +296,20 @@ class FramedChannel:
         """
         loop = asyncio.get_running_loop()
         connected, host = await self._dial()
-        _, connection = await loop.create_connection(
-            lambda: ClientConnection(
-                loop, self._tls, self.address, *self._expected, self._metadata
-            ),
-            sock=connected, ssl=self._newest_context(), server_hostname=host,
-            ssl_handshake_timeout=limits.HANDSHAKE_MS_MAX / 1000, ssl_shutdown_timeout=2.0,
-        )  # fmt: skip
+        try:
+            _, connection = await loop.create_connection(
+                lambda: ClientConnection(
+                    loop, self._tls, self.address, *self._expected, self._metadata
+                ),
+                sock=connected, ssl=self._newest_context(), server_hostname=host,
+                ssl_handshake_timeout=limits.HANDSHAKE_MS_MAX / 1000, ssl_shutdown_timeout=2.0,
+            )  # fmt: skip
+        except BaseException:
+            if not isinstance(loop, asyncio.BaseEventLoop):
+                # uvloop has closed the descriptor, but not the object: when that is collected, it
+                # would close whatever has the number by then, be it a connection or a file.
+                connected.detach()
+            raise
         try:
             await connection.ready
         except BaseException:
