@@ -45,12 +45,13 @@ from pydfsnode.rpc.framing import (
 )  # fmt: skip
 from pydfsnode.rpc.methods import Shape
 from pydfsnode.rpc.pb import ttrpc_pb2
+from pydfsnode.rpc.peer_trust import PeerTrust
 from pydfsnode.rpc.schema import Rpc
 from pydfsnode.rpc.status import ERROR_INFO_URL, error_from_status
 from pydfsnode.rpc.stream_watch import Sign
 from pydfsnode.security.identity import Identity
 from pydfsnode.security.refusals import alert_sentence
-from pydfsnode.security.tls import TlsStore, expect_peer, peer_chain
+from pydfsnode.security.tls import TlsStore, expect_peer
 
 _log = get_logger("rpc.client")
 
@@ -83,8 +84,8 @@ class ClientConnection(FramedConnection):
         self.leaving = False
         self._tls = tls
         self._expected = (expect_role, expect_name)
-        self._generation, self._own_generation = tls.generation, tls.own_generation
-        self._chain: list[bytes] = []
+        self._trust = PeerTrust(tls)
+        self._own_generation = tls.own_generation
         self._metadata = metadata
         self._next_id = 1
         self.ready: asyncio.Future[None] = loop.create_future()
@@ -105,7 +106,7 @@ class ClientConnection(FramedConnection):
         try:
             self.identity = self._tls.peer_of(self.transport.get_extra_info("ssl_object"))
             expect_peer(self.identity, *self._expected)
-            self._chain = peer_chain(self.transport.get_extra_info("ssl_object"))
+            self._trust.take(self.transport.get_extra_info("ssl_object"))
         except PeerUnauthenticated as error:
             error.message = f"{self.address}: {error.message}"
             self.refusal = error
@@ -160,15 +161,13 @@ class ClientConnection(FramedConnection):
         """
         tls = self._tls
         tls.look(now)
-        if self._generation != tls.generation:
-            self._generation = tls.generation
-            distrust = tls.distrust(self._chain)
-            if distrust is not None:
-                distrust.message = f"{self.address}: {distrust.message}"
-                self.refusal = distrust
-                _log.warning("peer is trusted no more", peer=self.address, why=distrust.message)
-                self.close()
-                return
+        distrust = self._trust.lost()
+        if distrust is not None:
+            distrust.message = f"{self.address}: {distrust.message}"
+            self.refusal = distrust
+            _log.warning("peer is trusted no more", peer=self.address, why=distrust.message)
+            self.close()
+            return
         if self._own_generation != tls.own_generation:
             self._own_generation = tls.own_generation
             self.leaving = True

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from pydfsnode import limits
 from pydfsnode.errors import Overloaded, PeerUnauthenticated
 from pydfsnode.obs.log import get_logger
+from pydfsnode.rpc.peer_trust import PeerTrust
 from pydfsnode.rpc.server import log_failure
 from pydfsnode.security.identity import Identity
-from pydfsnode.security.tls import peer_chain
 
 if TYPE_CHECKING:
     from pydfsnode.rpc.grpc_server import GrpcServer
@@ -95,8 +95,7 @@ class GrpcConnection(_Half):
         self.is_admitted = False
         self.closed = False
         self._server = server
-        self._chain: list[bytes] = []
-        self._generation = server.tls.generation
+        self._trust = PeerTrust(server.tls)
         self.other = self._inner = _Inner(self)
 
     def connection_made(self, transport: Any) -> None:
@@ -106,7 +105,7 @@ class GrpcConnection(_Half):
         name = transport.get_extra_info("peername")
         self.peer = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
         ssl_object = transport.get_extra_info("ssl_object")
-        self._chain = peer_chain(ssl_object)
+        self._trust.take(ssl_object)
         try:
             self.identity = self._server.take(self, ssl_object)
         except Overloaded:
@@ -140,11 +139,7 @@ class GrpcConnection(_Half):
 
     def check_trust(self) -> bool:
         """Whether the peer is still believed; if not, the connection is ended."""
-        tls = self._server.tls
-        if self._generation == tls.generation:
-            return True
-        self._generation = tls.generation
-        error = tls.distrust(self._chain)
+        error = self._trust.lost()
         if error is None:
             return True
         self._server.dispatch.telemetry.refused_peer(error, self.peer)

@@ -41,11 +41,11 @@ from pydfsnode.rpc.framing import (
 )  # fmt: skip
 from pydfsnode.rpc.methods import GATEWAY, Shape
 from pydfsnode.rpc.pb import ttrpc_pb2
+from pydfsnode.rpc.peer_trust import PeerTrust
 from pydfsnode.rpc.server import Route
 from pydfsnode.rpc.server_call import FramedServerStream, ServerCall, SteppedCall
 from pydfsnode.rpc.status import ERROR_INFO_URL, status_of
 from pydfsnode.security.identity import Identity
-from pydfsnode.security.tls import peer_chain
 
 if TYPE_CHECKING:
     from pydfsnode.rpc.framed_server import FramedServer
@@ -66,6 +66,7 @@ class ServerConnection(FramedConnection):
         self.server = server
         self.identity: Identity | None = None
         self._is_gateway = False
+        self._trust = PeerTrust(server.tls)
         self.is_admitted = False
         self.dispatch = server.dispatch
         self._telemetry = server.dispatch.telemetry
@@ -89,8 +90,7 @@ class ServerConnection(FramedConnection):
             self.close(error)
             return
         self._is_gateway = self.identity.role == GATEWAY
-        self._chain = peer_chain(ssl_object)
-        self._generation = self.server.tls.generation
+        self._trust.take(ssl_object)
         self._routes = self.dispatch.allowed(self.identity)
         self._heads = {route.head: route for route in self._routes.values()}
 
@@ -134,11 +134,7 @@ class ServerConnection(FramedConnection):
 
     def check_trust(self) -> bool:
         """Whether the peer is still believed; if not, the connection is ended."""
-        tls = self.server.tls
-        if self._generation == tls.generation:
-            return True
-        self._generation = tls.generation
-        error = tls.distrust(self._chain)
+        error = self._trust.lost()
         if error is None:
             return True
         self._telemetry.refused_peer(error, self.peer)
