@@ -47,6 +47,11 @@ class Forgetting(msgspec.Struct, frozen=True, array_like=True, gc=False):
     covered: Natural = 0
     ordered_ms: Natural = 0
 
+    @property
+    def waiting(self) -> int:
+        """Keys that were removed and that no order covers yet."""
+        return self.removed - self.covered
+
 
 class FileKeys:
     """Part of `Tree`; change through its methods only. `keyed_directories` have the choice."""

@@ -34,9 +34,7 @@ def export_gauges(driver: RaftDriver, fleet: Fleet, namespace: Namespace) -> Non
         "namespace_directories": lambda: namespace.directory_count,
         "namespace_chunks": lambda: namespace.chunk_count,
         "namespace_file_keys_count": lambda: len(namespace.tree.file_keys.keys.rows),
-        "namespace_file_keys_waiting_count": lambda: (
-            (told := namespace.tree.file_keys.forgetting).removed - told.covered
-        ),
+        "namespace_file_keys_waiting_count": lambda: namespace.tree.file_keys.forgetting.waiting,
         "fleet_live_chunkservers": lambda: fleet.live_count,
         "fleet_dead_chunkservers": lambda: fleet.dead_count,
         "fleet_under_replicated_chunks": lambda: fleet.under_replicated,

@@ -164,12 +164,11 @@ class Upkeep:
             _log.info("old chunk keys destroyed", below=below)
 
     async def _forget_keys(self) -> None:
-        waiting = self._namespace.tree.file_keys.forgetting
-        due_ms = waiting.since_ms + self._forget_keys_after_ms
-        if waiting.since_ms and self._consensus.wall_ms() >= due_ms:
-            await self._propose(ForgetKeys, Done, waiting.orders + 1)
-            count = waiting.removed - waiting.covered
-            _log.info("keys of deleted files are to be forgotten", files=count)
+        told = self._namespace.tree.file_keys.forgetting
+        due_ms = told.since_ms + self._forget_keys_after_ms
+        if told.since_ms and self._consensus.wall_ms() >= due_ms:
+            await self._propose(ForgetKeys, Done, told.orders + 1)
+            _log.info("keys of deleted files are to be forgotten", files=told.waiting)
 
     @property
     def _is_reclaimable(self) -> bool:

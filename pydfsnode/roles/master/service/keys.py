@@ -125,7 +125,7 @@ class KeysService:
         return pb.FileKeyState(
             held=held,
             removed=told.removed,
-            waiting=told.removed - told.covered,
+            waiting=told.waiting,
             due_ms=told.since_ms + self._forget_keys_after_ms if told.since_ms else 0,
             orders=told.orders,
             ordered_ms=told.ordered_ms,
