@@ -104,21 +104,24 @@ class FileKeys:
         return found
 
     async def _ask(self, chunk_id: int, likely: Iterable[int]) -> None:
-        loop = asyncio.get_running_loop()
-        answered = self._wanted.get(chunk_id)
-        if answered is None:
-            answered = self._wanted[chunk_id] = loop.create_future()
-            # Nobody may be left to look at its error.
-            answered.add_done_callback(lambda done: done.cancelled() or done.exception())
+        answered = self._want(chunk_id)
         for other in likely:
             if len(self._wanted) >= limits.FILE_KEYS_PER_ASK_MAX:
                 break
-            if other not in self._wanted and self.get(other) is None:
-                future = self._wanted[other] = loop.create_future()
-                future.add_done_callback(lambda done: done.cancelled() or done.exception())
+            if self.get(other) is None:
+                self._want(other)
         if self._asking is None:
-            self._asking = loop.create_task(self._ask_all())
+            self._asking = asyncio.get_running_loop().create_task(self._ask_all())
         await asyncio.shield(answered)
+
+    def _want(self, chunk_id: int) -> asyncio.Future[None]:
+        """Have the next question ask for a chunk's key; done when it is answered."""
+        answered = self._wanted.get(chunk_id)
+        if answered is None:
+            answered = self._wanted[chunk_id] = asyncio.get_running_loop().create_future()
+            # Nobody may be left to look at its error.
+            answered.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return answered
 
     async def _ask_all(self) -> None:
         """Ask until nobody wants anything; what comes meanwhile is the next question."""
