@@ -64,8 +64,8 @@ class AsyncFileReader:
         self._inline_content = _inline_content(locations)
         self._moved: dict[int, ChunkLocation] = {}
         self._position = 0
-        self._stream: AsyncGenerator[Packet, None] | None = None
-        self._rest: Packet = b""
+        self._stream: AsyncGenerator[Sequence[Packet], None] | None = None
+        self._rest: deque[Packet] = deque()
         self._reads_in_order = 0
 
     async def __aenter__(self) -> AsyncFileReader:
@@ -127,12 +127,21 @@ class AsyncFileReader:
             position = end
         return position
 
+    async def read_at_hand(self, size: int) -> list[Packet]:
+        """As `read`, in parts, and with them what of the bytes behind has arrived already."""
+        found = [*await self._parts(size), *self._rest]
+        self._position += sum(len(part) for part in self._rest)
+        self._rest.clear()
+        return found
+
     async def _parts(self, size: int) -> Sequence[Packet]:
         end = self.size if size < 0 else min(self._position + size, self.size)
         wanted = end - self._position
         if wanted <= 0:
             return ()
-        in_order = self._reads_in_order > 0 or wanted > self._segment_bytes or size < 0
+        # Who begins with so much of a file's beginning will want the rest.
+        begins = self._position == 0 and wanted >= limits.PACKET_BYTES
+        in_order = begins or self._reads_in_order > 0 or wanted > self._segment_bytes or size < 0
         self._reads_in_order += 1
         if in_order:
             found = await self._read_ahead(wanted)
@@ -145,10 +154,14 @@ class AsyncFileReader:
         parts: list[Packet] = []
         try:
             while wanted:
-                packet = self._rest or await self._next_packet()
-                part, self._rest = packet[:wanted], packet[wanted:]
-                parts.append(part)
-                wanted -= len(part)
+                if not self._rest:
+                    self._rest.extend(await self._next_segment())
+                packet = self._rest.popleft()
+                if len(packet) > wanted:
+                    self._rest.appendleft(packet[wanted:])
+                    packet = packet[:wanted]
+                parts.append(packet)
+                wanted -= len(packet)
         except BaseException:
             # What was taken off the stream is lost with this call: begin again at the position.
             await self._stop_stream()
@@ -175,23 +188,29 @@ class AsyncFileReader:
             ChunkUnavailable: no replica of a chunk could be read until the timeout, although the
                 masters were asked anew where they are.
         """
+        async with aclosing(self._segments(start, end)) as segments:
+            async for segment in segments:
+                for packet in segment:
+                    yield packet
+
+    async def _segments(
+        self, start: int, end: int | None = None
+    ) -> AsyncGenerator[Sequence[Packet], None]:
+        """As `packets`, a segment at a time: the one before is consumed once the next is wanted."""
         if self._inline_content is not None:
-            yield memoryview(self._inline_content)[start:end]
+            yield (memoryview(self._inline_content)[start:end],)
             return
         ahead: deque[tuple[int, asyncio.Task[Sequence[Packet]]]] = deque()
         room = self._chunks.read_ahead_bytes
         try:
             for segment in self._plan(start, self.size if end is None else min(end, self.size)):
                 while ahead and room < segment.length:
-                    # Counted until all of it was consumed.
-                    for packet in await ahead[0][1]:
-                        yield packet
+                    yield await ahead[0][1]
                     room += ahead.popleft()[0]
                 room -= segment.length
                 ahead.append((segment.length, asyncio.ensure_future(self._fetch(segment))))
             while ahead:
-                for packet in await ahead[0][1]:
-                    yield packet
+                yield await ahead[0][1]
                 ahead.popleft()
         finally:
             tasks = [task for _, task in ahead]
@@ -203,20 +222,20 @@ class AsyncFileReader:
         """Stop fetching ahead; the reader may be used again after it."""
         await self._stop_stream()
 
-    async def _next_packet(self) -> Packet:
+    async def _next_segment(self) -> Sequence[Packet]:
         if self._stream is None:
-            self._stream = self.packets(self._position)
-        packet = await anext(self._stream, None)
-        if packet is None:
+            self._stream = self._segments(self._position)
+        segment = await anext(self._stream, None)
+        if segment is None:
             raise ChunkUnavailable(
                 f"{self.status.path}: its chunks hold less than its size of {self.size} bytes: "
                 "tell the operator ('pydfsnode cluster status')"
             )
-        return packet
+        return segment
 
     async def _stop_stream(self) -> None:
         stream, self._stream = self._stream, None
-        self._rest = b""
+        self._rest.clear()
         self._reads_in_order = 0
         if stream is not None:
             await stream.aclose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+from collections import deque
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from typing_extensions import Buffer
 
+    from pydfsnode.client.chunk_io import Packet
     from pydfsnode.client.consistency import Reads
     from pydfsnode.client.file_reader import AsyncFileReader
     from pydfsnode.client.file_writer import AsyncFileWriter
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from pydfsnode.client.loop_thread import LoopThread
 
 BUFFER_BYTES = limits.PACKET_BYTES
+READ_BUFFER_BYTES = 256 * limits.KIB
+"""What is larger than this is read past the buffer, without another copy."""
 FIRST_READ_BYTES = 64 * 1024  # limits.py candidate
 """At most fetched for the buffer by the first read behind a seek: the next may be elsewhere."""
 
@@ -37,6 +41,9 @@ class RawReader(io.RawIOBase):
         self._thread = thread
         self._reader = reader
         self._in_order = False
+        self._held: deque[Packet] = deque()
+        """What came with the bytes before, so that not every read has to wait for the thread."""
+        self._held_bytes = 0
         self.name = reader.status.path
         self.size = reader.size
 
@@ -51,37 +58,61 @@ class RawReader(io.RawIOBase):
     def tell(self) -> int:
         """Position of the next byte."""
         self._require_open()
-        return self._reader.tell()
+        return self._reader.tell() - self._held_bytes
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """See io.IOBase."""
-        self._require_open()
-        before = self._reader.tell()
-        if whence == io.SEEK_SET and offset == before:
-            return before
-        position = self._thread.run(self._reader.seek(offset, whence))
-        self._in_order = self._in_order and position == before
+        before = self.tell()
+        position = {io.SEEK_SET: 0, io.SEEK_CUR: before, io.SEEK_END: self.size}[whence] + offset
+        if position != before:
+            self._thread.run(self._reader.seek(position))
+            self._in_order = False
+            self._drop_held()
         return position
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         """See io.RawIOBase."""
         self._require_open()
         view = memoryview(buffer).cast("B")
-        if not self._in_order and len(view) <= BUFFER_BYTES:
+        if not self._in_order and len(view) <= READ_BUFFER_BYTES:
             view = view[:FIRST_READ_BYTES]
         self._in_order = True
-        return self._thread.run(self._reader.readinto(view))
+        copied = 0
+        while copied < len(view):
+            if not self._held:
+                self._held.extend(self._thread.run(self._reader.read_at_hand(len(view) - copied)))
+                self._held_bytes = sum(len(part) for part in self._held)
+                if not self._held:
+                    break
+            copied += self._take_held(view[copied:])
+        return copied
+
+    def _take_held(self, into: memoryview) -> int:
+        part = self._held.popleft()
+        fits = min(len(part), len(into))
+        into[:fits] = part[:fits]
+        if fits < len(part):
+            self._held.appendleft(part[fits:])
+        self._held_bytes -= fits
+        return fits
 
     def readall(self) -> bytes:
         """Everything from the position on."""
         self._require_open()
-        return self._thread.run(self._reader.read())
+        parts = [*self._held, *self._thread.run(self._reader.read_at_hand(-1))]
+        self._drop_held()
+        return b"".join(parts)
 
     def close(self) -> None:
         """Stop reading ahead."""
         if not self.closed:
             super().close()
+            self._drop_held()
             self._thread.run(self._reader.close())
+
+    def _drop_held(self) -> None:
+        self._held.clear()
+        self._held_bytes = 0
 
     def _require_open(self) -> None:
         if self.closed:
@@ -273,7 +304,6 @@ def open_file(
         raise InvalidArgument(f"mode '{mode}' is binary: it takes no encoding, errors or newline")
     if buffering == 0 and not binary:
         raise InvalidArgument("text cannot be unbuffered: open it in binary, or with buffering=1")
-    buffer_bytes = buffering if buffering > 1 else BUFFER_BYTES
     text: dict[str, Any] = {
         "encoding": encoding or "utf-8",
         "errors": errors,
@@ -284,12 +314,12 @@ def open_file(
         raw = RawReader(thread, thread.run(fs.open(path, "rb", consistency=consistency)))
         if buffering == 0:
             return raw  # type: ignore[return-value]  # typeshed has no IO among the raw ones
-        reader = BufferedReader(raw, buffer_bytes)
+        reader = BufferedReader(raw, buffering if buffering > 1 else READ_BUFFER_BYTES)
         return reader if binary else TextReader(reader, **text)
     opened = RawWriter(thread, thread.run(_writer(fs, path, kind)), kind + "b")
     if buffering == 0:
         return opened  # type: ignore[return-value]
-    writer = BufferedWriter(opened, buffer_bytes)
+    writer = BufferedWriter(opened, buffering if buffering > 1 else BUFFER_BYTES)
     writer.flush_shows = flush_shows
     if binary:
         return writer

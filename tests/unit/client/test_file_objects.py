@@ -17,8 +17,10 @@ import pytest
 
 from pydfsnode import limits
 from pydfsnode.client.filesystem import AsyncFileSystem
+from pydfsnode.client.loop_thread import LoopThread
 from pydfsnode.client.sync import FileSystem
 from pydfsnode.client.sync_files import FIRST_READ_BYTES
+from pydfsnode.errors import InvalidArgument
 from tests.unit.client.fakes import FakeCluster
 
 MIB = limits.MIB
@@ -102,6 +104,51 @@ def test_the_first_read_behind_a_seek_is_small(fs: FileSystem, cluster: FakeClus
         file.seek(MIB + 100)
         assert file.read(10) == DATA[MIB + 100 : MIB + 110]
     assert [length for _, _, length in cluster.chunks.reads] == [FIRST_READ_BYTES]
+
+
+def test_large_reads_in_order_fetch_what_they_ask_for(fs: FileSystem, cluster: FakeCluster) -> None:
+    fs.pipe_file("/f", DATA)
+    with fs.open("/f") as file:
+        assert file.read(MIB) == DATA[:MIB]
+        assert file.tell() == file.raw.tell() == MIB  # type: ignore[attr-defined]
+        assert file.read(MIB) == DATA[MIB : 2 * MIB]
+        assert file.tell() == file.raw.tell() == 2 * MIB  # type: ignore[attr-defined]
+        assert file.read(1) == DATA[2 * MIB : 2 * MIB + 1]
+    assert cluster.chunks.reads[0][1:] == (0, MIB)
+
+
+def test_what_came_with_the_bytes_before_is_read_and_left_by_a_seek(fs: FileSystem) -> None:
+    fs.pipe_file("/f", DATA)
+    with fs.open("/f", buffering=0) as file:
+        assert file.read(10) == DATA[:10]
+        assert file.read(MIB) == DATA[10 : MIB + 10]  # here what is ahead begins to come
+        assert file.tell() == MIB + 10
+        with pytest.raises(InvalidArgument):
+            file.seek(-1)
+        assert file.tell() == MIB + 10
+        assert file.seek(-5, io.SEEK_CUR) == MIB + 5
+        assert file.read(10) == DATA[MIB + 5 : MIB + 15]
+        assert file.read(20) == DATA[MIB + 15 : MIB + 35]
+        assert file.read() == DATA[MIB + 35 :]
+        assert file.read(1) == b""
+        assert file.seek(-3, io.SEEK_END) == len(DATA) - 3
+        assert file.read() == DATA[-3:]
+
+
+def test_reads_in_order_wait_for_the_thread_once_for_what_comes_at_once(
+    fs: FileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs.pipe_file("/f", DATA)
+    waited = []
+    run = LoopThread.run
+    with fs.open("/f", buffering=0) as file:
+        assert file.read(1) == DATA[:1]
+        monkeypatch.setattr(
+            LoopThread, "run", lambda thread, work: waited.append(1) or run(thread, work)
+        )
+        found = [file.read(4096) for _ in range(20)]
+    assert b"".join(found) == DATA[1 : 1 + 20 * 4096]
+    assert len(waited) == 2, "one to begin, one to close"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])

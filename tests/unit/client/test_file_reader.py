@@ -75,6 +75,18 @@ async def test_a_single_read_after_a_seek_fetches_only_that(cluster: FakeCluster
     assert cluster.chunks.reads == [(2, 100, 10)]
 
 
+async def test_who_begins_with_much_of_the_beginning_gets_the_rest_ahead(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_reader, "SEGMENT_BYTES", 2 * MIB)
+    async with await cluster.connect().open_reader("/f") as reader:
+        assert await reader.read(MIB) == DATA[:MIB]
+        assert len(cluster.chunks.reads) > 1
+        assert await reader.read_at_hand(10) == [DATA[MIB : MIB + 10], DATA[MIB + 10 : 2 * MIB]]
+        assert reader.tell() == 2 * MIB
+        assert await reader.read() == DATA[2 * MIB :]
+
+
 @pytest.mark.parametrize(("bound", "segments"), [(MIB // 2, 1), (MIB, 2), (3 * MIB, 6)])
 async def test_what_is_fetched_ahead_is_bounded_in_bytes(
     cluster: FakeCluster, bound: int, segments: int
