@@ -19,11 +19,10 @@ import struct
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import GCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pydfsnode.errors import SealBroken, invariant
+from pydfsnode.limits import BLOCK_BYTES
 
 KEY_BYTES = 32
 SALT_BYTES = 16
@@ -31,6 +30,8 @@ KEY_ID_BYTES = 8
 TAG_BYTES = 16
 SEAL_BYTES = 4 + TAG_BYTES
 """What is kept of each sealing: its number and its tag."""
+IN_PLACE = hasattr(AESGCM, "decrypt_into")
+"""Whether blocks go from buffer to buffer, with cryptography from 47 on; else they are copied."""
 
 _NUMBER = struct.Struct("<I")
 _NONCE_REST = bytes(8)
@@ -39,8 +40,6 @@ _BLOCK_MAGIC = b"pydfsnode block 1\0"
 _INFO = struct.Struct("<18sQ")
 _INFO_MAGIC = b"pydfsnode chunk 1\0"
 _KEYED_INFO_MAGIC = b"pydfsnode chunk 2\0"
-
-Bytes = bytes | bytearray | memoryview
 
 
 class SealHead(NamedTuple):
@@ -62,30 +61,73 @@ class ChunkCipher:
         self.is_keyed = bool(file_key)
         """Whether the key of its file is needed too."""
         self._chunk_id = chunk_id
-        self._algorithm = AES(chunk_key(epoch_key, head.salt, chunk_id, file_key))
+        # Expanded once; an operation copies what it changes, so threads do not meet in it.
+        self._aead = AESGCM(chunk_key(epoch_key, head.salt, chunk_id, file_key))
         self._numbers = itertools.count(1)
 
-    def seal_block(self, block: int, plain: Bytes, into: memoryview) -> bytes:
-        """Write *plain*, the bytes of block number *block*, sealed to *into*, of the same size.
+    def seal_blocks(self, first: int, plain: memoryview, into: memoryview) -> bytes:
+        """Seal *plain*, the blocks from number *first* on, to the start of *into*.
+
+        The last block may be short. Where *into* has TAG_BYTES more than *plain*, they are
+        overwritten, which saves a copy of the last block.
 
         Returns:
-            SEAL_BYTES that `open_block` needs.
+            SEAL_BYTES for each block, one behind the other, that `open_blocks` needs.
         """
-        return self._seal(_BLOCK_AAD.pack(_BLOCK_MAGIC, self._chunk_id, block), plain, into)
+        seals = bytearray()
+        for start in range(0, len(plain), BLOCK_BYTES):
+            block = plain[start : start + BLOCK_BYTES]
+            end = start + len(block)
+            number = self._next_number()
+            nonce, bound = number + _NONCE_REST, self._bound(first + start // BLOCK_BYTES)
+            if IN_PLACE and end + TAG_BYTES <= len(into):
+                # Its tag lies where the next block goes.
+                sealed = into[start : end + TAG_BYTES]
+                self._aead.encrypt_into(nonce, block, bound, sealed)
+            else:
+                sealed = memoryview(self._aead.encrypt(nonce, block, bound))
+                into[start:end] = sealed[:-TAG_BYTES]
+            seals += number
+            seals += sealed[-TAG_BYTES:]
+        return bytes(seals)
 
-    def open_block(self, block: int, sealed: Bytes, seal: Bytes, into: memoryview) -> None:
-        """Write what was sealed as block number *block* to *into*, of the same size.
+    def open_blocks(
+        self, first: int, sealed: memoryview, seals: bytes, into: memoryview
+    ) -> int | None:
+        """Undo `seal_blocks`: write the plain bytes of *sealed* to *into*, of the same size.
 
-        Raises:
-            SealBroken: it is not what was sealed as this block of this chunk. What *into* holds
-                then is nothing.
+        What *sealed* holds is lost if it can be written to, which saves copies of blocks.
+
+        Args:
+            seals: of these blocks alone.
+
+        Returns:
+            The number of the first block that is not what was sealed as this block of this chunk;
+            what *into* holds then is nothing. None: all are.
         """
-        self._open(_BLOCK_AAD.pack(_BLOCK_MAGIC, self._chunk_id, block), sealed, seal, into)
+        bad = None
+        # From the last to the first: a tag goes behind its block, over what is done with.
+        for start in reversed(range(0, len(sealed), BLOCK_BYTES)):
+            at = start // BLOCK_BYTES
+            end = min(start + BLOCK_BYTES, len(sealed))
+            seal = seals[at * SEAL_BYTES : (at + 1) * SEAL_BYTES]
+            found: bytes | memoryview
+            if sealed.readonly or end + TAG_BYTES > len(sealed):
+                found = b"".join((sealed[start:end], seal[4:]))
+            else:
+                sealed[end : end + TAG_BYTES] = seal[4:]
+                found = sealed[start : end + TAG_BYTES]
+            try:
+                self._open(seal[:4], found, self._bound(first + at), into[start:end])
+            except InvalidTag:
+                bad = first + at
+        return bad
 
     def seal_sums(self, bound: bytes, plain: bytes) -> bytes:
         """SEAL_BYTES, then *plain* sealed; *bound* is needed again to open it."""
-        into = memoryview(bytearray(len(plain)))
-        return self._seal(bound, plain, into) + into
+        number = self._next_number()
+        sealed = self._aead.encrypt(number + _NONCE_REST, plain, bound)
+        return number + sealed[-TAG_BYTES:] + sealed[:-TAG_BYTES]
 
     def open_sums(self, bound: bytes, sealed: bytes) -> bytes:
         """Undo `seal_sums`.
@@ -93,31 +135,30 @@ class ChunkCipher:
         Raises:
             SealBroken: it is not what was sealed with *bound* under this key.
         """
-        into = bytearray(len(sealed) - SEAL_BYTES)
-        self._open(bound, sealed[SEAL_BYTES:], sealed[:SEAL_BYTES], memoryview(into))
-        return bytes(into)
-
-    def _seal(self, bound: bytes, plain: Bytes, into: memoryview) -> bytes:
-        number = next(self._numbers)
-        invariant(number < 1 << 32, "a chunk was sealed too often under one key")
-        nonce = _NUMBER.pack(number)
-        sealer = Cipher(self._algorithm, GCM(nonce + _NONCE_REST)).encryptor()
-        sealer.authenticate_additional_data(bound)
-        sealer.update_into(plain, into)
-        sealer.finalize()
-        return nonce + sealer.tag
-
-    def _open(self, bound: bytes, sealed: Bytes, seal: Bytes, into: memoryview) -> None:
-        nonce, tag = bytes(seal[:4]) + _NONCE_REST, bytes(seal[4:])
-        opener = Cipher(self._algorithm, GCM(nonce, tag)).decryptor()
-        opener.authenticate_additional_data(bound)
-        opener.update_into(sealed, into)
+        number, tag, content = sealed[:4], sealed[4:SEAL_BYTES], sealed[SEAL_BYTES:]
         try:
-            opener.finalize()
+            return self._aead.decrypt(number + _NONCE_REST, content + tag, bound)
         except InvalidTag:
             raise SealBroken(
                 "what was sealed was changed, moved or replaced", chunk_id=self._chunk_id
             ) from None
+
+    def _open(
+        self, number: bytes, sealed: bytes | memoryview, bound: bytes, into: memoryview
+    ) -> None:
+        """*sealed* with its tag behind it."""
+        if IN_PLACE:
+            self._aead.decrypt_into(number + _NONCE_REST, sealed, bound, into)
+        else:
+            into[:] = self._aead.decrypt(number + _NONCE_REST, sealed, bound)
+
+    def _bound(self, block: int) -> bytes:
+        return _BLOCK_AAD.pack(_BLOCK_MAGIC, self._chunk_id, block)
+
+    def _next_number(self) -> bytes:
+        number = next(self._numbers)
+        invariant(number < 1 << 32, "a chunk was sealed too often under one key")
+        return _NUMBER.pack(number)
 
 
 def chunk_key(epoch_key: bytes, salt: bytes, chunk_id: int, file_key: bytes = b"") -> bytes:

@@ -77,19 +77,24 @@ def direct_span(offset: int, size: int) -> int:
 
 
 def read_direct(fd: int, offset: int, size: int) -> memoryview:
-    """*size* bytes at *offset* past the page cache; their `direct_span` is at most PACKET_BYTES."""
+    """*size* bytes at *offset* past the page cache; their `direct_span` is at most PACKET_BYTES.
+
+    The memory is the caller's, also to write to.
+    """
     skipped = offset % DIRECT_ALIGN
     buffer = WarmBuffer(direct_span(offset, size))
-    with memoryview(buffer) as wanted:
-        found = os.preadv(fd, [wanted], offset - skipped)
-    return buffer.frozen_view()[skipped : max(skipped, min(found, skipped + size))]
+    wanted = memoryview(buffer)
+    found = os.preadv(fd, [wanted], offset - skipped)
+    return wanted[skipped : max(skipped, min(found, skipped + size))]
 
 
 def read_packet(fd: int, offset: int, size: int) -> bytes | memoryview:
-    """As `read_all`, without new memory for what is about as large as a packet."""
+    """As `read_all`, without new memory for what is about as large as a packet.
+
+    That memory is the caller's, also to write to.
+    """
     if not WARM_BYTES_MIN <= size <= limits.PACKET_BYTES:
         return read_all(fd, offset, size)
-    buffer = WarmBuffer(size)
-    with memoryview(buffer) as wanted:
-        found = os.preadv(fd, [wanted], offset)
-    return buffer.frozen_view() if found == size else read_all(fd, offset, size)
+    wanted = memoryview(WarmBuffer(size))
+    found = os.preadv(fd, [wanted], offset)
+    return wanted if found == size else read_all(fd, offset, size)

@@ -109,7 +109,7 @@ class ChunkFileReader:
         bad = verify_blocks(blocks, stored, BLOCK_BYTES)
         if bad >= 0:
             raise bad_block(self.chunk_id, first + bad)
-        return memoryview(blocks)[offset - start : offset - start + length]
+        return memoryview(blocks).toreadonly()[offset - start : offset - start + length]
 
     def checksum(self, offset: int, length: int) -> int | None:
         """CRC32C of a range, known without looking at its bytes; None: it is not whole blocks."""

@@ -17,11 +17,12 @@ from typing import NamedTuple
 
 from pydfsnode._fast import WarmBuffer
 from pydfsnode.errors import CorruptionError, SealBroken
-from pydfsnode.limits import BLOCK_BYTES, PACKET_BYTES
+from pydfsnode.limits import PACKET_BYTES
 from pydfsnode.security.chunk_cipher import (
     KEY_ID_BYTES,
     SALT_BYTES,
     SEAL_BYTES,
+    TAG_BYTES,
     ChunkCipher,
     SealHead,
 )
@@ -126,19 +127,19 @@ def decode_sealing(
 
 def seal_blocks(cipher: ChunkCipher, plain: bytes) -> tuple[bytearray, bytes]:
     """All blocks of a small chunk sealed, and their seals."""
-    sealed = bytearray(len(plain))
-    seals = bytearray()
+    sealed = bytearray(len(plain) + TAG_BYTES)
     with memoryview(plain) as source, memoryview(sealed) as into:
-        for block in range(block_count(len(plain))):
-            span = slice(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES)
-            seals += cipher.seal_block(block, source[span], into[span])
-    return sealed, bytes(seals)
+        seals = cipher.seal_blocks(0, source, into)
+    del sealed[len(plain) :]
+    return sealed, seals
 
 
 def open_blocks(
     sealing: Sealing, chunk_id: int, first: int, sealed: bytes | bytearray | memoryview
 ) -> memoryview:
     """The plain bytes of the blocks from number *first* on; the last of *sealed* may be short.
+
+    What *sealed* holds is lost if it can be written to.
 
     Raises:
         CorruptionError: one is not what was sealed in its place.
@@ -147,15 +148,12 @@ def open_blocks(
     # New memory of a packet's size costs a page fault for every 4 KiB of it.
     warm = WarmBuffer(size) if WARM_BYTES_MIN <= size <= PACKET_BYTES else None
     into = memoryview(bytearray(size) if warm is None else warm)
+    stop = first + block_count(size)
+    seals = sealing.seals[first * SEAL_BYTES : stop * SEAL_BYTES]
     with memoryview(sealed) as source:
-        for number in range(block_count(size)):
-            span = slice(number * BLOCK_BYTES, (number + 1) * BLOCK_BYTES)
-            block = first + number
-            seal = sealing.seals[block * SEAL_BYTES : (block + 1) * SEAL_BYTES]
-            try:
-                sealing.cipher.open_block(block, source[span], seal, into[span])
-            except SealBroken:
-                raise bad_block(chunk_id, block) from None
+        bad = sealing.cipher.open_blocks(first, source, seals, into)
+    if bad is not None:
+        raise bad_block(chunk_id, bad)
     if warm is None:
         return into
     into.release()

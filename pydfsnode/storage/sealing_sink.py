@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from pydfsnode.errors import CorruptionError, SealBroken
+from pydfsnode.errors import CorruptionError
 from pydfsnode.limits import BLOCK_BYTES
 from pydfsnode.security.chunk_cipher import SEAL_BYTES, ChunkCipher
 from pydfsnode.storage.chunk_file import bad_block, read_all
@@ -42,11 +42,10 @@ class SealingSink(DirectSink):
                 view = view[len(head) :]
                 if len(self._partial) < BLOCK_BYTES:
                     continue
-                self._seal(self._partial)
+                self._seal(memoryview(self._partial))
                 self._partial = bytearray()
             whole = len(view) // BLOCK_BYTES * BLOCK_BYTES
-            for start in range(0, whole, BLOCK_BYTES):
-                self._seal(view[start : start + BLOCK_BYTES])
+            self._seal(view[:whole])
             self._partial += view[whole:]
 
     def settle(self) -> int:
@@ -55,7 +54,7 @@ class SealingSink(DirectSink):
         Nothing can be written behind it, unless `cut` comes first.
         """
         if self._partial:
-            self._seal(self._partial)
+            self._seal(memoryview(self._partial))
             self._partial = bytearray()
         return super().settle()
 
@@ -90,16 +89,18 @@ class SealingSink(DirectSink):
         sealed = read_all(self._fd, block * BLOCK_BYTES, BLOCK_BYTES)
         plain = memoryview(bytearray(len(sealed)))
         seal = self._seals[block * SEAL_BYTES : (block + 1) * SEAL_BYTES]
-        try:
-            self._cipher.open_block(block, sealed, seal, plain)
-        except SealBroken:
-            raise bad_block(self._chunk_id, block) from None
+        if self._cipher.open_blocks(block, memoryview(sealed), bytes(seal), plain) is not None:
+            raise bad_block(self._chunk_id, block)
         if len(plain) < size:
             raise CorruptionError(f"chunk {self._chunk_id}: block {block} is cut")
         return bytes(plain[:size])
 
-    def _seal(self, block: bytearray | memoryview) -> None:
-        number = len(self._seals) // SEAL_BYTES
-        with self.free_end() as free, free[: len(block)] as into:
-            self._seals += self._cipher.seal_block(number, block, into)
-        self.filled(len(block))
+    def _seal(self, blocks: memoryview) -> None:
+        """Whole blocks, or the last one."""
+        while blocks:
+            with self.free_end() as free:  # always whole blocks, as a unit is
+                taken = blocks[: len(free)]
+                first = len(self._seals) // SEAL_BYTES
+                self._seals += self._cipher.seal_blocks(first, taken, free)
+            self.filled(len(taken))
+            blocks = blocks[len(taken) :]

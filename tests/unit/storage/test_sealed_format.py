@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 import pydfsnode.storage
-from pydfsnode.errors import InvalidArgument, KeyUnavailable, SealBroken
-from pydfsnode.security.chunk_cipher import ChunkCipher, SealHead, chunk_key, key_id
+from pydfsnode.errors import InvalidArgument, KeyUnavailable
+from pydfsnode.security.chunk_cipher import SealHead, chunk_key, key_id
 from pydfsnode.security.chunk_keys import ChunkKeys
 from pydfsnode.storage.chunk_disk import ChunkDisk
 from pydfsnode.storage.chunk_replicas import ChunkReplicas
@@ -105,28 +105,6 @@ def test_the_key_of_a_chunk_is_derived_as_rfc_5869_says() -> None:
     derived = HKDF(SHA256(), 32, SALT, info).derive(KEY + FILE_KEY)
     assert chunk_key(KEY, SALT, CHUNK_ID, FILE_KEY) == derived
     assert derived.hex().startswith("d5435a91a7a123ae")
-
-
-def test_a_block_opens_only_in_its_place_with_its_seal() -> None:
-    cipher = ChunkCipher(SealHead(1, key_id(KEY), SALT), 7, KEY)
-    into = memoryview(bytearray(5))
-    first = cipher.seal_block(0, b"hello", into)
-    sealed = bytes(into)
-    second = cipher.seal_block(0, b"hello", into)
-    assert first[:4] != second[:4]
-    assert sealed != bytes(into)
-    cipher.open_block(0, sealed, first, into)
-    assert bytes(into) == b"hello"
-    other_chunk = ChunkCipher(SealHead(1, key_id(KEY), SALT), 8, KEY)
-    other_salt = ChunkCipher(SealHead(1, key_id(KEY), bytes(16)), 7, KEY)
-    wrong = [
-        (cipher, 1, sealed, first), (cipher, 0, sealed, second), (cipher, 0, b"hellp", first),
-        (cipher, 0, sealed[:4], first), (other_chunk, 0, sealed, first),
-        (other_salt, 0, sealed, first),
-    ]  # fmt: skip
-    for which, block, what, seal in wrong:
-        with pytest.raises(SealBroken):
-            which.open_block(block, what, seal, memoryview(bytearray(len(what))))
 
 
 def test_keys_are_replaced_as_a_whole_and_old_news_is_ignored() -> None:
